@@ -1,0 +1,148 @@
+"""The contract between a stream and its HTTP filters: Envoy's, status for status.
+
+Owns the words (statuses, filter base class, callbacks). Refuses to know any filter, and how a stream
+iterates them (`http/stream.py`).
+
+A filter sees the request through `decode_*` and the response through `encode_*`. It answers with a
+status: *continue*, or *stop* and later `callbacks.continue_decoding()` / `continue_encoding()`. The
+statuses are plain module constants: an `IntEnum` member costs 0.14 us an access, these cost 0.03.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from meshproxy.http.buffer import Buffer
+    from meshproxy.http.header_map import HeaderMap
+    from meshproxy.http.local_reply import LocalReply
+    from meshproxy.http.stream_info import StreamInfo
+
+# FilterHeadersStatus
+CONTINUE: Final = 0
+STOP_ITERATION: Final = 1
+CONTINUE_AND_DONT_END_STREAM: Final = 2
+STOP_ALL_ITERATION_AND_BUFFER: Final = 3
+STOP_ALL_ITERATION_AND_WATERMARK: Final = 4
+
+# FilterDataStatus; 0 is CONTINUE here too
+STOP_ITERATION_AND_BUFFER: Final = 1
+STOP_ITERATION_AND_WATERMARK: Final = 2
+STOP_ITERATION_NO_BUFFER: Final = 3
+
+# FilterTrailersStatus: CONTINUE or STOP_ITERATION
+
+
+class FilterCallbacks(Protocol):
+    """What a filter may ask of its stream. One object per filter and stream."""
+
+    @property
+    def info(self) -> StreamInfo:
+        """The facts of the stream, which also hold its four header maps."""
+
+    @property
+    def route(self) -> Any:
+        """The matched route (`router.route.Route`) or None; matched on first use."""
+
+    @property
+    def decoding_buffer(self) -> Buffer | None:
+        """The request body held back so far, None where nothing is; may be changed in place."""
+
+    @property
+    def encoding_buffer(self) -> Buffer | None:
+        """The response body held back so far, None where nothing is; may be changed in place."""
+
+    @property
+    def buffer_limit(self) -> int:
+        """How many body bytes may be held back (per_connection_buffer_limit_bytes)."""
+
+    def continue_decoding(self) -> None:
+        """Go on with the request where this filter stopped it; nothing if it did not."""
+
+    def continue_encoding(self) -> None:
+        """Go on with the response where this filter stopped it; nothing if it did not."""
+
+    def send_local_reply(self, reply: LocalReply) -> None:
+        """Answer the request from here; the answer passes through the encode chain."""
+
+    def reset_stream(self, details: str) -> None:
+        """End the stream without (the rest of) an answer."""
+
+    def add_decoded_trailers(self) -> HeaderMap:
+        """Create request trailers; only while the last body bytes are being decoded."""
+
+    def add_encoded_trailers(self) -> HeaderMap:
+        """Create response trailers; only while the last body bytes are being encoded."""
+
+    def clear_route_cache(self) -> None:
+        """Match the route again on next use: a header that decides it has changed."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Run `callback` once; the result has `cancel()`."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a coroutine that is cancelled when the stream ends."""
+
+
+class StreamFilter:
+    """A filter that lets everything pass. Subclasses override the phases they care about.
+
+    Which phases a class overrides is looked at once, when the chain is configured; the others cost
+    nothing per request.
+    """
+
+    __slots__ = ("callbacks",)
+
+    callbacks: FilterCallbacks
+
+    def set_callbacks(self, callbacks: FilterCallbacks) -> None:
+        """Called once, before any phase."""
+        self.callbacks = callbacks
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """The request's headers. Returns a FilterHeadersStatus."""
+        return CONTINUE
+
+    def decode_data(self, data: Buffer, end_stream: bool) -> int:
+        """A piece of the request's body, which may be changed in place. Returns a FilterDataStatus.
+
+        After STOP_ITERATION_AND_BUFFER the next call has everything held back so far in
+        `callbacks.decoding_buffer` and the new bytes in `data`.
+        """
+        return CONTINUE
+
+    def decode_trailers(self, trailers: HeaderMap) -> int:
+        """The request's trailers; they end the stream. Returns a FilterTrailersStatus."""
+        return CONTINUE
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """The response's headers. Returns a FilterHeadersStatus."""
+        return CONTINUE
+
+    def encode_data(self, data: Buffer, end_stream: bool) -> int:
+        """A piece of the response's body. Returns a FilterDataStatus."""
+        return CONTINUE
+
+    def encode_trailers(self, trailers: HeaderMap) -> int:
+        """The response's trailers. Returns a FilterTrailersStatus."""
+        return CONTINUE
+
+    def on_stream_complete(self) -> None:
+        """The stream has ended and its facts are final; the access log is written just after."""
+
+    def on_destroy(self) -> None:
+        """Nothing is called on this filter any more; let go of everything."""
+
+
+FilterFactory = Callable[[], StreamFilter]
+"""Makes the filter of one stream; configured once, called per stream."""
+
+PHASES: Final = (
+    "decode_headers",
+    "decode_data",
+    "decode_trailers",
+    "encode_headers",
+    "encode_data",
+    "encode_trailers",
+)
