@@ -1,0 +1,105 @@
+"""Compiles the C filters into the wheel. Knows the compiler and the folders, nothing of meshproxy.
+
+Each folder `filters/NAME/` that holds `*.c` becomes `meshproxy/_filters/NAME.wasm`. The files lie
+beside the package's own sources, so a wheel and an editable install find them in the same place;
+git does not know them. A filter is compiled again only when its digest (sources, shared headers,
+compiler version, flags) has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FLAGS = (
+    "-target",
+    "wasm32-freestanding",
+    "-std=c11",
+    "-Os",
+    "-nostdlib",
+    "-fno-builtin",
+    "-fno-sanitize=all",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wl,--no-entry",
+    "-Wl,-z,stack-size=65536",
+    "-s",
+)
+STAMPS = "digests.json"
+
+
+class FiltersBuildHook(BuildHookInterface[Any]):
+    """hatch calls `initialize` before it collects the files of a wheel, also of an editable one."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile what has changed; a wheel without filters is not built."""
+        if self.target_name == "wheel":
+            build(Path(self.root))
+
+
+def build(root: Path) -> list[Path]:
+    """Bring `meshproxy/_filters` up to date with `filters/`, return the files that it holds.
+
+    Raises CalledProcessError when the compiler refuses a filter; its messages go to stderr.
+    """
+    source, target = root / "filters", root / "meshproxy" / "_filters"
+    target.mkdir(exist_ok=True)
+    stamps = _read_stamps(target / STAMPS)
+    fresh: dict[str, str] = {}
+    for folder in sorted({path.parent for path in source.glob("*/*.c")}):
+        wasm = target / f"{folder.name}.wasm"
+        fresh[wasm.name] = digest(source, folder)
+        if not wasm.is_file() or stamps.get(wasm.name) != fresh[wasm.name]:
+            compile_filter(source, folder, wasm)
+    for stale in target.glob("*.wasm"):
+        if stale.name not in fresh:
+            stale.unlink()
+    (target / STAMPS).write_text(json.dumps(fresh, indent=1) + "\n")
+    return [target / name for name in fresh]
+
+
+def digest(source: Path, folder: Path) -> str:
+    """SHA-256 over everything that decides the compiled bytes of the filter in `folder`."""
+    inputs = sorted([*source.glob("*.h"), *folder.glob("*.[ch]")])
+    parts = [version("ziglang"), *FLAGS]
+    parts += [part for path in inputs for part in (path.name, path.read_text("utf-8"))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def compile_filter(source: Path, folder: Path, wasm: Path) -> None:
+    """Compile one folder to `wasm`, which appears whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix="meshproxy-filters-") as scratch:
+        made = Path(scratch) / wasm.name
+        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-I{source}", "-o", str(made)]
+        command += [str(path) for path in sorted(folder.glob("*.c"))]
+        # The cache of the compiler is deleted too: a build leaves nothing in the home directory.
+        caches = {"ZIG_GLOBAL_CACHE_DIR": scratch, "ZIG_LOCAL_CACHE_DIR": scratch}
+        subprocess.run(command, check=True, cwd=scratch, env=os.environ | caches)
+        partial = wasm.with_suffix(".partial")
+        partial.write_bytes(made.read_bytes())
+        partial.replace(wasm)
+
+
+def _read_stamps(path: Path) -> dict[str, str]:
+    try:
+        stamps = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
+
+
+if __name__ == "__main__":
+    for built in build(Path(__file__).resolve().parent.parent):
+        sys.stdout.write(f"{built}\n")
