@@ -24,7 +24,7 @@ FLAGS = (
     "-target",
     "wasm32-freestanding",
     "-std=c11",
-    "-Os",
+    "-O2",
     "-nostdlib",
     "-fno-builtin",
     "-fno-sanitize=all",
