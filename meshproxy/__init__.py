@@ -3,20 +3,23 @@
 THE MAP. Imports point strictly down; packages on one floor do not import each other.
 `tests/test_architecture.py` walks the code and fails on a climb, and keeps this page complete.
 
-    8  cli              flags of the command line, `validate`, `demo`
-       demo             two versions of an app, the proxy before them, a table of what happened
+    9  cli              the command line: flags, `validate`, `demo`
+    8  demo             two versions of an app, the proxy before them, a table of what happened
        server           process, signals, logging, drain: the composition root
     7  config           YAML to protos to frozen objects; the only floor that sees a proto
     6  http_filters     built-in HTTP filters, one file each, and the adapter for Wasm
        network_filters  filters on a connection; the HTTP connection manager is one of them
     5  admin            Envoy's admin endpoints and the Prometheus exposition
+       dapr             building blocks behind Dapr's API
     4  router           route matching, header mutation, the try that goes upstream
     3  upstream         clusters, hosts, load balancing, connection pools
     2  network          addresses, transports, listeners, tasks
        proxy_wasm       the Proxy-Wasm ABI: hostcalls, contexts, properties
     1  http             header maps, codecs, streams, the contract of a filter
        wasm             the Wasm engine: modules, limits, compile cache, raw calls
-    0  errors  stats    the words that everybody uses; every metric, declared
+    0  errors           what configuration and start-up raise
+       resources        where the files that come with the package lie
+       stats            every metric, declared; the store that holds them
 
 `asyncio` is not imported on errors, stats, http, wasm, proxy_wasm and router: they get bytes by
 method call and write through what they were given. The only class that touches a transport is

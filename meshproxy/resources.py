@@ -1,0 +1,18 @@
+"""Where the files that come with the package lie. Knows nothing of what they hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def conf_directory() -> Path:
+    """The directory of the example configurations: in the wheel, else in the checkout."""
+    packaged = _PACKAGE / "_conf"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
+
+
+def filters_directory() -> Path:
+    """The directory of the compiled example filters, `NAME.wasm` each; made by the build hook."""
+    return _PACKAGE / "_filters"
