@@ -134,3 +134,86 @@ class ClusterStats:
     upstream_rq_retry_overflow: Counter
     upstream_rq_completed: Counter
     upstream_rq_time: Histogram
+    assignment_stale: Counter
+    assignment_timeout_received: Counter
+    assignment_use_cached: Counter
+    bind_errors: Counter
+    lb_healthy_panic: Counter
+    lb_local_cluster_not_ok: Counter
+    lb_recalculate_zone_structures: Counter
+    lb_subsets_active: Gauge
+    lb_subsets_created: Counter
+    lb_subsets_fallback: Counter
+    lb_subsets_fallback_panic: Counter
+    lb_subsets_removed: Counter
+    lb_subsets_selected: Counter
+    lb_zone_cluster_too_small: Counter
+    lb_zone_no_capacity_left: Counter
+    lb_zone_routing_all_directly: Counter
+    lb_zone_routing_cross_zone: Counter
+    lb_zone_routing_sampled: Counter
+    max_host_weight: Gauge
+    membership_change: Counter
+    membership_degraded: Gauge
+    membership_excluded: Gauge
+    membership_healthy: Gauge
+    membership_total: Gauge
+    update_attempt: Counter
+    update_empty: Counter
+    update_failure: Counter
+    update_no_rebuild: Counter
+    update_success: Counter
+    version: Gauge
+    warming_state: Gauge
+
+
+@dataclass(slots=True)
+class ClusterManagerStats:
+    """`cluster_manager.`"""
+
+    active_clusters: Gauge
+    cluster_added: Counter
+    cluster_modified: Counter
+    cluster_removed: Counter
+    cluster_updated: Counter
+    cluster_updated_via_merge: Counter
+    update_merge_cancelled: Counter
+    update_out_of_merge_window: Counter
+    warming_clusters: Gauge
+
+
+@dataclass(slots=True)
+class ListenerManagerStats:
+    """`listener_manager.`"""
+
+    listener_added: Counter
+    listener_create_failure: Counter
+    listener_create_success: Counter
+    listener_in_place_updated: Counter
+    listener_modified: Counter
+    listener_removed: Counter
+    listener_stopped: Counter
+    total_filter_chains_draining: Gauge
+    total_listeners_active: Gauge
+    total_listeners_draining: Gauge
+    total_listeners_warming: Gauge
+    workers_started: Gauge
+
+
+@dataclass(slots=True)
+class ServerStats:
+    """`server.`"""
+
+    concurrency: Gauge
+    days_until_first_cert_expiring: Gauge
+    hot_restart_epoch: Gauge
+    live: Gauge
+    memory_allocated: Gauge
+    memory_heap_size: Gauge
+    memory_physical_size: Gauge
+    parent_connections: Gauge
+    state: Gauge
+    total_connections: Gauge
+    uptime: Gauge
+    version: Gauge
+    initialization_time_ms: Histogram
