@@ -1,0 +1,105 @@
+"""The documents being read, and the list of what is wrong with them.
+
+Owns the way from a mark in a text to a `Place`, the blanking of secrets in quoted lines, and the
+search for the nearest known name. Refuses to know which rules there are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from meshproxy.errors import Code, ConfigError, ErrorKind, Place
+
+_EXCERPT_LENGTH: Final = 160
+_SECRET_KEY: Final = re.compile(
+    r"""(?ix) ^ (.*? (?: password | passwd | secret | token | api_?key | private_key | credential
+                     | authorization | inline_string | inline_bytes ) [\w-]* ["']? \s* : \s*)
+                (\S.*) $"""
+)
+# A line of a key in PEM or base64 has no blank and no punctuation of YAML.
+_BASE64_LINE: Final = re.compile(r"^\s*[A-Za-z0-9+/_-]{40,}=*\s*$|-----(BEGIN|END) ")
+
+
+class Source:
+    """One document: its name as the user gave it, and its text, for excerpts."""
+
+    __slots__ = ("_lines", "name", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self._lines: list[str] | None = None
+
+    def place(self, line: int, column: int) -> Place:
+        """The place of a 1-based line and column, with its line of text."""
+        if self._lines is None:
+            self._lines = self.text.splitlines()
+        excerpt = self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+        return Place(self.name, line, column, redact(excerpt))
+
+
+class Mark:
+    """A position in a document, kept small: one for each node. Line and column count from 1."""
+
+    __slots__ = ("column", "line", "source")
+
+    def __init__(self, source: Source, line: int, column: int) -> None:
+        self.source = source
+        self.line = line
+        self.column = column
+
+    def place(self) -> Place:
+        """The position as a value, with its line of text."""
+        return self.source.place(self.line, self.column)
+
+
+class Problems:
+    """What was found so far. Every stage adds to one of these, so that all errors come at once."""
+
+    def __init__(self) -> None:
+        self.found: list[ConfigError] = []
+
+    def add(
+        self,
+        code: Code,
+        message: str,
+        mark: Mark | Place,
+        path: str = "",
+        *,
+        expected: str = "",
+        suggestion: str = "",
+    ) -> None:
+        """Note one error."""
+        place = mark.place() if isinstance(mark, Mark) else mark
+        self.found.append(ConfigError(code, message, place, path, expected, suggestion))
+
+    def split(self, *, allow_unsupported: bool) -> tuple[list[ConfigError], list[ConfigError]]:
+        """(errors, warnings), each in document order and without repetitions.
+
+        What is valid and not supported is an error, or a warning if `allow_unsupported`.
+        """
+        ordered = sorted(
+            dict.fromkeys(self.found), key=lambda e: (e.place.file, e.place.line, e.place.column)
+        )
+        if not allow_unsupported:
+            return ordered, []
+        errors = [e for e in ordered if e.kind is not ErrorKind.UNSUPPORTED]
+        return errors, [e for e in ordered if e.kind is ErrorKind.UNSUPPORTED]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that `name` was probably meant to be, or an empty string."""
+    lowered = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.7)
+    return lowered[close[0]] if close else ""
+
+
+def redact(line: str) -> str:
+    """A line of a document that can be shown: values of keys that hold secrets are blanked out."""
+    line = line.replace("\t", " ")[:_EXCERPT_LENGTH]
+    if _BASE64_LINE.search(line):
+        return "[redacted]"
+    return _SECRET_KEY.sub(r"\1[redacted]", line)
