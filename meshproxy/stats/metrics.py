@@ -133,7 +133,6 @@ class ClusterStats:
     upstream_rq_retry_success: Counter
     upstream_rq_retry_overflow: Counter
     upstream_rq_completed: Counter
-    upstream_rq_time: Histogram
     assignment_stale: Counter
     assignment_timeout_received: Counter
     assignment_use_cached: Counter

@@ -2,71 +2,88 @@
 
 Owns the values and their two names: Envoy's dotted one (`cluster.web.upstream_rq_total`) and the
 tag-extracted one with labels that Prometheus shows. Refuses to know what is counted
-(`stats/metrics.py`) and how it is rendered (`admin/`).
+(`stats/metrics.py`), how a label is found (`stats/tags.py`) and how it is rendered (`admin/`).
 
-A use is an attribute: `stats.upstream_rq_total.value += 1` costs 25 ns; a method call would double it.
+A use is an attribute: `stats.upstream_rq_total.value += 1` costs 25 ns; a call would double it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
-Labels = tuple[tuple[str, str], ...]
-Block = TypeVar("Block")
+from meshproxy.stats.histogram import DEFAULT_BUCKETS, Distribution, bin_scale, difference
+from meshproxy.stats.tags import Labels, TagProducer, sanitize
 
-# Upper bounds in the unit that is recorded (milliseconds almost everywhere): Envoy's defaults.
-DEFAULT_BUCKETS: Final[tuple[float, ...]] = (
-    0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000,
-    1800000, 3600000,
-)  # fmt: skip
+Block = TypeVar("Block")
 
 
 class Metric:
     """What every metric has: its dotted name, its tag-extracted name and its labels."""
 
-    __slots__ = ("labels", "name", "tagged_name", "used")
+    __slots__ = ("labels", "name", "tagged_name")
 
     kind: str = ""
 
-    def __init__(self, name: str, tagged_name: str, labels: Labels) -> None:
+    def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         self.name = name
         self.tagged_name = tagged_name
         self.labels = labels
-        self.used = False
+
+    @property
+    def used(self) -> bool:
+        """Whether it ever moved (`/stats?usedonly`)."""
+        raise NotImplementedError
 
 
 class Counter(Metric):
-    """A value that only grows."""
+    """A value that only grows, until somebody resets it."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_was_used", "value")
     kind = "counter"
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         super().__init__(name, tagged_name, labels)
         self.value = 0
+        self._was_used = False
+
+    @property
+    def used(self) -> bool:
+        """Whether it ever moved, before or after a reset."""
+        return self._was_used or self.value != 0
+
+    def reset(self) -> None:
+        """Start from 0 again (`/reset_counters`)."""
+        self._was_used = self.used
+        self.value = 0
 
 
 class Gauge(Metric):
-    """A value that goes up and down."""
+    """A value that goes up and down.
 
-    __slots__ = ("value",)
+    `moves_with` is the counter of what the gauge counts the living of: a gauge that is back at 0
+    cannot tell by itself that it moved, and asking on each move would cost more than the move.
+    """
+
+    __slots__ = ("moves_with", "value")
     kind = "gauge"
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         super().__init__(name, tagged_name, labels)
         self.value = 0
+        self.moves_with: Metric | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether it is not 0, or what it goes with has moved."""
+        return self.value != 0 or (self.moves_with is not None and self.moves_with.used)
 
 
 class Histogram(Metric):
-    """A distribution of non-negative integers (milliseconds, bytes).
+    """A distribution of whole numbers (milliseconds, bytes), see `stats/histogram.py`."""
 
-    Kept as log-linear bins of two significant digits, as Envoy's libcirclhist does, so that quantiles
-    and any set of buckets can be made when somebody looks: values below 100 have a bin each.
-    """
-
-    __slots__ = ("bins", "count", "small", "sum")
+    __slots__ = ("_flushed", "bins", "count", "interval", "small")
     kind = "histogram"
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
@@ -74,91 +91,131 @@ class Histogram(Metric):
         self.small = [0] * 100
         self.bins: dict[int, int] = {}
         self.count = 0
-        self.sum = 0
+        self.interval: Distribution = ()
+        self._flushed: Distribution = ()
 
     def record(self, value: int) -> None:
-        """Count one value."""
+        """Count one value; a negative one counts as 0."""
         self.count += 1
-        self.sum += value
-        if value < 100:
+        if 0 <= value < 100:
             self.small[value] += 1
+        elif value < 0:
+            self.small[0] += 1
         else:
-            scale = 10 ** (len(str(value)) - 2)
-            floor = value // scale * scale
+            floor = value - value % bin_scale(value)
             self.bins[floor] = self.bins.get(floor, 0) + 1
+
+    @property
+    def used(self) -> bool:
+        """Whether a value was ever recorded."""
+        return self.count != 0
 
     def distribution(self) -> list[tuple[int, int]]:
         """Sorted (lower bound of the bin, count) of the bins that are not empty."""
         small = [(value, count) for value, count in enumerate(self.small) if count]
         return small + sorted(self.bins.items())
 
+    def flush(self) -> None:
+        """Make `interval` what was recorded since the last flush."""
+        if not self.count:
+            return
+        now = self.distribution()
+        self.interval = difference(now, self._flushed)
+        self._flushed = now
+
 
 class Store:
     """Every metric of the process, by dotted name. One name is one metric, whoever asks for it."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, tags: TagProducer | None = None, buckets: tuple[float, ...] = DEFAULT_BUCKETS
+    ) -> None:
         self.metrics: dict[str, Metric] = {}
-        self.buckets: tuple[float, ...] = DEFAULT_BUCKETS
+        self.tags = tags or TagProducer()
+        self.buckets = buckets
+        # Called before the metrics are read, for what is only worth knowing then (memory, uptime).
+        self.refreshers: list[Callable[[], None]] = []
 
-    def scope(self, prefix: str, tagged_prefix: str = "", **labels: str) -> Scope:
-        """A scope at the root; `tagged_prefix` is `prefix` without its variable parts."""
-        return Scope(self, prefix, tagged_prefix or prefix, tuple(labels.items()))
+    def scope(self, prefix: str) -> Scope:
+        """A scope at the root; `prefix` ends in a dot."""
+        return Scope(self, sanitize(prefix))
+
+    def refresh(self) -> None:
+        """Bring up to date what is not counted but looked up."""
+        for refresher in self.refreshers:
+            refresher()
+
+    def flush(self) -> None:
+        """End an interval of `stats_flush_interval`."""
+        for metric in self.metrics.values():
+            if type(metric) is Histogram:
+                metric.flush()
+
+    def reset_counters(self) -> None:
+        """Start every counter from 0 again."""
+        for metric in self.metrics.values():
+            if type(metric) is Counter:
+                metric.reset()
 
     def __iter__(self) -> Iterator[Metric]:
         return iter(self.metrics.values())
 
+    def metric(self, kind: type[Any], name: str) -> Any:
+        """The metric of this dotted name; made on first use."""
+        found = self.metrics.get(name)
+        if found is None:
+            found = self.metrics[name] = kind(name, *self.tags.produce(name))
+        elif type(found) is not kind:
+            raise TypeError(f"{name} is a {found.kind} already")
+        return found
+
+    def remove(self, prefix: str) -> None:
+        """Forget every metric below `prefix`: what they counted is gone."""
+        prefix = sanitize(prefix)
+        for name in [name for name in self.metrics if name.startswith(prefix)]:
+            del self.metrics[name]
+
 
 class Scope:
-    """A named corner of the store. Labels are fixed here, never per request."""
+    """A named corner of the store. Its labels follow from its name (`stats/tags.py`)."""
 
-    __slots__ = ("labels", "prefix", "store", "tagged_prefix")
+    __slots__ = ("prefix", "store")
 
-    def __init__(self, store: Store, prefix: str, tagged_prefix: str, labels: Labels) -> None:
+    def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
         self.prefix = prefix
-        self.tagged_prefix = tagged_prefix
-        self.labels = labels
 
-    def scope(self, prefix: str, tagged_prefix: str | None = None, **labels: str) -> Scope:
-        """A scope below this one."""
-        tagged = prefix if tagged_prefix is None else tagged_prefix
-        return Scope(
-            self.store, self.prefix + prefix, self.tagged_prefix + tagged,
-            self.labels + tuple(labels.items()),
-        )  # fmt: skip
+    def scope(self, prefix: str) -> Scope:
+        """A scope below this one; `prefix` ends in a dot."""
+        return Scope(self.store, self.prefix + sanitize(prefix))
 
-    def counter(self, name: str, tagged_name: str | None = None, **labels: str) -> Counter:
+    def counter(self, name: str) -> Counter:
         """The counter of this name; made on first use."""
-        return self._metric(Counter, name, tagged_name, labels)
+        return self.store.metric(Counter, self.prefix + name)  # type: ignore[no-any-return]
 
-    def gauge(self, name: str, tagged_name: str | None = None, **labels: str) -> Gauge:
+    def gauge(self, name: str) -> Gauge:
         """The gauge of this name; made on first use."""
-        return self._metric(Gauge, name, tagged_name, labels)
+        return self.store.metric(Gauge, self.prefix + name)  # type: ignore[no-any-return]
 
-    def histogram(self, name: str, tagged_name: str | None = None, **labels: str) -> Histogram:
+    def histogram(self, name: str) -> Histogram:
         """The histogram of this name; made on first use."""
-        return self._metric(Histogram, name, tagged_name, labels)
+        return self.store.metric(Histogram, self.prefix + name)  # type: ignore[no-any-return]
 
     def block(self, block: type[Block]) -> Block:
-        """A stats block (a dataclass of metrics, `stats/metrics.py`) with its metrics in this scope."""
-        fields: dict[str, Any] = {}
-        for field in dataclasses.fields(block):  # type: ignore[arg-type]
-            kind = KINDS[field.type if isinstance(field.type, str) else field.type.__name__]
-            fields[field.name] = self._metric(kind, field.metadata.get("name", field.name), None, {})
-        return block(**fields)
+        """A stats block (a dataclass of metrics, see `stats/metrics.py`) with its metrics here.
 
-    def _metric(
-        self, kind: type[Any], name: str, tagged_name: str | None, labels: dict[str, str]
-    ) -> Any:
-        full = self.prefix + name
-        found = self.store.metrics.get(full)
-        if found is None:
-            tagged = self.tagged_prefix + (name if tagged_name is None else tagged_name)
-            found = kind(full, tagged, self.labels + tuple(labels.items()))
-            self.store.metrics[full] = found
-        elif type(found) is not kind:
-            raise TypeError(f"{full} is a {found.kind} already")
-        return found
+        Field metadata: `name` where the metric's name is no identifier, `moves_with` for a gauge.
+        """
+        made: dict[str, Any] = {}
+        fields = dataclasses.fields(block)  # type: ignore[arg-type]
+        for field in fields:
+            kind = KINDS[field.type if isinstance(field.type, str) else field.type.__name__]
+            name = field.metadata.get("name", field.name)
+            made[field.name] = self.store.metric(kind, self.prefix + name)
+        for field in fields:
+            if "moves_with" in field.metadata:
+                made[field.name].moves_with = made[field.metadata["moves_with"]]
+        return block(**made)
 
 
 KINDS: Final[dict[str, type[Metric]]] = {
