@@ -1,0 +1,1 @@
+"""Sockets and what goes with them: addresses, listeners, connections, tasks."""

@@ -79,7 +79,7 @@ class Address:
 
     @classmethod
     def parse(cls, ip: str, port: int) -> Address:
-        """An address from configuration or a header; raises ValueError unless `ip` is an IP address."""
+        """An address from configuration or a header; ValueError unless `ip` is an IP address."""
         parsed = ipaddress.ip_address(ip)
         if isinstance(parsed, ipaddress.IPv6Address) and parsed.scope_id is not None:
             scope = parsed.scope_id
@@ -102,7 +102,7 @@ class Address:
         return cls.pipe("@" + path[1:] if path.startswith("\0") else path)
 
     def is_internal(self, networks: Iterable[IpNetwork] | None = None) -> bool:
-        """Whether the address is in `networks`; without an argument, in INTERNAL_NETWORKS (or a pipe)."""
+        """Whether it is in `networks`; without an argument, in INTERNAL_NETWORKS or a pipe."""
         if networks is not None:
             return self.family != socket.AF_UNIX and _contains(networks, self.ip)
         if self._internal is None:

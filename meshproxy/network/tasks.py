@@ -35,7 +35,7 @@ class TaskOwner:
 
 
 def spawn(owner: TaskOwner, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-    """Run `coroutine` on the running loop as a task of `owner`; a failure is logged with the name."""
+    """Run `coroutine` on the running loop as a task of `owner`; a failure is logged."""
     task = asyncio.get_running_loop().create_task(coroutine, name=name)
     owner.tasks.add(task)  # the loop itself holds tasks only weakly
     task.add_done_callback(owner.tasks.discard)

@@ -1,0 +1,1 @@
+"""Clusters: their hosts, how one is chosen, and how it is reached."""

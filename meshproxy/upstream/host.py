@@ -1,7 +1,7 @@
 """A host: one address of a cluster, with its health and its own counters.
 
-Owns what `/clusters` prints for a host. Refuses to know who picks it (`load_balancer.py`) and how it
-is reached (`conn_pool.py`).
+Owns what `/clusters` prints for a host. Refuses to know who picks it (`load_balancer.py`) and how
+it is reached (`conn_pool.py`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ _UNHEALTHY_FLAGS: Final = (
     FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH | EDS_STATUS_DRAINING
 )
 _DEGRADED_FLAGS: Final = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH
+_EXCLUDED_FLAGS: Final = PENDING_ACTIVE_HC | EDS_STATUS_DRAINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,18 @@ NOWHERE: Final = Locality()
 NO_METADATA: Final[MappingProxyType[str, Any]] = MappingProxyType({})
 
 
+def no_metadata() -> MappingProxyType[str, Any]:
+    """The metadata of whatever has none."""
+    return NO_METADATA
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
     """One `LbEndpoint`: where to connect, or the name to look up for it.
 
     `address` is an IP address or, in a DNS cluster, a host name; `hostname` is what
-    `auto_host_rewrite` sends, empty where the configuration gives none. `pipe` is the path of a Unix
-    socket and excludes `address` and `port`. `weight` is at least 1.
+    `auto_host_rewrite` sends, empty where the configuration gives none. `pipe` is the path of a
+    Unix socket and excludes `address` and `port`. `weight` is at least 1.
     """
 
     address: str
@@ -80,7 +86,7 @@ class EndpointConfig:
     hostname: str = ""
     weight: int = 1
     health_status: int = UNKNOWN
-    metadata: MappingProxyType[str, Any] = field(default=NO_METADATA)
+    metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
     pipe: str = ""
 
 
@@ -179,8 +185,8 @@ class Host:
 
     @property
     def excluded(self) -> bool:
-        """Not counted when the health of the cluster is judged: its first probe is still out."""
-        return bool(self.health_flags & PENDING_ACTIVE_HC)
+        """Not counted when health is judged: it is leaving, or its first probe is still out."""
+        return bool(self.health_flags & _EXCLUDED_FLAGS)
 
     def health_flags_text(self) -> str:
         """`healthy`, or the flags as `/clusters` prints them: `/failed_eds_health`."""

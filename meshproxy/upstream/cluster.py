@@ -1,0 +1,269 @@
+"""A cluster: its configuration, its hosts, its counters, and the choice of a host.
+
+Owns the host set and the gauges that describe it. Refuses to know where hosts come from (`dns.py`,
+the configuration), how one is reached (`conn_pool.py`), and who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from meshproxy.stats.metrics import ClusterStats
+from meshproxy.stats.response_codes import ResponseCodeStats
+from meshproxy.stats.store import Gauge, Store
+from meshproxy.upstream.host import Host, Locality, LocalityConfig, no_metadata
+from meshproxy.upstream.load_balancer import (
+    ChooseHost,
+    LbPolicy,
+    LeastRequestConfig,
+    LoadBalancer,
+    RandomBits,
+    random_bits,
+)
+from meshproxy.upstream.priority_set import PrioritySettings, choose_host
+
+
+class DiscoveryType(StrEnum):
+    """`Cluster.DiscoveryType`, as far as it is supported."""
+
+    STATIC = "STATIC"
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+
+
+class DnsLookupFamily(StrEnum):
+    """`Cluster.DnsLookupFamily`. AUTO is IPv6 and, where there is none, IPv4."""
+
+    AUTO = "AUTO"
+    V4_ONLY = "V4_ONLY"
+    V6_ONLY = "V6_ONLY"
+    V4_PREFERRED = "V4_PREFERRED"
+    ALL = "ALL"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreakers:
+    """`CircuitBreakers.Thresholds` of one routing priority."""
+
+    max_connections: int = 1024
+    max_pending_requests: int = 1024
+    max_requests: int = 1024
+    max_retries: int = 3
+    max_connection_pools: int | None = None
+    track_remaining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TcpKeepalive:
+    """`core.TcpKeepalive`; None leaves the system's value. Times are whole seconds."""
+
+    probes: int | None = None
+    time: int | None = None
+    interval: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsConfig:
+    """How a DNS cluster looks up its names. Times are seconds.
+
+    `failure_refresh_rate` is (base, max) of the exponential backoff after a failure, None for
+    `refresh_rate`; `jitter` is added to every refresh, a random part of it.
+    """
+
+    refresh_rate: float = 5.0
+    failure_refresh_rate: tuple[float, float] | None = None
+    jitter: float = 0.0
+    respect_ttl: bool = False
+    lookup_family: DnsLookupFamily = DnsLookupFamily.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """A `Cluster` of the configuration with Envoy's defaults. Times are seconds, sizes bytes.
+
+    `idle_timeout` (of a connection without a request), `max_connection_duration` None: never;
+    `max_requests_per_connection` 0: without limit.
+    """
+
+    name: str
+    type: DiscoveryType = DiscoveryType.STATIC
+    endpoints: tuple[LocalityConfig, ...] = ()
+    lb_policy: LbPolicy = LbPolicy.ROUND_ROBIN
+    least_request: LeastRequestConfig = field(default_factory=LeastRequestConfig)
+    alt_stat_name: str = ""
+    connect_timeout: float = 5.0
+    per_connection_buffer_limit_bytes: int = 1024 * 1024
+    circuit_breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
+    high_circuit_breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
+    dns: DnsConfig = field(default_factory=DnsConfig)
+    healthy_panic_threshold: float = 50.0
+    overprovisioning_factor: int = 140
+    fail_traffic_on_panic: bool = False
+    locality_weighted: bool = False
+    idle_timeout: float | None = 3600.0
+    max_requests_per_connection: int = 0
+    max_connection_duration: float | None = None
+    max_response_headers_kb: int = 60
+    max_response_headers_count: int = 100
+    tcp_keepalive: TcpKeepalive | None = None
+    metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
+
+    @property
+    def observability_name(self) -> str:
+        """The name in metrics: `alt_stat_name`, or the cluster's own."""
+        return self.alt_stat_name or self.name
+
+    def locality_weights(self) -> dict[tuple[int, Locality], int] | None:
+        """`load_balancing_weight` of each (priority, locality); None unless they count."""
+        if not self.locality_weighted:
+            return None
+        return {(each.priority, each.locality): each.weight or 0 for each in self.endpoints}
+
+
+# Gauge of `circuit_breakers.<priority>.`: (name, count on the cluster, limit in the thresholds).
+_BREAKERS: Final = (
+    ("cx_open", "connections_active", "max_connections"),
+    ("rq_pending_open", "pending_active", "max_pending_requests"),
+    ("rq_open", "requests_active", "max_requests"),
+    ("rq_retry_open", "retries_active", "max_retries"),
+)
+_REMAINING: Final = {
+    "cx_open": "remaining_cx",
+    "rq_pending_open": "remaining_pending",
+    "rq_open": "remaining_rq",
+    "rq_retry_open": "remaining_retries",
+}
+
+
+class Cluster:
+    """A cluster at run time.
+
+    choose_host         `(headers, random_value) -> Host | None`; replaced with every change of
+                        hosts, so that the call goes straight to the picker
+    hosts               every host, also the unhealthy ones, in the order of the configuration
+    initialized         hosts are known, or were looked up once in vain
+    requests_active, pending_active, connections_active, retries_active
+                        what circuit breakers count; kept by the pool and the router
+    on_hosts_removed    called with the hosts that are gone, to end their pools
+    """
+
+    __slots__ = (
+        "_breaker_gauges",
+        "_on_initialized",
+        "balancer",
+        "choose_host",
+        "config",
+        "connections_active",
+        "hosts",
+        "initialized",
+        "name",
+        "on_hosts_removed",
+        "pending_active",
+        "requests_active",
+        "response_stats",
+        "retries_active",
+        "scope",
+        "settings",
+        "stats",
+    )
+
+    choose_host: ChooseHost
+
+    def __init__(
+        self, config: ClusterConfig, store: Store, random: RandomBits = random_bits
+    ) -> None:
+        self.name = config.name
+        self.config = config
+        self.scope = store.scope(f"cluster.{config.observability_name}.")
+        self.stats = self.scope.block(ClusterStats)
+        self.response_stats = ResponseCodeStats(self.scope)
+        self.balancer = LoadBalancer(config.lb_policy, config.least_request, random)
+        self.settings = PrioritySettings(
+            panic_threshold=config.healthy_panic_threshold,
+            overprovisioning=config.overprovisioning_factor,
+            fail_traffic_on_panic=config.fail_traffic_on_panic,
+            locality_weights=config.locality_weights(),
+        )
+        self.requests_active = 0
+        self.pending_active = 0
+        self.connections_active = 0
+        self.retries_active = 0
+        self.hosts: tuple[Host, ...] = ()
+        self.initialized = False
+        self.on_hosts_removed: list[Callable[[Sequence[Host]], None]] = []
+        self._on_initialized: list[Callable[[], None]] = []
+        self._breaker_gauges = self._make_breaker_gauges()
+        self.rebuild()
+
+    def set_hosts(self, hosts: Iterable[Host]) -> bool:
+        """Replace the hosts; a host that stays is the same object. Returns whether any changed."""
+        hosts = tuple(hosts)
+        known, wanted = set(self.hosts), set(hosts)
+        removed = [host for host in self.hosts if host not in wanted]
+        added = [host for host in hosts if host not in known]
+        if not removed and not added:
+            return False
+        self.hosts = hosts
+        self.stats.membership_change.value += 1
+        self.rebuild()
+        if removed:
+            for callback in self.on_hosts_removed:
+                callback(removed)
+        return True
+
+    def rebuild(self) -> None:
+        """Recompute the choice and the gauges after hosts or their health have changed."""
+        hosts = self.hosts
+        stats = self.stats
+        self.choose_host = choose_host(hosts, self.balancer, self.settings, stats.lb_healthy_panic)
+        stats.membership_total.value = len(hosts)
+        stats.membership_healthy.value = sum(host.healthy for host in hosts)
+        stats.membership_degraded.value = sum(host.degraded for host in hosts)
+        stats.membership_excluded.value = sum(host.excluded for host in hosts)
+
+    def finish_initialization(self) -> None:
+        """The hosts are known, or could not be found: traffic may come."""
+        if self.initialized:
+            return
+        self.initialized = True
+        for callback in self._on_initialized:
+            callback()
+        self._on_initialized.clear()
+
+    def when_initialized(self, callback: Callable[[], None]) -> None:
+        """Call `callback` as soon as `initialized`, at once if it is already."""
+        if self.initialized:
+            callback()
+        else:
+            self._on_initialized.append(callback)
+
+    def refresh_stats(self) -> None:
+        """Set the circuit breakers' gauges from the counts; done when somebody looks."""
+        for gauge, count, limit, remaining in self._breaker_gauges:
+            left = max(0, limit - getattr(self, count))
+            gauge.value = left == 0
+            if remaining is not None:
+                remaining.value = left
+
+    def _make_breaker_gauges(self) -> list[tuple[Gauge, str, int, Gauge | None]]:
+        made: list[tuple[Gauge, str, int, Gauge | None]] = []
+        for priority, breakers in (
+            ("default", self.config.circuit_breakers),
+            ("high", self.config.high_circuit_breakers),
+        ):
+            scope = self.scope.scope(f"circuit_breakers.{priority}.")
+            scope.gauge("cx_pool_open")
+            for name, count, limit in _BREAKERS:
+                gauge = scope.gauge(name)
+                # Every request has the default priority until routes can say otherwise.
+                if priority == "default":
+                    remaining = scope.gauge(_REMAINING[name]) if breakers.track_remaining else None
+                    made.append((gauge, count, getattr(breakers, limit), remaining))
+        return made
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.name!r}, {len(self.hosts)} hosts)"
