@@ -123,6 +123,7 @@ class StreamInfo:
     connection: Any = None  # network.connection.Connection of the downstream peer
     downstream_remote_address: Any = None  # network.address.Address after x-forwarded-for evaluation
     request_id: bytes | None = None
+    health_check: bool = False  # a health check answered by a filter
 
     route: Any = None  # router.route.Route
     virtual_host: Any = None

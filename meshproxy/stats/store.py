@@ -202,19 +202,16 @@ class Scope:
         return self.store.metric(Histogram, self.prefix + name)  # type: ignore[no-any-return]
 
     def block(self, block: type[Block]) -> Block:
-        """A stats block (a dataclass of metrics, see `stats/metrics.py`) with its metrics here.
-
-        Field metadata: `name` where the metric's name is no identifier, `moves_with` for a gauge.
-        """
+        """A stats block (a dataclass of metrics, see `stats/metrics.py`) with its metrics here."""
         made: dict[str, Any] = {}
-        fields = dataclasses.fields(block)  # type: ignore[arg-type]
-        for field in fields:
+        for field in dataclasses.fields(block):  # type: ignore[arg-type]
             kind = KINDS[field.type if isinstance(field.type, str) else field.type.__name__]
-            name = field.metadata.get("name", field.name)
-            made[field.name] = self.store.metric(kind, self.prefix + name)
-        for field in fields:
-            if "moves_with" in field.metadata:
-                made[field.name].moves_with = made[field.metadata["moves_with"]]
+            made[field.name] = self.store.metric(kind, self.prefix + field.name)
+        for name, metric in made.items():
+            if type(metric) is Gauge:
+                # downstream_cx_active counts the living of downstream_cx_total.
+                stem = name.removesuffix("_active").removesuffix("_buffered")
+                metric.moves_with = made.get(f"{stem}_total")
         return block(**made)
 
 
