@@ -1,0 +1,1 @@
+"""Process, signals, logging, drain: the composition root. Decides nothing about requests."""
