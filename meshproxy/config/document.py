@@ -1,7 +1,7 @@
 """Messages together with the places they came from.
 
-Owns the tree of marks that runs beside a protobuf message, the cursor that walks both, and the merge
-of one document over another. Refuses to know how either came about.
+Owns the tree of marks that runs beside a protobuf message, the cursor that walks both, and the
+merge of one document over another. Refuses to know how either came about.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ Label: TypeAlias = str | int
 
 
 class Spot:
-    """The mark of one value, and the spots of its parts: by field name, by index, by map key."""
+    """The mark of one value, and the spots of its parts: by field name, by index, by map key.
 
-    __slots__ = ("children", "mark", "unpacked")
+    `bad` says that an error of the value is noted already, so that no rule complains after it.
+    """
 
-    def __init__(self, mark: Mark) -> None:
+    __slots__ = ("bad", "children", "mark", "unpacked")
+
+    def __init__(self, mark: Mark, *, bad: bool = False) -> None:
         self.mark = mark
+        self.bad = bad
         self.children: dict[Label, Spot] = {}
         # For a google.protobuf.Any whose type is known: its message, and the spot of that.
         self.unpacked: tuple[Message, Spot, str] | None = None
@@ -136,7 +140,7 @@ def _step(label: Label) -> str:
 
 
 def merge(base: At, over: At) -> None:
-    """Merge `over` into `base` as protobuf merges: lists grow, messages merge, the rest is replaced."""
+    """Merge `over` into `base` as protobuf does: lists grow, messages merge, the rest changes."""
     _merge_spots(base.message, over.message, base.spot, over.spot)
     base.message.MergeFrom(over.message)
 

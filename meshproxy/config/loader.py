@@ -117,7 +117,7 @@ def _feed_yaml(source: Source, composer: Composer, problems: Problems) -> None:
             start = event.start_mark
             mark = Mark(source, start.line + 1, start.column + 1)
             if kind is yaml.ScalarEvent:
-                quoted = event.style is not None or event.tag == "!"
+                quoted = bool(event.style) or event.tag == "!"
                 value = event.value if quoted else plain_value(event.value)
                 composer.scalar(mark, event.value, value, event.tag, event.anchor)
             elif kind is yaml.MappingStartEvent:

@@ -14,10 +14,13 @@ from typing import Final
 from meshproxy.errors import Code, ConfigError, ErrorKind, Place
 
 _EXCERPT_LENGTH: Final = 160
-_SECRET_KEY: Final = re.compile(
-    r"""(?ix) ^ (.*? (?: password | passwd | secret | token | api_?key | private_key | credential
-                     | authorization | inline_string | inline_bytes ) [\w-]* ["']? \s* : \s*)
-                (\S.*) $"""
+_SENSITIVE: Final = (
+    "password|passwd|secret|token|api_?key|private_key|credential|authorization"
+    "|inline_string|inline_bytes"
+)
+_SENSITIVE_NAME: Final = re.compile(_SENSITIVE, re.IGNORECASE)
+_SENSITIVE_KEY: Final = re.compile(
+    rf"""^(.*?(?:{_SENSITIVE})[\w-]*["']?\s*:\s*)(\S.*)$""", re.IGNORECASE
 )
 # A line of a key in PEM or base64 has no blank and no punctuation of YAML.
 _BASE64_LINE: Final = re.compile(r"^\s*[A-Za-z0-9+/_-]{40,}=*\s*$|-----(BEGIN|END) ")
@@ -102,4 +105,9 @@ def redact(line: str) -> str:
     line = line.replace("\t", " ")[:_EXCERPT_LENGTH]
     if _BASE64_LINE.search(line):
         return "[redacted]"
-    return _SECRET_KEY.sub(r"\1[redacted]", line)
+    return _SENSITIVE_KEY.sub(r"\1[redacted]", line)
+
+
+def is_secret(field: str) -> bool:
+    """Whether the value of a field of this name is never shown."""
+    return _SENSITIVE_NAME.search(field) is not None

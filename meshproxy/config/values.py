@@ -1,17 +1,18 @@
 """Scalars of a document to values of protobuf fields.
 
-Owns the forms in which protobuf JSON, as Envoy reads it, lets a number, bool, enum, duration or byte
-string be written. Refuses to know messages and places.
+Owns the forms in which protobuf JSON, as Envoy reads it, lets a number, bool, enum, duration or
+byte string be written. Refuses to know messages and places.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
@@ -24,7 +25,8 @@ _FLOAT_WORD: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
 _OTHER_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|us|m|min|h|S|sec|)")
 _SECONDS: Final = {
-    "ms": "0.001", "us": "0.000001", "m": "60", "min": "60", "h": "3600", "S": "1", "sec": "1", "": "1",
+    "ms": "0.001", "us": "0.000001", "m": "60", "min": "60", "h": "3600", "S": "1", "sec": "1",
+    "": "1",
 }  # fmt: skip
 _MAX_SECONDS: Final = 315_576_000_000  # ten thousand years, the limit of google.protobuf.Duration
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
@@ -82,12 +84,8 @@ def read_bool(node: Scalar) -> bool:
 def read_int(node: Scalar, allowed: range) -> int:
     """A whole number, also as text, in hexadecimal, or as `1e3` and `5.0`."""
     expected = f"a whole number from {allowed.start} to {allowed.stop - 1}"
-    value = node.value
-    if isinstance(value, bool) or value is None:
-        raise BadValue(f"found {describe(node)}", expected, wrong_type=True)
-    if isinstance(value, str):
-        value = _number(node, expected)
-    if value != value or value in (float("inf"), float("-inf")) or value != int(value):
+    value = _number(node, expected)
+    if not math.isfinite(value) or value != int(value):
         raise BadValue(f"{describe(node)} is not a whole number", expected)
     if int(value) not in allowed:
         raise BadValue(f"{describe(node)} is out of range", expected)
@@ -96,18 +94,17 @@ def read_int(node: Scalar, allowed: range) -> int:
 
 def read_float(node: Scalar) -> float:
     """A number, also as text, or one of NaN and Infinity."""
-    value = node.value
-    if isinstance(value, bool) or value is None:
-        raise BadValue(f"found {describe(node)}", "a number", wrong_type=True)
-    if isinstance(value, str):
-        if _FLOAT_WORD.fullmatch(value):
-            return float(value)
-        value = _number(node, "a number")
-    return float(value)
+    if isinstance(node.value, str) and _FLOAT_WORD.fullmatch(node.value):
+        return float(node.value)
+    return float(_number(node, "a number"))
 
 
 def _number(node: Scalar, expected: str) -> int | float | Decimal:
-    text = node.text.strip("\"'") if not isinstance(node.value, str) else node.value
+    if isinstance(node.value, bool) or node.value is None:
+        raise BadValue(f"found {describe(node)}", expected, wrong_type=True)
+    if not isinstance(node.value, str):
+        return node.value
+    text = node.value
     if _HEXADECIMAL.fullmatch(text):
         return int(text, 16)
     if not _DECIMAL.fullmatch(text):
@@ -157,8 +154,8 @@ def read_duration(node: Scalar) -> tuple[int, int]:
         other = _OTHER_UNIT.fullmatch(node.text)
         suggestion = ""
         if other is not None and len(node.text) < 20:
-            seconds = Decimal(other[1]) * Decimal(_SECONDS[other[2]])
-            suggestion = f"{seconds.normalize():f}s"
+            meant = Decimal(other[1]) * Decimal(_SECONDS[other[2]])
+            suggestion = f"{meant.normalize():f}s"
         raise BadValue(f"found {describe(node)}", expected, suggestion, wrong_type=True)
     sign = -1 if match[1] else 1
     seconds, nanos = int(match[2]), int((match[3] or "").ljust(9, "0"))
@@ -185,5 +182,7 @@ _READERS: Final[dict[int, Callable[[FieldDescriptor, Scalar], Any]]] = {
     FieldDescriptor.TYPE_BOOL: lambda _, node: read_bool(node),
     FieldDescriptor.TYPE_FLOAT: lambda _, node: read_float(node),
     FieldDescriptor.TYPE_DOUBLE: lambda _, node: read_float(node),
-    FieldDescriptor.TYPE_ENUM: lambda field, node: read_enum(field.enum_type, node),
+    FieldDescriptor.TYPE_ENUM: lambda field, node: read_enum(
+        cast(EnumDescriptor, field.enum_type), node
+    ),
 }
