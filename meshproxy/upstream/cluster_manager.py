@@ -16,7 +16,7 @@ from meshproxy.upstream.dns import DnsDiscovery, Resolver
 from meshproxy.upstream.host import EndpointConfig, Host
 
 if TYPE_CHECKING:
-    from meshproxy.network.dispatcher import Dispatcher
+    from meshproxy.http.dispatcher import Dispatcher
     from meshproxy.stats.store import Store
 
 logger = logging.getLogger("meshproxy.upstream")

@@ -1,7 +1,7 @@
 """Hosts by name: STRICT_DNS and LOGICAL_DNS.
 
 Owns when a name is looked up again, and what an answer does to the hosts. Refuses to know how names
-are looked up (`resolver.py`) and what a clock is: both are injected.
+are looked up (`resolver.py`) and what the time is: both are injected.
 
 STRICT_DNS makes every address of every name a host. LOGICAL_DNS has one host whatever the answer,
 and new connections go to the first address. A lookup that fails, or finds nothing where something
@@ -11,15 +11,15 @@ was found before, leaves the last good hosts in place.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from meshproxy.network.address import Address
 from meshproxy.upstream.cluster import Cluster, DiscoveryType, DnsConfig, DnsLookupFamily
 from meshproxy.upstream.host import EndpointConfig, Host, LocalityConfig
 
 if TYPE_CHECKING:
-    from meshproxy.network.dispatcher import Timer
+    from meshproxy.http.dispatcher import Dispatcher, Timer
 
 logger = logging.getLogger("meshproxy.upstream")
 
@@ -47,21 +47,6 @@ class Resolver(Protocol):
 
     async def resolve(self, name: str, family: DnsLookupFamily) -> DnsAnswer:
         """The addresses of `name`; raises DnsError where nobody can tell."""
-
-
-class Clock(Protocol):
-    """The part of `network.dispatcher.Dispatcher` that is needed here."""
-
-    @property
-    def random(self) -> Callable[[], int]:
-        """Gives 64 random bits."""
-
-    @property
-    def call_later(self) -> Callable[[float, Callable[[], object]], Timer]:
-        """Calls something once, after a number of seconds."""
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> object:
-        """Runs a coroutine."""
 
 
 class Backoff:
@@ -117,10 +102,10 @@ class Target:
 class DnsDiscovery:
     """Keeps the hosts of one DNS cluster up to date, from `start` to `stop`."""
 
-    def __init__(self, cluster: Cluster, resolver: Resolver, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, resolver: Resolver, dispatcher: Dispatcher) -> None:
         self._cluster = cluster
         self._resolver = resolver
-        self._clock = clock
+        self._dispatcher = dispatcher
         self._config: DnsConfig = cluster.config.dns
         self._stopped = False
         self._targets = [
@@ -151,7 +136,7 @@ class DnsDiscovery:
     def _resolve_soon(self, target: Target) -> None:
         target.timer = None
         name = f"dns {self._cluster.name} {target.endpoint.address}"
-        self._clock.spawn(self._resolve(target), name)
+        self._dispatcher.spawn(self._resolve(target), name)
 
     async def _resolve(self, target: Target) -> None:
         stats = self._cluster.stats
@@ -171,7 +156,7 @@ class DnsDiscovery:
         target.resolved = True
         if all(each.resolved for each in self._targets):
             self._cluster.finish_initialization()
-        target.timer = self._clock.call_later(
+        target.timer = self._dispatcher.call_later(
             self._delay(target, answer), lambda: self._resolve_soon(target)
         )
 
@@ -226,7 +211,7 @@ class DnsDiscovery:
 
     def _backoff(self) -> Backoff | None:
         rate = self._config.failure_refresh_rate
-        return Backoff(rate[0], rate[1], self._clock.random) if rate else None
+        return Backoff(rate[0], rate[1], self._dispatcher.random) if rate else None
 
     def _delay(self, target: Target, answer: DnsAnswer | None) -> float:
         """Seconds until the next lookup."""
@@ -237,7 +222,7 @@ class DnsDiscovery:
         delay = self._config.refresh_rate
         if answer is not None and answer.addresses and self._config.respect_ttl and answer.ttl:
             delay = answer.ttl
-        return delay + _fraction(self._clock.random) * self._config.jitter
+        return delay + _fraction(self._dispatcher.random) * self._config.jitter
 
 
 def _fraction(random: Callable[[], int]) -> float:
