@@ -1,0 +1,104 @@
+"""The contract between codecs and everything above and below them, the same for HTTP/1 and HTTP/2.
+
+Owns the seams: bytes below (`Wire`), streams above (`RequestDecoder`, `ResponseDecoder`), and what a
+stream may tell its codec (`ResponseEncoder`, `RequestEncoder`). Refuses to know any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from meshproxy.http.header_map import HeaderMap
+    from meshproxy.http.local_reply import LocalReply
+
+
+class Wire(Protocol):
+    """What a codec may do to the bytes' transport (`network/connection.py`)."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Send pieces without joining them first."""
+
+    def read_disable(self, disable: bool) -> None:
+        """Stop or go on reading; calls nest, reading goes on when as many ended as began."""
+
+    def close_after_flush(self, linger: bool) -> None:
+        """Send what is queued, then close. `linger`: the peer may still be sending; give it time to
+        read the answer first (delayed_close_timeout), because closing now would reset it away."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class RequestDecoder(Protocol):
+    """A stream, seen by the server codec that reads its request."""
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The request's headers, pseudo headers first."""
+
+    def decode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body; empty only at the end."""
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers, which end it."""
+
+    def on_codec_error(self, reply: LocalReply) -> None:
+        """The rest of the request cannot be read: answer with `reply`, if there is still time."""
+
+    def on_reset(self, details: str) -> None:
+        """The peer went away before the stream had ended."""
+
+
+class ResponseEncoder(Protocol):
+    """The server codec, seen by the stream whose response it writes."""
+
+    def encode_1xx(self, headers: HeaderMap) -> None:
+        """An informational response; the final one is still to come."""
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The response's headers, `:status` first. The map belongs to the encoder afterwards."""
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body."""
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers, which end it."""
+
+    def reset_stream(self) -> None:
+        """Give the stream up: the peer must see that it is not complete."""
+
+    def read_disable(self, disable: bool) -> None:
+        """Stop or go on reading the request's body."""
+
+    def close_when_done(self) -> None:
+        """This response is the connection's last."""
+
+
+class ServerConnectionCallbacks(Protocol):
+    """Who makes streams for a server codec (`http/conn_manager.py`)."""
+
+    def new_stream(self, encoder: ResponseEncoder) -> RequestDecoder:
+        """A request begins."""
+
+
+class ResponseDecoder(Protocol):
+    """Who reads a response from a client codec (`router/upstream_request.py`)."""
+
+    def on_1xx(self, headers: HeaderMap) -> None:
+        """An informational response."""
+
+    def on_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The response's headers, `:status` first."""
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body."""
+
+    def on_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers, which end it."""
+
+    def on_reset(self, reason: str, details: str) -> None:
+        """There will be no (more) response. `reason` is one of Envoy's stream reset reasons."""

@@ -1,0 +1,235 @@
+"""The HTTP filter chain: what is known about it at configuration time, and one stream's instance.
+
+Owns which filter takes part in which phase, and what a filter may ask of its stream. Refuses to know
+how a path is iterated (`filter_path.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from meshproxy.http.buffer import Buffer
+from meshproxy.http.filter import FilterFactory, StreamFilter
+from meshproxy.http.filter_path import FilterPath
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.local_reply import LocalReply
+
+if TYPE_CHECKING:
+    from meshproxy.http.stream import Stream, TerminalFilter
+    from meshproxy.http.stream_info import StreamInfo
+
+TerminalFactory = Callable[["Stream"], "TerminalFilter"]
+
+
+class FilterChain:
+    """The filters before the terminal one, in the order of the configuration."""
+
+    __slots__ = ("factories", "limit", "sees_request_body", "sees_response_body", "terminal")
+
+    def __init__(
+        self, factories: Sequence[FilterFactory], terminal: TerminalFactory, buffer_limit: int
+    ) -> None:
+        self.factories = tuple(factories)
+        self.terminal = terminal
+        self.limit = buffer_limit
+        self.sees_request_body = True
+        self.sees_response_body = True
+
+    def instantiate(
+        self, stream: Stream
+    ) -> tuple[tuple[ActiveFilter, ...], FilterPath, FilterPath]:
+        """The filters of one stream, and its two paths through them."""
+        filters = [factory() for factory in self.factories]
+        reverse = filters[::-1] if len(filters) > 1 else filters
+        decode = FilterPath(
+            _DecodeEnd(stream), self.limit,
+            [each.decode_headers if _has(each, "decode_headers") else None for each in filters],
+            [each.decode_data if _has(each, "decode_data") else None for each in filters],
+            [each.decode_trailers if _has(each, "decode_trailers") else None for each in filters],
+        )  # fmt: skip
+        encode = FilterPath(
+            stream, self.limit,
+            [each.encode_headers if _has(each, "encode_headers") else None for each in reverse],
+            [each.encode_data if _has(each, "encode_data") else None for each in reverse],
+            [each.encode_trailers if _has(each, "encode_trailers") else None for each in reverse],
+        )  # fmt: skip
+        last = len(filters) - 1
+        active = tuple(
+            ActiveFilter(stream, each, decode, index, encode, last - index)
+            for index, each in enumerate(filters)
+        )
+        for each in active:
+            each.filter.set_callbacks(each)
+        return active, decode, encode
+
+
+_phases: dict[type[StreamFilter], frozenset[str]] = {}
+
+
+def _has(each: StreamFilter, phase: str) -> bool:
+    """Whether a filter's class says anything in a phase; looked at once per class."""
+    kind = type(each)
+    known = _phases.get(kind)
+    if known is None:
+        known = _phases[kind] = frozenset(
+            name for name in dir(StreamFilter) if getattr(kind, name) is not getattr(StreamFilter, name)
+        )
+    return phase in known
+
+
+class _DecodeEnd:
+    """The end of the decode path: the terminal filter, and downstream where it must wait."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def headers_through(self, headers: HeaderMap, end_stream: bool) -> None:
+        assert self.stream.terminal is not None
+        self.stream.terminal.decode_headers(headers, end_stream)
+
+    def data_through(self, data: bytes, end_stream: bool) -> None:
+        assert self.stream.terminal is not None
+        self.stream.terminal.decode_data(data, end_stream)
+
+    def trailers_through(self, trailers: HeaderMap) -> None:
+        assert self.stream.terminal is not None
+        self.stream.terminal.decode_trailers(trailers)
+
+    def buffer_high(self, may_wait: bool) -> None:
+        self.stream.request_buffer_high(may_wait)
+
+    def buffer_low(self) -> None:
+        self.stream.encoder.read_disable(False)
+
+
+class ActiveFilter:
+    """One filter of one stream, with everything it may ask for (`filter.FilterCallbacks`)."""
+
+    __slots__ = (
+        "_decode",
+        "_decode_index",
+        "_encode",
+        "_encode_index",
+        "_owned",
+        "filter",
+        "info",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        filter: StreamFilter,
+        decode: FilterPath,
+        decode_index: int,
+        encode: FilterPath,
+        encode_index: int,
+    ) -> None:
+        self.stream = stream
+        self.filter = filter
+        self.info: StreamInfo = stream.info
+        self._decode = decode
+        self._decode_index = decode_index
+        self._encode = encode
+        self._encode_index = encode_index
+        self._owned: list[Any] | None = None
+
+    @property
+    def route(self) -> Any:
+        """The matched route or None; matched on first use."""
+        return self.stream.route
+
+    @property
+    def decoding_buffer(self) -> Buffer | None:
+        """The request body held back so far."""
+        return self._decode.buffer
+
+    @property
+    def encoding_buffer(self) -> Buffer | None:
+        """The response body held back so far."""
+        return self._encode.buffer
+
+    @property
+    def buffer_limit(self) -> int:
+        """How many body bytes may be held back."""
+        return self.stream.chain.limit
+
+    @property
+    def headers_sent(self) -> bool:
+        """True when the response's headers have gone to the client."""
+        return self.stream.headers_sent
+
+    def is_decoding_stopped(self) -> bool:
+        """True while this filter holds the request back."""
+        return self._decode.is_stopped(self._decode_index)
+
+    def is_encoding_stopped(self) -> bool:
+        """True while this filter holds the response back."""
+        return self._encode.is_stopped(self._encode_index)
+
+    def continue_decoding(self) -> None:
+        """Go on with the request where this filter stopped it; nothing if it did not."""
+        self._decode.resume(self._decode_index)
+
+    def continue_encoding(self) -> None:
+        """Go on with the response where this filter stopped it; nothing if it did not."""
+        self._encode.resume(self._encode_index)
+
+    def send_local_reply(self, reply: LocalReply) -> None:
+        """Answer the request from here."""
+        self.stream.send_local_reply(reply)
+
+    def reset_stream(self, details: str) -> None:
+        """End the stream without (the rest of) an answer."""
+        self.stream.reset(details)
+
+    def add_decoded_trailers(self) -> HeaderMap:
+        """Create request trailers; ValueError unless the last body bytes are being decoded."""
+        if not self._decode.last_data and self._decode.trailers is None:
+            raise ValueError("request trailers can be added with the last body bytes only")
+        self.info.request_trailers = trailers = self._decode.make_trailers()
+        return trailers
+
+    def add_encoded_trailers(self) -> HeaderMap:
+        """Create response trailers; ValueError unless the last body bytes are being encoded."""
+        if not self._encode.last_data and self._encode.trailers is None:
+            raise ValueError("response trailers can be added with the last body bytes only")
+        self.info.response_trailers = trailers = self._encode.make_trailers()
+        return trailers
+
+    def add_decoded_data(self, data: bytes) -> None:
+        """Hold back more request body: also a body for a request that has none."""
+        self._decode.buffer = held = self._decode.buffer or Buffer()
+        held.append(data)
+
+    def add_encoded_data(self, data: bytes) -> None:
+        """Hold back more response body: also a body for a response that has none."""
+        self._encode.buffer = held = self._encode.buffer or Buffer()
+        held.append(data)
+
+    def clear_route_cache(self) -> None:
+        """Match the route again on next use."""
+        self.stream.clear_route_cache()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Run `callback` once; ends with the stream. The result has `cancel()`."""
+        return self._own(self.stream.call_later(seconds, callback))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a coroutine that is cancelled when the stream ends."""
+        self._own(self.stream.spawn(coroutine, name))
+
+    def _own(self, cancellable: Any) -> Any:
+        if self._owned is None:
+            self._owned = []
+        self._owned.append(cancellable)
+        return cancellable
+
+    def destroy(self) -> None:
+        """The stream has ended."""
+        for each in self._owned or ():
+            each.cancel()
+        self.filter.on_destroy()

@@ -1,0 +1,257 @@
+"""One direction of a filter chain: who has seen what, who stopped it, and what is held back.
+
+Owns Envoy's iteration rules (source/common/http/filter_manager): the meaning of every status, resuming,
+and the one buffer that all filters of a direction share. Refuses to know requests from responses: a
+stream has one path that ends in its router and one that ends in its codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from meshproxy.http.buffer import Buffer
+from meshproxy.http.filter import (
+    CONTINUE,
+    CONTINUE_AND_DONT_END_STREAM,
+    STOP_ALL_ITERATION_AND_WATERMARK,
+    STOP_ITERATION,
+    STOP_ITERATION_AND_WATERMARK,
+    STOP_ITERATION_NO_BUFFER,
+)
+from meshproxy.http.header_map import HeaderMap
+
+HeadersCall = Callable[[HeaderMap, bool], int]
+DataCall = Callable[[Buffer, bool], int]
+TrailersCall = Callable[[HeaderMap], int]
+
+# Where one filter of the path is.
+_GOING: Final = 0
+_STOPPED: Final = 1  # it stopped its own turn; data and trailers are still shown to it
+_STOPPED_ALL: Final = 2  # nothing more is shown to it before it continues
+
+
+class PathEnd(Protocol):
+    """What a path leads to, and who is told that too much is held back."""
+
+    def headers_through(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Headers that every filter has let pass."""
+
+    def data_through(self, data: bytes, end_stream: bool) -> None:
+        """Body bytes that every filter has let pass."""
+
+    def trailers_through(self, trailers: HeaderMap) -> None:
+        """Trailers that every filter has let pass."""
+
+    def buffer_high(self, may_wait: bool) -> None:
+        """More than the limit is held back. `may_wait`: the sender may be made to wait."""
+
+    def buffer_low(self) -> None:
+        """What was held back has gone on."""
+
+
+class FilterPath:
+    """The filters of one stream in one direction, in the order in which they are asked.
+
+    `None` instead of a call stands for a filter that has nothing to say in that phase.
+    """
+
+    __slots__ = (
+        "_at_high",
+        "_data_calls",
+        "_end",
+        "_headers_calls",
+        "_headers_seen",
+        "_limit",
+        "_may_wait",
+        "_states",
+        "_trailers_calls",
+        "aborted",
+        "buffer",
+        "complete",
+        "headers",
+        "last_data",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        end: PathEnd,
+        limit: int,
+        headers_calls: Sequence[HeadersCall | None],
+        data_calls: Sequence[DataCall | None],
+        trailers_calls: Sequence[TrailersCall | None],
+    ) -> None:
+        self._end = end
+        self._limit = limit
+        self._headers_calls = headers_calls
+        self._data_calls = data_calls
+        self._trailers_calls = trailers_calls
+        self._states = [_GOING] * len(headers_calls)
+        self._headers_seen = [False] * len(headers_calls)
+        self._may_wait = False
+        self._at_high = False
+        self.headers: HeaderMap | None = None
+        self.trailers: HeaderMap | None = None
+        self.buffer: Buffer | None = None
+        self.complete = False  # the sender has sent everything
+        self.aborted = False  # nothing may move on this path any more
+        self.last_data = False  # the last body bytes are being shown: trailers may be made
+
+    # -- what arrives ------------------------------------------------------------------------
+
+    def send_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Headers arrive."""
+        self.headers = headers
+        self.complete = end_stream
+        self._headers_from(0, headers, end_stream)
+
+    def send_data(self, data: bytes, end_stream: bool) -> None:
+        """Body bytes arrive."""
+        self.complete = end_stream
+        self._data_from(0, Buffer(data), end_stream)
+
+    def send_trailers(self, trailers: HeaderMap) -> None:
+        """Trailers arrive."""
+        self.complete = True
+        self.trailers = trailers
+        self._trailers_from(0, trailers)
+
+    def resume(self, index: int) -> None:
+        """The filter at `index` lets go of what it stopped; nothing happens if it stopped nothing."""
+        state = self._states[index]
+        if self.aborted or state == _GOING:
+            return
+        self._states[index] = _GOING
+        # A filter that stopped everything has not been shown the body that is held back.
+        start = index if state == _STOPPED_ALL else index + 1
+        had_trailers = self.trailers is not None
+        if not self._headers_seen[index]:
+            self._headers_seen[index] = True
+            assert self.headers is not None
+            alone = self.complete and self.buffer is None and not had_trailers
+            self._headers_from(index + 1, self.headers, alone)
+            if self.aborted:
+                return
+        if self.buffer is not None:
+            self._data_from(start, self.buffer, self.complete and not had_trailers)
+        if had_trailers and not self.aborted:
+            assert self.trailers is not None
+            self._trailers_from(start, self.trailers)
+
+    def is_stopped(self, index: int) -> bool:
+        """True while the filter at `index` holds something back."""
+        return self._states[index] != _GOING
+
+    def make_trailers(self) -> HeaderMap:
+        """Trailers for a message that came without; they follow the bytes being shown right now."""
+        if self.trailers is None:
+            self.trailers = HeaderMap()
+        return self.trailers
+
+    # -- the three turns ---------------------------------------------------------------------
+
+    def _headers_from(self, index: int, headers: HeaderMap, end_stream: bool) -> None:
+        calls = self._headers_calls
+        body_from = -1  # a filter added a body to a message that has none
+        while index < len(calls):
+            call = calls[index]
+            last = end_stream and body_from < 0
+            status = CONTINUE if call is None else call(headers, last)
+            if self.aborted:
+                return
+            if status != CONTINUE and status != CONTINUE_AND_DONT_END_STREAM:
+                if status == STOP_ITERATION:
+                    self._states[index] = _STOPPED
+                else:
+                    self._states[index] = _STOPPED_ALL
+                    self._may_wait = status == STOP_ALL_ITERATION_AND_WATERMARK
+                return
+            self._headers_seen[index] = True
+            if status == CONTINUE_AND_DONT_END_STREAM:
+                end_stream = False
+            if last and self.buffer is not None:
+                body_from = index
+            index += 1
+        self._end.headers_through(headers, end_stream and body_from < 0)
+        if body_from >= 0 and self.buffer is not None and not self.aborted:
+            self._data_from(body_from + 1, self.buffer, True)
+
+    def _data_from(self, index: int, data: Buffer, end_stream: bool) -> None:
+        trailers_after = -1
+        while index < len(self._data_calls):
+            state = self._states[index]
+            if state == _STOPPED_ALL:
+                self._hold(data)
+                return
+            call = self._data_calls[index]
+            if call is not None:
+                before = self.trailers
+                self.last_data = end_stream
+                status = call(data, end_stream)
+                self.last_data = False
+                if self.aborted:
+                    return
+                if end_stream and before is None and self.trailers is not None:
+                    trailers_after = index
+                    end_stream = False
+                if status != CONTINUE:
+                    self._stop_data(index, status, data)
+                    return
+            if state == _STOPPED:
+                self._hold(data)
+                self.resume(index)
+                return
+            index += 1
+        self._pass_data(data, end_stream)
+        if trailers_after >= 0 and self.trailers is not None and not self.aborted:
+            self._trailers_from(trailers_after + 1, self.trailers)
+
+    def _stop_data(self, index: int, status: int, data: Buffer) -> None:
+        self._states[index] = _STOPPED
+        if status != STOP_ITERATION_NO_BUFFER:
+            self._may_wait = status == STOP_ITERATION_AND_WATERMARK
+            self._hold(data)
+        elif self.complete and self.trailers is None and self.buffer is None:
+            # So that continuing later still ends the message, with an empty last piece.
+            self.buffer = Buffer()
+
+    def _trailers_from(self, index: int, trailers: HeaderMap) -> None:
+        while index < len(self._trailers_calls):
+            state = self._states[index]
+            if state == _STOPPED_ALL:
+                return
+            call = self._trailers_calls[index]
+            status = CONTINUE if call is None else call(trailers)
+            if self.aborted:
+                return
+            if status != CONTINUE:
+                self._states[index] = _STOPPED
+                return
+            if state == _STOPPED:
+                self.resume(index)
+                return
+            index += 1
+        self._end.trailers_through(trailers)
+
+    # -- what is held back -------------------------------------------------------------------
+
+    def _hold(self, data: Buffer) -> None:
+        held = self.buffer
+        if held is None:
+            # A buffer of its own: `data` may live on in its sender's hands.
+            self.buffer = held = Buffer()
+        if data is not held:
+            held.append_buffer(data)
+        if held.length > self._limit and not self._at_high:
+            self._at_high = self._may_wait
+            self._end.buffer_high(self._may_wait)
+
+    def _pass_data(self, data: Buffer, end_stream: bool) -> None:
+        if data is self.buffer:
+            self.buffer = None
+        if self._at_high and self.buffer is None:
+            self._at_high = False
+            self._end.buffer_low()
+        if data.length or end_stream:
+            self._end.data_through(data.take(), end_stream)

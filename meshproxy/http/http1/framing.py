@@ -1,0 +1,65 @@
+"""What both sides of HTTP/1 share: kinds of bodies, hop-by-hop fields, and the writing of fields.
+
+Owns the rules of RFC 9110, 7.6.1 and RFC 9112, 6. Refuses to know which side uses them.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from meshproxy.http.http1.head import Pairs
+
+BODY_NONE: Final = 0
+BODY_LENGTH: Final = 1
+BODY_CHUNKED: Final = 2
+BODY_UNTIL_CLOSE: Final = 3
+
+# Pieces up to this size are joined with their chunk framing; larger ones are passed on as they came.
+SMALL_BODY: Final = 8192
+
+HOP_BY_HOP: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+# What a Connection header cannot nominate away: the message would mean something else without it.
+PROTECTED: Final = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto")
+)
+
+
+def connection_tokens(pairs: Pairs) -> frozenset[bytes]:
+    """The lower-case options of every Connection field."""
+    return frozenset(
+        token.strip(b" \t").lower()
+        for name, value in pairs
+        if name == b"connection"
+        for token in value.split(b",")
+    )
+
+
+def without_hop_by_hop(pairs: Pairs, tokens: frozenset[bytes]) -> Pairs:
+    """The fields that may travel on. `te` stays only as `te: trailers` (RFC 9110, 10.1.4)."""
+    drop = HOP_BY_HOP | (tokens - PROTECTED)
+    return [
+        pair
+        for pair in pairs
+        if pair[0] not in drop or (pair[0] == b"te" and pair[1].lower() == b"trailers")
+    ]
+
+
+def encode_fields(pairs: Pairs, start: int = 0) -> bytes:
+    """`name: value` lines from `start` on, each with its CRLF.
+
+    A value that would start a line of its own cannot be written: its controls become spaces, so that
+    no filter or formatter splits a message (RFC 9110, 5.5).
+    """
+    if len(pairs) <= start:
+        return b""
+    fields = b"\r\n".join(map(b": ".join, islice(pairs, start, None) if start else pairs))
+    if fields.count(b"\n") != len(pairs) - start - 1 or fields.count(b"\r") != len(pairs) - start - 1:
+        fields = b"\r\n".join(b"%b: %b" % (_safe(name), _safe(value)) for name, value in pairs[start:])
+    return fields + b"\r\n"
+
+
+def _safe(text: bytes) -> bytes:
+    return text.replace(b"\r", b" ").replace(b"\n", b" ").replace(b"\0", b" ")

@@ -1,0 +1,184 @@
+"""What a request's head says: its target, its version, how its body is framed, and who closes.
+
+Owns the decision whether a parsed head is a request this proxy takes, and the header map it becomes.
+Refuses to know the connection that it came on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from meshproxy.http.http1.framing import (
+    BODY_CHUNKED,
+    BODY_LENGTH,
+    BODY_NONE,
+    HOP_BY_HOP,
+    connection_tokens,
+    without_hop_by_hop,
+)
+from meshproxy.http.http1.head import Pairs, RequestHeadParser, parse_content_length
+from meshproxy.http.http1.settings import Http1Settings
+from meshproxy.http.local_reply import LocalReply
+
+
+def _bad(details: str) -> LocalReply:
+    return LocalReply(400, details, b"Bad Request", close=True)
+
+
+BAD_FRAMING: Final = _bad("http1.content_length_and_chunked_not_allowed")
+BAD_CONTENT_LENGTH: Final = _bad("http1.invalid_content_length")
+BAD_HOST: Final = _bad("http1.invalid_authority")
+BAD_TARGET: Final = _bad("http1.invalid_url")
+BAD_TRANSFER_ENCODING: Final = LocalReply(
+    501, "http1.invalid_transfer_encoding", b"Not Implemented", close=True
+)
+NO_CHUNKED_IN_10: Final = _bad("http1.transfer_encoding_in_http_10")
+UPGRADE_REQUIRED: Final = LocalReply(426, "low_version", close=True)
+MISSING_HOST: Final = _bad("missing_host_header")
+
+_HOST: Final = b"host"
+_INTERESTING: Final = HOP_BY_HOP | {b"te", b"content-length"}
+
+
+class RequestFraming:
+    """The facts of one head that the codec needs until the response is written."""
+
+    __slots__ = ("authority", "body", "head", "keep_alive", "length", "path", "refusal", "strip", "tokens", "version")
+
+    def __init__(self) -> None:
+        self.version = "1.1"
+        self.keep_alive = True
+        self.head = False
+        self.body = BODY_NONE
+        self.length = 0
+        self.authority = b""
+        self.path = b""
+        self.refusal: LocalReply | None = None
+        self.tokens: frozenset[bytes] = frozenset()
+        self.strip = False  # hop-by-hop fields are there
+
+
+def read_framing(parser: RequestHeadParser, settings: Http1Settings) -> RequestFraming:
+    """Judge a parsed head; `refusal` is set where it is not acceptable."""
+    framing = RequestFraming()
+    pairs = parser.pairs
+    fields = dict(pairs)
+    if len(fields) != len(pairs) and (refusal := _refuse_repeated(pairs)) is not None:
+        framing.refusal = refusal
+        return framing
+    version = parser.version
+    if version != "1.1":
+        framing.version = version
+        framing.keep_alive = False
+        if version != "1.0":
+            framing.refusal = _bad("http1.invalid_version")
+            return framing
+        if not settings.accept_http_10:
+            framing.refusal = UPGRADE_REQUIRED
+            return framing
+    if not _INTERESTING.isdisjoint(fields):
+        framing.refusal = _read_interesting(framing, pairs, fields)
+        if framing.refusal is not None:
+            return framing
+    framing.head = parser.method == b"HEAD"
+    framing.refusal = _read_target(framing, parser, fields.get(_HOST), settings)
+    return framing
+
+
+def _refuse_repeated(pairs: Pairs) -> LocalReply | None:
+    """A head may repeat most fields, but not the ones that say whom it is for and where it ends."""
+    names = [name for name, _ in pairs]
+    if names.count(_HOST) > 1:
+        return BAD_HOST
+    if names.count(b"content-length") > 1:
+        return BAD_CONTENT_LENGTH
+    if names.count(b"transfer-encoding") > 1:
+        return BAD_TRANSFER_ENCODING
+    return None
+
+
+def _read_interesting(
+    framing: RequestFraming, pairs: Pairs, fields: dict[bytes, bytes]
+) -> LocalReply | None:
+    """Connection options, transfer coding and content length."""
+    if not HOP_BY_HOP.isdisjoint(fields) or b"te" in fields:
+        framing.strip = True
+        framing.tokens = tokens = connection_tokens(pairs)
+        if b"close" in tokens:
+            framing.keep_alive = False
+        elif framing.version == "1.0" and b"keep-alive" in tokens:
+            framing.keep_alive = True
+    coding = fields.get(b"transfer-encoding")
+    length = fields.get(b"content-length")
+    if coding is not None:
+        if coding.lower() != b"chunked":
+            return BAD_TRANSFER_ENCODING
+        if framing.version == "1.0":
+            return NO_CHUNKED_IN_10
+        if length is not None:
+            return BAD_FRAMING
+        framing.body = BODY_CHUNKED
+    elif length is not None:
+        number = parse_content_length([length])
+        if number is None:
+            return BAD_CONTENT_LENGTH
+        if number:
+            framing.body = BODY_LENGTH
+            framing.length = number
+        canonical = b"%d" % number
+        if canonical != length:
+            # `010` is ten to us and eight to a careless peer: send what we understood.
+            pairs[:] = [(n, canonical) if n == b"content-length" else (n, v) for n, v in pairs]
+    return None
+
+
+def _read_target(
+    framing: RequestFraming, parser: RequestHeadParser, host: bytes | None, settings: Http1Settings
+) -> LocalReply | None:
+    """The four forms of a request target (RFC 9112, 3.2)."""
+    target = parser.target
+    if parser.method == b"CONNECT":
+        framing.authority, framing.path = target, b""
+        return None if host is not None or framing.version == "1.0" else MISSING_HOST
+    if target[:1] == b"/" or (target == b"*" and parser.method == b"OPTIONS"):
+        framing.path = target
+    else:
+        scheme, found, rest = target.partition(b"://")
+        if not found or scheme.lower() not in (b"http", b"https") or not settings.allow_absolute_url:
+            return BAD_TARGET
+        cut = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
+        absolute, path = rest[:cut], rest[cut:]
+        if not absolute or b"@" in absolute:
+            return BAD_TARGET
+        framing.path = path if path[:1] == b"/" else b"/" + path
+        if host is not None:  # RFC 9112, 3.2.2: the target overrules Host, which must still be there
+            host = absolute
+    if host is None:
+        if framing.version == "1.0" and settings.default_host_for_http_10:
+            host = settings.default_host_for_http_10
+        else:
+            return MISSING_HOST
+    framing.authority = host
+    if not host.translate(None, _HOST_BYTES) == b"":
+        return BAD_HOST
+    return None
+
+
+# What may stand in an authority without userinfo (RFC 3986, 3.2.2 and 3.2.3).
+_HOST_BYTES: Final = (
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:[]%"
+)
+
+
+def request_pairs(parser: RequestHeadParser, framing: RequestFraming) -> Pairs:
+    """The header map of a request: pseudo headers in Envoy's order, then the fields as they came."""
+    pairs = parser.pairs
+    if framing.strip:
+        drop = framing.tokens
+        pairs = without_hop_by_hop(pairs, drop | {b"te"})
+    head: Pairs = [(b":authority", framing.authority)]
+    if framing.path:
+        head.append((b":path", framing.path))
+    head.append((b":method", parser.method))
+    head.append((b":scheme", b"http"))
+    return head + [pair for pair in pairs if pair[0] != _HOST]

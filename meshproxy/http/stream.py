@@ -1,0 +1,431 @@
+"""One request and its response: between a codec on one side and a terminal filter on the other.
+
+Owns the order of events of a stream, local replies, and its end. Refuses to know bytes on the wire
+(codecs), the filters' own business, and where requests go (the terminal filter).
+
+    codec ── decode_* ──▶ filters, first to last ──▶ terminal filter (the router)
+    codec ◀── encode_* ── filters, last to first ◀── terminal filter
+
+Every filter may stop either direction, and may answer instead of the upstream (`send_local_reply`),
+even while it is being asked: `decode_aborted` and the paths' `aborted` tell the loops that are on the
+stack at that moment to let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from meshproxy.http.codec import ResponseEncoder
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.status import STATUS_TEXT, grpc_status
+from meshproxy.http.stream_info import HTTP11, ResponseFlag, StreamInfo
+
+if TYPE_CHECKING:
+    from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
+    from meshproxy.http.filter_chain import ActiveFilter, FilterChain
+    from meshproxy.http.filter_path import FilterPath
+
+_UNROUTED: Final = object()
+
+REQUEST_PAYLOAD_TOO_LARGE: Final = LocalReply(
+    413, "request_payload_too_large", b"Payload Too Large"
+)
+RESPONSE_PAYLOAD_TOO_LARGE: Final = LocalReply(
+    500, "response_payload_too_large", b"Internal Server Error"
+)
+
+
+class TerminalFilter(Protocol):
+    """The last filter: it answers, or passes the request on (`router/router.py`)."""
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The request's headers."""
+
+    def decode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body."""
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers."""
+
+    def on_downstream_watermark(self, high: bool) -> None:
+        """Downstream cannot keep up with the response, or can again."""
+
+    def on_timeout(self) -> None:
+        """The stream's `deadline` has passed."""
+
+    def on_destroy(self) -> None:
+        """The stream ends without (the rest of) the terminal filter's response."""
+
+
+class Stream:
+    """One stream. What it knows is in `info`; who it is to its filters is `ActiveFilter`."""
+
+    __slots__ = (
+        "_decode_path",
+        "_encode_path",
+        "_filters",
+        "_last_active",
+        "_local_reply",
+        "_route",
+        "chain",
+        "connection",
+        "deadline",
+        "decode_aborted",
+        "encoder",
+        "headers_sent",
+        "idle_timeout",
+        "info",
+        "is_head",
+        "manager",
+        "random",
+        "request_complete",
+        "response_complete",
+        "terminal",
+    )
+
+    def __init__(self, connection: HttpConnection, encoder: ResponseEncoder) -> None:
+        self.connection = connection
+        self.manager: HttpConnectionManager = connection.manager
+        self.encoder = encoder
+        self.chain: FilterChain = connection.manager.chain
+        dispatcher = connection.manager.dispatcher
+        self.info = info = StreamInfo()
+        info.start = self._last_active = now = dispatcher.now()
+        info.start_time = now + connection.manager.wall_offset
+        info.protocol = HTTP11
+        info.connection = connection.peer
+        self.random = dispatcher.random()
+        self._route: Any = _UNROUTED
+        self._filters: tuple[ActiveFilter, ...] = ()
+        self._decode_path: FilterPath | None = None
+        self._encode_path: FilterPath | None = None
+        self._local_reply = False
+        self.terminal: TerminalFilter | None = None
+        self.deadline: float | None = None  # monotonic; `terminal.on_timeout` is called after it
+        self.idle_timeout = connection.manager.config.stream_idle_timeout
+        self.is_head = False
+        self.decode_aborted = False  # the request goes no further: it has been answered
+        self.headers_sent = False
+        self.request_complete = False
+        self.response_complete = False
+
+    # -- request, from the codec -------------------------------------------------------------
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The request's headers."""
+        info = self.info
+        info.request_headers = headers
+        if end_stream:
+            self.request_complete = True
+            info.request_complete = info.start
+        refusal = self.manager.admit(self, headers)
+        if refusal is not None:
+            self.send_local_reply(refusal)
+            return
+        chain = self.chain
+        self.terminal = chain.terminal(self)
+        if chain.factories:
+            self._filters, self._decode_path, self._encode_path = chain.instantiate(self)
+            self._decode_path.send_headers(headers, end_stream)
+        else:
+            self.terminal.decode_headers(headers, end_stream)
+
+    def decode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the request's body."""
+        info = self.info
+        info.bytes_received += len(data)
+        self._last_active = now = self.manager.dispatcher.now()
+        if end_stream:
+            self.request_complete = True
+            info.request_complete = now
+        if self.decode_aborted:
+            self._finish_if_done()
+            return
+        path = self._decode_path
+        if path is None:
+            if self.terminal is not None:
+                self.terminal.decode_data(data, end_stream)
+        elif end_stream and data and self.chain.sees_request_body:
+            # Envoy's HTTP/1 codec ends a body with an empty piece; filters count on being asked.
+            path.send_data(data, False)
+            if not path.aborted:
+                path.send_data(b"", True)
+        else:
+            path.send_data(data, end_stream)
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        """The request's trailers."""
+        self.info.request_trailers = trailers
+        self.request_complete = True
+        self.info.request_complete = self.manager.dispatcher.now()
+        if self.decode_aborted:
+            self._finish_if_done()
+        elif self._decode_path is not None:
+            self._decode_path.send_trailers(trailers)
+        elif self.terminal is not None:
+            self.terminal.decode_trailers(trailers)
+
+    def on_codec_error(self, reply: LocalReply) -> None:
+        """The rest of the request cannot be read."""
+        stats = self.manager.stats
+        stats.downstream_cx_protocol_error.value += 1
+        if reply.flag == 0:
+            self.info.response_flags |= ResponseFlag.DownstreamProtocolError.value
+        self.request_complete = True  # nothing more of it will come
+        if self.headers_sent:
+            self.reset(reply.details)
+        else:
+            stats.downstream_rq_response_before_rq_complete.value += 1
+            stats.downstream_rq_rx_reset.value += 1
+            self.send_local_reply(reply)
+
+    def on_reset(self, details: str) -> None:
+        """The peer went away."""
+        info = self.info
+        info.response_flags |= ResponseFlag.DownstreamConnectionTermination.value
+        info.response_code_details = details
+        stats = self.manager.stats
+        stats.downstream_rq_rx_reset.value += 1
+        self.connection.destroyed_with_request()
+        self._abort()
+
+    # -- route -------------------------------------------------------------------------------
+
+    @property
+    def route(self) -> Any:
+        """The matched route or None; matched on first use."""
+        route = self._route
+        if route is _UNROUTED:
+            headers = self.info.request_headers
+            assert headers is not None
+            self._route = route = self.manager.route_config.route(headers, self.random)
+            self.info.route = route
+        return route
+
+    def clear_route_cache(self) -> None:
+        """Match the route again on next use."""
+        self._route = _UNROUTED
+
+    # -- response, from the terminal filter --------------------------------------------------
+
+    def encode_1xx(self, headers: HeaderMap) -> None:
+        """An informational response."""
+        if self.manager.config.proxy_100_continue and not self.headers_sent:
+            self.encoder.encode_1xx(headers)
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The response's headers."""
+        self.info.response_headers = headers
+        if self._encode_path is None:
+            self.headers_through(headers, end_stream)
+        else:
+            self._encode_path.send_headers(headers, end_stream)
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the response's body."""
+        path = self._encode_path
+        if path is None:
+            self.data_through(data, end_stream)
+        elif end_stream and data and self.chain.sees_response_body:
+            path.send_data(data, False)
+            if not path.aborted:
+                path.send_data(b"", True)
+        else:
+            path.send_data(data, end_stream)
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """The response's trailers."""
+        self.info.response_trailers = trailers
+        if self._encode_path is None:
+            self.trailers_through(trailers)
+        else:
+            self._encode_path.send_trailers(trailers)
+
+    # -- PathEnd of the encode path: what all filters have let pass --------------------------
+
+    def headers_through(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Send the response's headers."""
+        info = self.info
+        self.headers_sent = True
+        self.manager.finish_response_headers(self, headers)
+        info.response_start = self.manager.dispatcher.now()
+        self.encoder.encode_headers(headers, end_stream)
+        if end_stream:
+            self._response_sent()
+
+    def data_through(self, data: bytes, end_stream: bool) -> None:
+        """Send a piece of the response's body."""
+        self.info.bytes_sent += len(data)
+        self._last_active = self.manager.dispatcher.now()
+        self.encoder.encode_data(data, end_stream)
+        if end_stream:
+            self._response_sent()
+
+    def trailers_through(self, trailers: HeaderMap) -> None:
+        """Send the response's trailers."""
+        self.encoder.encode_trailers(trailers)
+        self._response_sent()
+
+    def buffer_high(self, may_wait: bool) -> None:
+        """The response's filters hold back more than the limit."""
+        if may_wait:
+            if self.terminal is not None:
+                self.terminal.on_downstream_watermark(True)
+            return
+        self.manager.stats.rs_too_large.value += 1
+        self.send_local_reply(RESPONSE_PAYLOAD_TOO_LARGE)
+
+    def buffer_low(self) -> None:
+        """The response's filters have let go of what they held back."""
+        if self.terminal is not None:
+            self.terminal.on_downstream_watermark(False)
+
+    def request_buffer_high(self, may_wait: bool) -> None:
+        """The request's filters hold back more than the limit."""
+        if may_wait:
+            self.encoder.read_disable(True)
+            return
+        self.manager.stats.downstream_rq_too_large.value += 1
+        self.send_local_reply(REQUEST_PAYLOAD_TOO_LARGE)
+
+    def on_watermark(self, high: bool) -> None:
+        """Downstream's connection is full, or no more."""
+        if self.terminal is not None:
+            self.terminal.on_downstream_watermark(high)
+
+    # -- local replies -----------------------------------------------------------------------
+
+    def send_local_reply(self, reply: LocalReply) -> None:
+        """Answer from here. Too late for that, when headers have gone: the stream is reset."""
+        if self.response_complete:
+            return
+        info = self.info
+        info.response_flags |= reply.flag
+        info.response_code_details = reply.details
+        self._stop_request()
+        if self.headers_sent:
+            self.reset(reply.details)
+            return
+        if reply.close:
+            self.encoder.close_when_done()
+        headers, body = self._render(reply)
+        encode_path = self._encode_path
+        info.response_headers = headers
+        if encode_path is None or encode_path.headers is not None or encode_path.aborted:
+            # The upstream's response is already with the filters: this one takes its place.
+            if encode_path is not None:
+                encode_path.aborted = True
+            self.headers_through(headers, not body)
+            if body:
+                self.data_through(body, True)
+            return
+        self._local_reply = True
+        encode_path.send_headers(headers, not body)
+        if body and not encode_path.aborted:
+            encode_path.send_data(body, False)
+            if not encode_path.aborted:
+                encode_path.send_data(b"", True)
+
+    def _render(self, reply: LocalReply) -> tuple[HeaderMap, bytes]:
+        """The reply as this client expects it: plain, or as gRPC's trailers-only answer."""
+        request = self.info.request_headers
+        content_type = request.get(b"content-type") if request is not None else None
+        if content_type is not None and content_type.startswith(b"application/grpc"):
+            code = grpc_status(reply.status) if reply.grpc_status is None else reply.grpc_status
+            pairs = [
+                (b":status", b"200"),
+                (b"content-type", b"application/grpc"),
+                (b"grpc-status", b"%d" % code),
+            ]
+            if reply.body:
+                pairs.append((b"grpc-message", _percent_encode(reply.body)))
+            return HeaderMap([*pairs, *reply.headers]), b""
+        status = reply.status
+        text = STATUS_TEXT[status] if 0 <= status < 1000 else b"%d" % status
+        body = reply.body
+        headers = HeaderMap([(b":status", text), *reply.headers])
+        if body and status not in (204, 304):
+            length = (b"content-length", b"%d" % len(body))
+            headers.pairs.insert(1, length)
+            if b"content-type" not in headers:
+                headers.pairs.insert(2, (b"content-type", b"text/plain"))
+        return headers, b"" if self.is_head or status in (204, 304) else body
+
+    def reset(self, details: str) -> None:
+        """End the stream: what has been sent of the response will not be completed."""
+        if self.response_complete:
+            return
+        info = self.info
+        if info.response_code_details is None:
+            info.response_code_details = details
+        self.manager.stats.downstream_rq_tx_reset.value += 1
+        self._abort()
+        self.encoder.reset_stream()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def _stop_request(self) -> None:
+        self.decode_aborted = True
+        if self._decode_path is not None:
+            self._decode_path.aborted = True
+        if self.terminal is not None:
+            self.terminal.on_destroy()
+
+    def _abort(self) -> None:
+        """Everything stops here, in both directions."""
+        if self.response_complete:
+            return
+        self.response_complete = True
+        self._stop_request()
+        if self._encode_path is not None:
+            self._encode_path.aborted = True
+        self._destroy()
+
+    def _response_sent(self) -> None:
+        if self.response_complete:
+            return
+        self.response_complete = True
+        self.info.response_end = self.manager.dispatcher.now()
+        if not self.request_complete:
+            # The codec ends the connection after such a response; what still comes is not read.
+            self._stop_request()
+        self._destroy()
+
+    def _finish_if_done(self) -> None:
+        """More of a request that has been answered: there is nobody left to take it."""
+
+    def _destroy(self) -> None:
+        self.manager.on_stream_end(self)
+        for each in self._filters:
+            each.filter.on_stream_complete()
+        for log in self.manager.config.access_logs:
+            log.log(self.info)
+        for each in self._filters:
+            each.destroy()
+
+    def sweep(self, now: float) -> None:
+        """Look at the clock, on behalf of everybody who waits for this stream."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            if self.terminal is not None:
+                self.terminal.on_timeout()
+            return
+        if self.idle_timeout and now - self._last_active >= self.idle_timeout:
+            self.manager.on_idle_stream(self)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> Any:
+        """Run a coroutine; whoever spawned it cancels it."""
+        return self.manager.dispatcher.spawn(coroutine, name)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Run `callback` once; the result has `cancel()`."""
+        return self.manager.dispatcher.call_later(seconds, callback)
+
+
+def _percent_encode(text: bytes) -> bytes:
+    """`grpc-message` (gRPC over HTTP2, Responses): visible ASCII but `%` stays as it is."""
+    return b"".join(
+        b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text
+    )
