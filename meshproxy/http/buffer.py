@@ -33,7 +33,7 @@ class Buffer:
         self.length += other.length
         other.clear()
 
-    def bytes(self) -> bytes:
+    def peek(self) -> bytes:
         """The whole content; the rope becomes one chunk."""
         chunks = self.chunks
         if len(chunks) > 1:
@@ -42,7 +42,7 @@ class Buffer:
 
     def splice(self, start: int, size: int, data: bytes) -> None:
         """Replace `size` bytes from `start` by `data`; both are clipped to the content."""
-        whole = self.bytes()
+        whole = self.peek()
         self.set(whole[:start] + data + whole[start + size :])
 
     def set(self, data: bytes) -> None:
@@ -52,7 +52,7 @@ class Buffer:
 
     def drain(self, size: int) -> None:
         """Drop the first `size` bytes."""
-        self.set(self.bytes()[size:])
+        self.set(self.peek()[size:])
 
     def clear(self) -> None:
         """Drop everything."""
@@ -61,7 +61,7 @@ class Buffer:
 
     def take(self) -> bytes:
         """Return the whole content and leave the buffer empty."""
-        data = self.bytes()
+        data = self.peek()
         self.clear()
         return data
 

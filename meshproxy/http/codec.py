@@ -1,7 +1,7 @@
 """The contract between codecs and everything above and below them, the same for HTTP/1 and HTTP/2.
 
-Owns the seams: bytes below (`Wire`), streams above (`RequestDecoder`, `ResponseDecoder`), and what a
-stream may tell its codec (`ResponseEncoder`, `RequestEncoder`). Refuses to know any of them.
+Owns the seams: bytes below (`Wire`), streams above (`RequestDecoder`, `ResponseDecoder`), and
+what a stream may tell its codec (`ResponseEncoder`, `RequestEncoder`). Refuses to know any of them.
 """
 
 from __future__ import annotations

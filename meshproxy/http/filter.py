@@ -1,7 +1,7 @@
 """The contract between a stream and its HTTP filters: Envoy's, status for status.
 
-Owns the words (statuses, filter base class, callbacks). Refuses to know any filter, and how a stream
-iterates them (`http/stream.py`).
+Owns the words (statuses, filter base class, callbacks). Refuses to know any filter, and how a
+stream iterates them (`http/stream.py`).
 
 A filter sees the request through `decode_*` and the response through `encode_*`. It answers with a
 status: *continue*, or *stop* and later `callbacks.continue_decoding()` / `continue_encoding()`. The

@@ -1,7 +1,7 @@
 """The HTTP filter chain: what is known about it at configuration time, and one stream's instance.
 
-Owns which filter takes part in which phase, and what a filter may ask of its stream. Refuses to know
-how a path is iterated (`filter_path.py`).
+Owns which filter takes part in which phase, and what a filter may ask of its stream. Refuses to
+know how a path is iterated (`filter_path.py`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def _has(each: StreamFilter, phase: str) -> bool:
     known = _phases.get(kind)
     if known is None:
         known = _phases[kind] = frozenset(
-            name for name in dir(StreamFilter) if getattr(kind, name) is not getattr(StreamFilter, name)
+            name
+            for name in dir(StreamFilter)
+            if getattr(kind, name) is not getattr(StreamFilter, name)
         )
     return phase in known
 

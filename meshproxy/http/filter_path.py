@@ -1,6 +1,7 @@
 """One direction of a filter chain: who has seen what, who stopped it, and what is held back.
 
-Owns Envoy's iteration rules (source/common/http/filter_manager): the meaning of every status, resuming,
+Owns Envoy's iteration rules (source/common/http/filter_manager): the meaning of every status,
+resuming,
 and the one buffer that all filters of a direction share. Refuses to know requests from responses: a
 stream has one path that ends in its router and one that ends in its codec.
 """
@@ -118,7 +119,8 @@ class FilterPath:
         self._trailers_from(0, trailers)
 
     def resume(self, index: int) -> None:
-        """The filter at `index` lets go of what it stopped; nothing happens if it stopped nothing."""
+        """The filter at `index` lets go of what it stopped; nothing happens if it stopped
+        nothing."""
         state = self._states[index]
         if self.aborted or state == _GOING:
             return

@@ -42,7 +42,8 @@ class HeaderMap:
         self.pairs.append((name, value))
 
     def replace(self, name: bytes, value: bytes) -> None:
-        """Make `name` have exactly this value: in place of its first field, or as a new last one."""
+        """Make `name` have exactly this value: in place of its first field, or as a new last
+        one."""
         pairs = self.pairs
         for index, (key, _) in enumerate(pairs):
             if key == name:

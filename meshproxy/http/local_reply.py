@@ -1,7 +1,7 @@
 """Answers that the proxy gives itself.
 
-Owns the values: status, body, response flag, details and headers of each local reply. Refuses to know
-how a stream sends one (`http/stream.py`) and which statistics it moves.
+Owns the values: status, body, response flag, details and headers of each local reply. Refuses to
+know how a stream sends one (`http/stream.py`) and which statistics it moves.
 """
 
 from __future__ import annotations

@@ -40,7 +40,16 @@ def status_lines(version: bytes) -> dict[bytes, bytes]:
 
 
 # gRPC's own mapping (grpc/grpc doc/http-grpc-status-mapping.md).
-HTTP_TO_GRPC: Final[dict[int, int]] = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+HTTP_TO_GRPC: Final[dict[int, int]] = {
+    400: 13,
+    401: 16,
+    403: 7,
+    404: 12,
+    429: 14,
+    502: 14,
+    503: 14,
+    504: 14,
+}
 GRPC_UNKNOWN: Final = 2
 
 

@@ -7,8 +7,8 @@ Owns the order of events of a stream, local replies, and its end. Refuses to kno
     codec ◀── encode_* ── filters, last to first ◀── terminal filter
 
 Every filter may stop either direction, and may answer instead of the upstream (`send_local_reply`),
-even while it is being asked: `decode_aborted` and the paths' `aborted` tell the loops that are on the
-stack at that moment to let go.
+even while it is being asked: `decode_aborted` and the paths' `aborted` tell the loops that are on
+the stack at that moment to let go.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class LoopDispatcher:
     The simple ones are attributes that hold the callee itself: no frame in between.
     """
 
-    __slots__ = ("call_later", "now", "owner", "random", "time")
+    __slots__ = ("call_later", "call_soon", "now", "owner", "random", "time")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: TaskOwner) -> None:
         self.owner = owner
@@ -26,6 +26,7 @@ class LoopDispatcher:
         self.now: Callable[[], float] = time.monotonic
         self.time: Callable[[], float] = time.time
         self.random: Callable[[], int] = partial(random.Random().getrandbits, 64)  # noqa: S311
+        self.call_soon = loop.call_soon
         self.call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle] = (
             loop.call_later
         )

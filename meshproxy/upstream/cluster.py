@@ -109,6 +109,7 @@ class ClusterConfig:
     max_connection_duration: float | None = None
     max_response_headers_kb: int = 60
     max_response_headers_count: int = 100
+    enable_trailers: bool = False
     tcp_keepalive: TcpKeepalive | None = None
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
 

@@ -22,7 +22,8 @@ _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 class ChunkedDecoder:
     """Feed it bytes; it gives back payload and says when the message is over.
 
-    After `state` became DONE, `trailers` holds the trailer section (its closing empty line included)
+    After `state` became DONE, `trailers` holds the trailer section (its closing empty line
+    included)
     and `rest` what followed the message. BROKEN: the coding was malformed or over a limit.
     """
 
@@ -114,12 +115,14 @@ def _plausible_size_line(held: bytes) -> bool:
 
 
 def parse_chunk_size(line: bytes) -> int:
-    """The size in a chunk's first line (without its CRLF), or -1. Extensions are read and ignored."""
+    """The size in a chunk's first line (without its CRLF), or -1. Extensions are read and
+    ignored."""
     digits, semicolon, extension = line.partition(b";")
-    if semicolon:
-        # BWS before the semicolon is tolerated by RFC 9112, 7.1.1 and refused by Envoy: refuse.
-        if len(extension) > MAX_EXTENSION or any(byte < 32 and byte != 9 for byte in extension):
-            return -1
+    # BWS before the semicolon is tolerated by RFC 9112, 7.1.1 and refused by Envoy: refuse.
+    if semicolon and (
+        len(extension) > MAX_EXTENSION or any(byte < 32 and byte != 9 for byte in extension)
+    ):
+        return -1
     if not digits or len(digits) > 15 or not _HEX.issuperset(digits):
         return -1
     return int(digits, 16)

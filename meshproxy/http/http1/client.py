@@ -1,7 +1,7 @@
 """The client side of HTTP/1: one request out, its response in, again and again.
 
-Owns request writing, response framing and whether the connection may serve once more. Refuses to know
-pools, clusters and sockets.
+Owns request writing, response framing and whether the connection may serve once more. Refuses to
+know pools, clusters and sockets.
 """
 
 from __future__ import annotations
@@ -77,8 +77,11 @@ class ClientCodec:
 
     # -- writing -----------------------------------------------------------------------------
 
-    def encode_headers(self, handler: ResponseDecoder, headers: HeaderMap, end_stream: bool) -> None:
-        """Begin a request: `headers` has `:authority :path :method`; `handler` gets the response."""
+    def encode_headers(
+        self, handler: ResponseDecoder, headers: HeaderMap, end_stream: bool
+    ) -> None:
+        """Begin a request: `headers` has `:authority :path :method`; `handler` gets the
+        response."""
         self._handler = handler
         self._reading = HEAD
         self._request_done = end_stream
@@ -183,10 +186,11 @@ class ClientCodec:
         parser = self._parser
         if not parser.feed(data[:end]) or len(parser.pairs) > self.settings.max_headers_count:
             return self._break("codec_error")
-        self._headers(parser)
-        return data[end:]
+        rest = data[end:]
+        self._headers(parser, rest)
+        return rest
 
-    def _headers(self, parser: ResponseHeadParser) -> None:
+    def _headers(self, parser: ResponseHeadParser, rest: bytes) -> None:
         status = parser.status
         pairs = parser.pairs
         handler = self._handler
@@ -217,7 +221,7 @@ class ClientCodec:
             pairs = without_hop_by_hop(pairs, frozenset())
         headers = HeaderMap([(b":status", STATUS_TEXT[status]), *pairs])
         if body == BODY_NONE:
-            self._finish()
+            self._finish(rest)
             handler.on_headers(headers, True)
             return
         self._reading = body
@@ -242,7 +246,9 @@ class ClientCodec:
                 return None
             number = -1
         elif length is not None:
-            one = parse_content_length([value for name, value in pairs if name == b"content-length"])
+            one = parse_content_length(
+                [value for name, value in pairs if name == b"content-length"]
+            )
             if one is None:
                 return None
             number = one
@@ -272,7 +278,7 @@ class ClientCodec:
         if size > left:
             data, rest = data[:left], data[left:]
         handler = self._handler
-        self._finish()
+        self._finish(rest)
         if handler is not None:
             handler.on_data(data, True)
         return rest
@@ -296,7 +302,7 @@ class ClientCodec:
                 trailers = []
         self._decoder = None
         handler = self._handler
-        self._finish()
+        self._finish(decoder.rest)
         if handler is not None:
             if trailers:
                 if payload:
@@ -310,11 +316,15 @@ class ClientCodec:
         if self._handler is not None:
             self._handler.on_data(data, end_stream)
 
-    def _finish(self) -> None:
-        """The response has ended. A request that has not ends the connection with it."""
+    def _finish(self, rest: bytes) -> None:
+        """The response has ended. A request that has not ends the connection with it.
+
+        So do bytes after it (`rest`): taken as a next response, they would answer a stranger.
+        """
         self._handler = None
-        self._reading = FINISHED if not self._request_done else IDLE
-        if not self._request_done:
+        self._reading = IDLE
+        if rest or not self._request_done:
+            self._reading = FINISHED
             self.reusable = False
 
     def _break(self, details: str) -> bytes:
@@ -339,6 +349,11 @@ class ClientCodec:
             handler.on_reset(TERMINATION, "")
         else:  # cut off in the middle of a message
             handler.on_reset(PROTOCOL_ERROR, "")
+
+    @property
+    def ends_with_eof(self) -> bool:
+        """The peer's closing is the proper end of the response being read."""
+        return self._reading == BODY_UNTIL_CLOSE
 
     @property
     def idle(self) -> bool:

@@ -15,7 +15,8 @@ BODY_LENGTH: Final = 1
 BODY_CHUNKED: Final = 2
 BODY_UNTIL_CLOSE: Final = 3
 
-# Pieces up to this size are joined with their chunk framing; larger ones are passed on as they came.
+# Pieces up to this size are joined with their chunk framing; larger ones are passed on as they
+# came.
 SMALL_BODY: Final = 8192
 
 HOP_BY_HOP: Final = frozenset(
@@ -40,24 +41,33 @@ def connection_tokens(pairs: Pairs) -> frozenset[bytes]:
 def without_hop_by_hop(pairs: Pairs, tokens: frozenset[bytes]) -> Pairs:
     """The fields that may travel on. `te` stays only as `te: trailers` (RFC 9110, 10.1.4)."""
     drop = HOP_BY_HOP | (tokens - PROTECTED)
-    return [
-        pair
-        for pair in pairs
-        if pair[0] not in drop or (pair[0] == b"te" and pair[1].lower() == b"trailers")
-    ]
+    kept = [pair for pair in pairs if pair[0] not in drop]
+    if b"te" in tokens and any(name == b"te" and wants_trailers(value) for name, value in pairs):
+        kept.append((b"te", b"trailers"))
+    return kept
+
+
+def wants_trailers(te: bytes) -> bool:
+    """Whether a TE field names `trailers` among its codings."""
+    return any(coding.strip(b" \t").lower() == b"trailers" for coding in te.split(b","))
 
 
 def encode_fields(pairs: Pairs, start: int = 0) -> bytes:
     """`name: value` lines from `start` on, each with its CRLF.
 
-    A value that would start a line of its own cannot be written: its controls become spaces, so that
-    no filter or formatter splits a message (RFC 9110, 5.5).
+    A value that would start a line of its own cannot be written: its controls become spaces, so
+    that no filter or formatter splits a message (RFC 9110, 5.5).
     """
     if len(pairs) <= start:
         return b""
     fields = b"\r\n".join(map(b": ".join, islice(pairs, start, None) if start else pairs))
-    if fields.count(b"\n") != len(pairs) - start - 1 or fields.count(b"\r") != len(pairs) - start - 1:
-        fields = b"\r\n".join(b"%b: %b" % (_safe(name), _safe(value)) for name, value in pairs[start:])
+    if (
+        fields.count(b"\n") != len(pairs) - start - 1
+        or fields.count(b"\r") != len(pairs) - start - 1
+    ):
+        fields = b"\r\n".join(
+            b"%b: %b" % (_safe(name), _safe(value)) for name, value in pairs[start:]
+        )
     return fields + b"\r\n"
 
 

@@ -83,6 +83,7 @@ class RequestHeadParser(HeadParser):
     _factory = HttpRequestParser
 
     def feed(self, head: bytes) -> bool:
+        """Parse one complete head; `target` is the request target as it came."""
         self.target = b""
         return HeadParser.feed(self, head)
 

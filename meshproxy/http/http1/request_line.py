@@ -1,7 +1,7 @@
 """What a request's head says: its target, its version, how its body is framed, and who closes.
 
-Owns the decision whether a parsed head is a request this proxy takes, and the header map it becomes.
-Refuses to know the connection that it came on.
+Owns the decision whether a parsed head is a request this proxy takes, and the header map it
+becomes. Refuses to know the connection that it came on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,19 @@ _INTERESTING: Final = HOP_BY_HOP | {b"te", b"content-length"}
 class RequestFraming:
     """The facts of one head that the codec needs until the response is written."""
 
-    __slots__ = ("authority", "body", "head", "keep_alive", "length", "path", "refusal", "strip", "tokens", "version")
+    __slots__ = (
+        "authority",
+        "body",
+        "head",
+        "keep_alive",
+        "length",
+        "path",
+        "refusal",
+        "strip",
+        "tokens",
+        "upgrade",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.version = "1.1"
@@ -56,6 +68,7 @@ class RequestFraming:
         self.refusal: LocalReply | None = None
         self.tokens: frozenset[bytes] = frozenset()
         self.strip = False  # hop-by-hop fields are there
+        self.upgrade: bytes | None = None  # the protocol to switch to, if the client asks for one
 
 
 def read_framing(parser: RequestHeadParser, settings: Http1Settings) -> RequestFraming:
@@ -108,6 +121,10 @@ def _read_interesting(
             framing.keep_alive = False
         elif framing.version == "1.0" and b"keep-alive" in tokens:
             framing.keep_alive = True
+        protocol = fields.get(b"upgrade")
+        # RFC 9113 dropped `h2c`; like Envoy we go on in HTTP/1.1 as if it had not been asked for.
+        if protocol is not None and b"upgrade" in tokens and protocol.lower() != b"h2c":
+            framing.upgrade = protocol
     coding = fields.get(b"transfer-encoding")
     length = fields.get(b"content-length")
     if coding is not None:
@@ -144,14 +161,20 @@ def _read_target(
         framing.path = target
     else:
         scheme, found, rest = target.partition(b"://")
-        if not found or scheme.lower() not in (b"http", b"https") or not settings.allow_absolute_url:
+        if (
+            not found
+            or scheme.lower() not in (b"http", b"https")
+            or not settings.allow_absolute_url
+        ):
             return BAD_TARGET
         cut = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
         absolute, path = rest[:cut], rest[cut:]
         if not absolute or b"@" in absolute:
             return BAD_TARGET
         framing.path = path if path[:1] == b"/" else b"/" + path
-        if host is not None:  # RFC 9112, 3.2.2: the target overrules Host, which must still be there
+        if (
+            host is not None
+        ):  # RFC 9112, 3.2.2: the target overrules Host, which must still be there
             host = absolute
     if host is None:
         if framing.version == "1.0" and settings.default_host_for_http_10:
@@ -159,9 +182,7 @@ def _read_target(
         else:
             return MISSING_HOST
     framing.authority = host
-    if not host.translate(None, _HOST_BYTES) == b"":
-        return BAD_HOST
-    return None
+    return BAD_HOST if host.translate(None, _HOST_BYTES) else None
 
 
 # What may stand in an authority without userinfo (RFC 3986, 3.2.2 and 3.2.3).
@@ -171,14 +192,17 @@ _HOST_BYTES: Final = (
 
 
 def request_pairs(parser: RequestHeadParser, framing: RequestFraming) -> Pairs:
-    """The header map of a request: pseudo headers in Envoy's order, then the fields as they came."""
+    """The header map of a request: pseudo headers in Envoy's order, then the fields as they
+    came."""
     pairs = parser.pairs
     if framing.strip:
-        drop = framing.tokens
-        pairs = without_hop_by_hop(pairs, drop | {b"te"})
+        pairs = without_hop_by_hop(pairs, framing.tokens | {b"te"})
     head: Pairs = [(b":authority", framing.authority)]
     if framing.path:
         head.append((b":path", framing.path))
     head.append((b":method", parser.method))
     head.append((b":scheme", b"http"))
+    # The manager decides on upgrades: for it alone the hop-by-hop field stays.
+    if framing.upgrade is not None:
+        head.append((b"upgrade", framing.upgrade))
     return head + [pair for pair in pairs if pair[0] != _HOST]

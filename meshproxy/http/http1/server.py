@@ -1,7 +1,7 @@
 """The server side of HTTP/1: requests in, responses out, one after another.
 
-Owns request framing, keep-alive, pipelining and response framing. Refuses to know routes, filters and
-sockets.
+Owns request framing, keep-alive, pipelining and response framing. Refuses to know routes, filters
+and sockets.
 
 A request moves through `_reading`, its response through `_writing`; when both are done the next
 request may begin. Bytes of the next request that arrive early are held and reading stops, so that
@@ -132,9 +132,9 @@ class ServerCodec:
         limit = self.settings.max_headers_bytes
         if end < 0 or end > limit:
             if len(data) > limit:
-                self._refuse(HEADERS_TOO_LARGE)
+                self.refuse(HEADERS_TOO_LARGE)
             elif has_stray_controls_so_far(data):
-                self._refuse(BAD_REQUEST)
+                self.refuse(BAD_REQUEST)
             else:
                 self._held = data
                 self.head_started = True
@@ -147,12 +147,12 @@ class ServerCodec:
     def _begin(self, head: bytes) -> None:
         parser = self._parser
         if not parser.feed(head):
-            return self._refuse(BAD_REQUEST)
+            return self.refuse(BAD_REQUEST)
         if len(parser.pairs) > self.settings.max_headers_count:
-            return self._refuse(TOO_MANY_HEADERS)
+            return self.refuse(TOO_MANY_HEADERS)
         framing = read_framing(parser, self.settings)
         if framing.refusal is not None:
-            return self._refuse(framing.refusal)
+            return self.refuse(framing.refusal)
         self._framing = framing
         self._close = not framing.keep_alive
         self._chunked = self._close_delimited = False
@@ -187,7 +187,8 @@ class ServerCodec:
     def _read_chunked(self, data: bytes) -> bytes:
         decoder = self._decoder
         stream = self._stream
-        assert decoder is not None and stream is not None
+        assert decoder is not None
+        assert stream is not None
         payload = decoder.feed(data)
         if decoder.state == BROKEN:
             self._break(stream)
@@ -216,7 +217,8 @@ class ServerCodec:
         return decoder.rest
 
     def _request_complete(self) -> None:
-        # Before the last bytes are handed up: the stream may answer, and so end, while it takes them.
+        # Before the last bytes are handed up: the stream may answer, and so end, while it takes
+        # them.
         if self._reading != DISCARD:
             self._reading = COMPLETE
 
@@ -226,7 +228,7 @@ class ServerCodec:
         self._close = True
         stream.on_codec_error(BAD_REQUEST)
 
-    def _refuse(self, reply: LocalReply) -> None:
+    def refuse(self, reply: LocalReply) -> None:
         """The head is not a request: its answer is the connection's last."""
         self._held = b""
         self._reading = DISCARD

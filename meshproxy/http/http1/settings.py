@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Http1Settings:
     """`Http1ProtocolOptions` and the header limits that go with it.
 
-    Sizes are bytes. `enable_trailers` forwards trailer sections, which are otherwise read and dropped.
+    Sizes are bytes. `enable_trailers` forwards trailer sections, which are otherwise read and
+    dropped.
     """
 
     max_headers_bytes: int = 60 * 1024

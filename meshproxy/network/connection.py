@@ -1,0 +1,180 @@
+"""A connection: the only place that touches a transport.
+
+Owns reading, writing, backpressure, counting bytes, and closing. Refuses to know what the bytes
+mean: `dispatch` takes them, `owner` hears what becomes of the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, Protocol
+
+from meshproxy.network.address import Address
+from meshproxy.stats.store import Counter
+
+logger = logging.getLogger("meshproxy.connection")
+_ids = count(1)
+
+
+class ConnectionOwner(Protocol):
+    """Who a connection belongs to: a connection manager, or a pool's client."""
+
+    def on_connected(self, connection: Connection) -> Callable[[bytes], None]:
+        """It is up. Returns who takes its bytes."""
+
+    def on_eof(self) -> bool:
+        """The peer sends no more. True: keep the connection for writing."""
+
+    def on_watermark(self, high: bool) -> None:
+        """The write buffer is over its limit, or has drained."""
+
+    def on_closed(self, local: bool) -> None:
+        """It is gone; `local`: we closed it."""
+
+
+class Connection(asyncio.Protocol):
+    """One transport. Implements `http.codec.Wire`."""
+
+    __slots__ = (
+        "_buffer_limit",
+        "_closing",
+        "_delayed_close",
+        "_dispatch",
+        "_read_disabled",
+        "_rx",
+        "_transport",
+        "_tx",
+        "above_high",
+        "connection_id",
+        "delayed_close_timeout",
+        "local_address",
+        "owner",
+        "remote_address",
+    )
+
+    def __init__(
+        self, owner: ConnectionOwner, buffer_limit: int, received: Counter, sent: Counter
+    ) -> None:
+        self.owner = owner
+        self.connection_id = next(_ids)
+        self.local_address: Address | None = None
+        self.remote_address: Address | None = None
+        self.above_high = False
+        self.delayed_close_timeout = 1.0
+        self._buffer_limit = buffer_limit
+        self._transport: Any = None
+        self._dispatch: Callable[[bytes], None] = _discard
+        self._read_disabled = 0
+        self._rx = received
+        self._tx = sent
+        self._closing = False
+        self._delayed_close: asyncio.TimerHandle | None = None
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the connection is up."""
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.local_address = Address.from_sockaddr(transport.get_extra_info("sockname"))
+        self.remote_address = Address.from_sockaddr(transport.get_extra_info("peername"))
+        limit = self._buffer_limit
+        self._transport.set_write_buffer_limits(high=limit, low=limit // 2)
+        self._dispatch = self.owner.on_connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes from the peer."""
+        self._rx.value += len(data)
+        try:
+            self._dispatch(data)
+        except Exception:
+            # A bug of ours must cost one connection, not the process.
+            logger.exception("[C%d] unhandled error, closing", self.connection_id)
+            self.abort()
+
+    def eof_received(self) -> bool:
+        """asyncio: the peer sends no more."""
+        if self._closing:
+            return False
+        return self.owner.on_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection is gone."""
+        if self._delayed_close is not None:
+            self._delayed_close.cancel()
+        local, self._closing = self._closing, True
+        self._dispatch = _discard
+        self.owner.on_closed(local)
+
+    def pause_writing(self) -> None:
+        """asyncio: more than the limit is waiting to be sent."""
+        self.above_high = True
+        self.owner.on_watermark(True)
+
+    def resume_writing(self) -> None:
+        """asyncio: half of the limit has been sent."""
+        self.above_high = False
+        self.owner.on_watermark(False)
+
+    # -- Wire ------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if not self._closing:
+            self._tx.value += len(data)
+            self._transport.write(data)
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Send pieces without joining them first."""
+        if not self._closing:
+            self._tx.value += sum(map(len, pieces))
+            # Not the transport's writelines(): a stdlib one joins the pieces.
+            for piece in pieces:
+                self._transport.write(piece)
+
+    def read_disable(self, disable: bool) -> None:
+        """Stop or go on reading; calls nest."""
+        self._read_disabled += 1 if disable else -1
+        if self._closing or self._transport is None:
+            return
+        if self._read_disabled == 1 and disable:
+            self._transport.pause_reading()
+        elif self._read_disabled == 0:
+            self._transport.resume_reading()
+
+    def close_after_flush(self, linger: bool) -> None:
+        """Send what is queued, then close; `linger` waits for the peer to close first."""
+        if self._closing:
+            return
+        self._closing = True
+        self._dispatch = _discard
+        if not linger or self.delayed_close_timeout <= 0:
+            self._transport.close()
+            return
+        if self._read_disabled > 0:
+            # What the peer is still sending is read and dropped; unread, it would become a reset.
+            self._transport.resume_reading()
+        loop = asyncio.get_running_loop()
+        self._delayed_close = loop.call_later(self.delayed_close_timeout, self._transport.close)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        self._dispatch = _discard
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def closing(self) -> bool:
+        """True when nothing can be sent any more."""
+        return self._closing
+
+
+def _discard(data: bytes) -> None:
+    """Bytes of a connection that is being closed."""

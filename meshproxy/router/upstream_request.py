@@ -1,0 +1,198 @@
+"""One try of a request at one host: from the pool, through the exchange, back to the pool.
+
+Owns the state of the exchange. Refuses to know routes, timeouts and whether there will be another
+try (`router.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshproxy.http.header_map import HeaderMap
+
+if TYPE_CHECKING:
+    from meshproxy.router.router import Router
+
+
+class UpstreamRequest:
+    """One try. A second try is a new object."""
+
+    __slots__ = (
+        "_body",
+        "_body_ended",
+        "_client",
+        "_done",
+        "_paused",
+        "_trailers",
+        "host",
+        "received",
+        "request_sent",
+        "response_ended",
+        "router",
+    )
+
+    def __init__(self, router: Router, host: Any) -> None:
+        self.router = router
+        self.host = host
+        self._client: Any = None
+        self._body: list[bytes] | None = None  # what arrived before there was a connection
+        self._body_ended = False
+        self._trailers: HeaderMap | None = None
+        self._paused = False  # downstream's reading, by us
+        self._done = False
+        self.request_sent = False
+        self.response_ended = False
+        self.received = False  # anything of a response
+
+    # -- the request's way -----------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """True once a connection serves this try."""
+        return self._client is not None
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the request's body."""
+        if self._done:
+            return
+        client = self._client
+        if client is not None:
+            if end_stream:
+                self._request_sent()
+            client.codec.encode_data(data, end_stream)
+            if end_stream and self.response_ended:
+                self._end()
+            return
+        if self._body is None:
+            self._body = []
+        self._body.append(data)
+        self._body_ended = end_stream
+        if not end_stream:
+            self._pause(True)  # at most one read's worth waits for a connection
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """The request's trailers."""
+        if self._done:
+            return
+        if self._client is None:
+            self._trailers = trailers
+            return
+        self._request_sent()
+        self._client.codec.encode_trailers(trailers)
+        if self.response_ended:
+            self._end()
+
+    def _request_sent(self) -> None:
+        self.request_sent = True
+        self.router.on_request_sent()
+
+    def _pause(self, pause: bool) -> None:
+        if pause != self._paused:
+            self._paused = pause
+            self.router.stream.encoder.read_disable(pause)
+
+    # -- PoolRequest -----------------------------------------------------------------------------
+
+    def on_pool_ready(self, client: Any) -> None:
+        """A connection serves this try from now on."""
+        self._client = client
+        router = self.router
+        info = router.stream.info
+        wire = client.wire
+        info.upstream_local_address = wire.local_address
+        info.upstream_connection_id = wire.connection_id
+        info.upstream_request_start = router.now()
+        headers_only = router.headers_only
+        if headers_only:
+            self._request_sent()
+        client.codec.encode_headers(self, router.request_headers, headers_only)
+        body, self._body = self._body, None
+        if body is not None:
+            self.encode_data(body[0] if len(body) == 1 else b"".join(body), self._body_ended)
+        if self._trailers is not None:
+            self.encode_trailers(self._trailers)
+        self._pause(wire.above_high)
+
+    def on_pool_failure(self, reason: str, transport_reason: str) -> None:
+        """There will be no connection."""
+        self._done = True
+        self._pause(False)
+        self.router.on_upstream_failure(self, reason, transport_reason)
+
+    def on_upstream_watermark(self, high: bool) -> None:
+        """The upstream connection is full, or no more."""
+        if not self._done:
+            self._pause(high)
+
+    # -- ResponseDecoder -------------------------------------------------------------------------
+
+    def on_1xx(self, headers: HeaderMap) -> None:
+        """An informational response."""
+        self.received = True
+        self.router.on_1xx(headers)
+
+    def on_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The response's headers."""
+        self.received = True
+        if end_stream:
+            self._response_ended()
+        self.router.on_upstream_headers(headers, end_stream)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body."""
+        if end_stream:
+            self._response_ended()
+        self.router.stream.encode_data(data, end_stream)
+
+    def on_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers."""
+        self._response_ended()
+        self.router.stream.encode_trailers(trailers)
+
+    def on_reset(self, reason: str, details: str) -> None:
+        """There will be no (more) response."""
+        if self._done:
+            return
+        self._done = True
+        client = self._client
+        if client is not None:
+            client.end()
+        self._pause(False)
+        self.router.on_upstream_failure(self, reason, details)
+
+    def _response_ended(self) -> None:
+        # The connection goes back before the response's end goes on: a pipelined next request,
+        # which that may start, finds it free.
+        self.response_ended = True
+        self.router.on_response_end()
+        if self.request_sent:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._done:
+            self._done = True
+            self._pause(False)
+            self._client.end()
+
+    # -- the router's wish -----------------------------------------------------------------------
+
+    def read_disable(self, disable: bool) -> None:
+        """Stop or go on reading the response."""
+        if self._client is not None and not self._done:
+            self._client.wire.read_disable(disable)
+
+    def reset(self) -> None:
+        """Give this try up, wherever it is."""
+        if self._done:
+            return
+        self._done = True
+        self._pause(False)
+        if self._client is None:
+            self.host.pool.cancel(self)
+        else:
+            self._client.reset()
+
+    @property
+    def reused_connection(self) -> bool:
+        """True where the connection had served before: it may have been stale."""
+        return self._client is not None and self._client.served > 1

@@ -1,0 +1,312 @@
+"""Connections to one host: kept, reused, made, and waited for.
+
+Owns which connection serves which request. `next_step` decides purely; the rest does what it said.
+Refuses to know routes and what a request is for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from meshproxy.http.codec import ResponseDecoder
+from meshproxy.http.http1 import ClientCodec
+from meshproxy.http.http1.settings import Http1Settings
+from meshproxy.network.connector import Connector
+from meshproxy.upstream.cluster import Cluster
+from meshproxy.upstream.host import Host
+
+REMOTE_CONNECTION_FAILURE: Final = "remote connection failure"
+LOCAL_CONNECTION_FAILURE: Final = "local connection failure"
+CONNECTION_TIMEOUT: Final = "connection timeout"
+OVERFLOW: Final = "overflow"
+
+# next_step
+READY: Final = 0
+CONNECT: Final = 1
+WAIT: Final = 2
+FULL: Final = 3
+
+
+class PoolRequest(ResponseDecoder, Protocol):
+    """A request that wants a connection (`router/upstream_request.py`)."""
+
+    def on_pool_ready(self, client: PoolClient) -> None:
+        """`client` is its own until the exchange ends."""
+
+    def on_pool_failure(self, reason: str, transport_reason: str) -> None:
+        """There will be no connection."""
+
+    def on_upstream_watermark(self, high: bool) -> None:
+        """Its connection is full, or no more."""
+
+
+class ConnPool:
+    """The HTTP/1 connections of one host. Idle ones are reused last in, first out."""
+
+    __slots__ = ("_connector", "_now", "clients", "cluster", "connecting", "host", "idle",
+                 "pending", "settings")  # fmt: skip
+
+    def __init__(self, cluster: Cluster, host: Host, connector: Connector) -> None:
+        self.cluster = cluster
+        self.host = host
+        self.idle: list[PoolClient] = []
+        self.clients: set[PoolClient] = set()
+        self.pending: deque[PoolRequest] = deque()
+        self.connecting = 0
+        self._connector = connector
+        self._now = connector.dispatcher.now
+        config = cluster.config
+        self.settings = Http1Settings(
+            max_headers_bytes=config.max_response_headers_kb * 1024,
+            max_headers_count=config.max_response_headers_count,
+            enable_trailers=config.enable_trailers,
+        )
+
+    def next_step(self) -> int:
+        """What a new request gets: READY, CONNECT, WAIT or FULL."""
+        if self.idle:
+            return READY
+        cluster = self.cluster
+        limits = cluster.config.circuit_breakers
+        if cluster.pending_active >= limits.max_pending_requests:
+            return FULL
+        # Envoy lets a host without any connection have its first one, limit or not.
+        if cluster.connections_active < limits.max_connections or not self.clients:
+            return CONNECT
+        return WAIT
+
+    def new_stream(self, request: PoolRequest) -> None:
+        """Serve `request` as soon as a connection is free; it may be called back at once."""
+        idle = self.idle
+        while idle:
+            client = idle.pop()
+            if not client.wire.closing:
+                client.begin(request)
+                return
+        stats = self.cluster.stats
+        step = self.next_step()
+        if step == FULL:
+            stats.upstream_rq_pending_overflow.value += 1
+            request.on_pool_failure(OVERFLOW, "")
+            return
+        stats.upstream_rq_pending_total.value += 1
+        stats.upstream_rq_pending_active.value += 1
+        self.cluster.pending_active += 1
+        self.pending.append(request)
+        if step == CONNECT:
+            self._connect()
+        else:
+            stats.upstream_cx_overflow.value += 1
+
+    def cancel(self, request: PoolRequest) -> None:
+        """`request` does not wait any more."""
+        try:
+            self.pending.remove(request)
+        except ValueError:
+            return
+        self._one_less_pending()
+        self.cluster.stats.upstream_rq_cancelled.value += 1
+
+    def _connect(self) -> None:
+        client = PoolClient(self)
+        self.clients.add(client)
+        self.connecting += 1
+        stats = self.cluster.stats
+        stats.upstream_cx_total.value += 1
+        stats.upstream_cx_active.value += 1
+        stats.upstream_cx_http1_total.value += 1
+        self.host.stats.cx_total += 1
+        self.host.stats.cx_active += 1
+        self.cluster.connections_active += 1
+        config = self.cluster.config
+        self._connector.connect(
+            client, self.host.address, config.connect_timeout,
+            config.per_connection_buffer_limit_bytes,
+            stats.upstream_cx_rx_bytes_total, stats.upstream_cx_tx_bytes_total,
+        )  # fmt: skip
+
+    def on_ready(self, client: PoolClient) -> None:
+        """A connection is up, or free again."""
+        if self.pending:
+            request = self.pending.popleft()
+            self._one_less_pending()
+            client.begin(request)
+        else:
+            client.idle_since = self._now()
+            self.idle.append(client)
+
+    def on_connect_failure(self, client: PoolClient, reason: str, text: str) -> None:
+        """A connection could not be made: all who wait for this host hear it, as in Envoy."""
+        stats = self.cluster.stats
+        stats.upstream_cx_connect_fail.value += 1
+        if reason == CONNECTION_TIMEOUT:
+            stats.upstream_cx_connect_timeout.value += 1
+        self.host.stats.cx_connect_fail += 1
+        self.connecting -= 1
+        self.remove(client, local=reason == CONNECTION_TIMEOUT)
+        waiting, self.pending = self.pending, deque()
+        for request in waiting:
+            self._one_less_pending()
+            stats.upstream_rq_pending_failure_eject.value += 1
+            request.on_pool_failure(reason, text)
+
+    def remove(self, client: PoolClient, local: bool) -> None:
+        """A connection is gone."""
+        if client not in self.clients:
+            return
+        self.clients.discard(client)
+        if client in self.idle:
+            self.idle.remove(client)
+        stats = self.cluster.stats
+        stats.upstream_cx_active.value -= 1
+        stats.upstream_cx_destroy.value += 1
+        side = stats.upstream_cx_destroy_local if local else stats.upstream_cx_destroy_remote
+        side.value += 1
+        stats.upstream_cx_length_ms.record(int((self._now() - client.opened) * 1000))
+        self.host.stats.cx_active -= 1
+        self.cluster.connections_active -= 1
+        # Somebody may have been waiting only because there were too many connections.
+        if len(self.pending) > self.connecting:
+            self._connect()
+
+    def close_idle(self, before: float) -> None:
+        """Close the connections that have been idle since `before`."""
+        for client in [each for each in self.idle if each.idle_since <= before]:
+            self.cluster.stats.upstream_cx_idle_timeout.value += 1
+            client.wire.close_after_flush(False)
+
+    def drain(self) -> None:
+        """The host is gone: idle connections close now, the others after their exchange."""
+        for client in tuple(self.clients):
+            if client in self.idle:
+                client.wire.close_after_flush(False)
+            else:
+                client.last = True
+
+    def _one_less_pending(self) -> None:
+        self.cluster.pending_active -= 1
+        self.cluster.stats.upstream_rq_pending_active.value -= 1
+
+
+class PoolClient:
+    """One upstream connection: between `network.connection.Connection` and the codec."""
+
+    __slots__ = ("codec", "idle_since", "last", "opened", "pool", "request", "served", "wire")
+
+    def __init__(self, pool: ConnPool) -> None:
+        self.pool = pool
+        self.codec: ClientCodec | None = None
+        self.wire: Any = None
+        self.request: PoolRequest | None = None
+        self.last = False
+        self.served = 0
+        self.opened = self.idle_since = pool._now()
+
+    # -- the exchange --------------------------------------------------------------------------
+
+    def begin(self, request: PoolRequest) -> None:
+        """Give this connection to `request`."""
+        self.request = request
+        self.served += 1
+        cluster = self.pool.cluster
+        stats = cluster.stats
+        stats.upstream_rq_total.value += 1
+        stats.upstream_rq_active.value += 1
+        host = self.pool.host
+        host.stats.rq_total += 1
+        host.active_requests += 1
+        cluster.requests_active += 1
+        limit = cluster.config.max_requests_per_connection
+        if limit and self.served >= limit:
+            stats.upstream_cx_max_requests.value += 1
+            self.last = True
+        request.on_pool_ready(self)
+
+    def end(self) -> None:
+        """The exchange is over: keep the connection if it can serve once more."""
+        if self.request is None:
+            return
+        self._release()
+        codec = self.codec
+        assert codec is not None
+        if codec.idle and codec.reusable and not self.last and not self.wire.closing:
+            self.pool.on_ready(self)
+        elif not self.wire.closing:
+            if not codec.reusable:
+                self.pool.cluster.stats.upstream_cx_close_notify.value += 1
+            self.wire.close_after_flush(False)
+
+    def reset(self) -> None:
+        """Give the exchange up; the connection goes with it."""
+        if self.request is None:
+            return
+        self._count_active_destroy(local=True)
+        self._release()
+        if self.codec is not None:
+            self.codec.reset_stream()
+
+    def _release(self) -> None:
+        self.request = None
+        cluster = self.pool.cluster
+        cluster.stats.upstream_rq_active.value -= 1
+        cluster.requests_active -= 1
+        self.pool.host.active_requests -= 1
+
+    def _count_active_destroy(self, local: bool) -> None:
+        stats = self.pool.cluster.stats
+        stats.upstream_cx_destroy_with_active_rq.value += 1
+        if local:
+            stats.upstream_cx_destroy_local_with_active_rq.value += 1
+        else:
+            stats.upstream_cx_destroy_remote_with_active_rq.value += 1
+
+    # -- ConnectionOwner -------------------------------------------------------------------------
+
+    def on_connected(self, connection: Any) -> Callable[[bytes], None]:
+        """The connection is up."""
+        self.wire = connection
+        pool = self.pool
+        pool.connecting -= 1
+        pool.cluster.stats.upstream_cx_connect_ms.record(int((pool._now() - self.opened) * 1000))
+        self.codec = codec = ClientCodec(connection, pool.settings)
+        # Not from here: the transport is not ready for data before this returns.
+        pool._connector.dispatcher.call_soon(self._ready)
+        return codec.dispatch
+
+    def _ready(self) -> None:
+        if not self.wire.closing and self in self.pool.clients:
+            self.pool.on_ready(self)
+
+    def on_connect_failure(self, reason: str, text: str) -> None:
+        """The connection could not be made."""
+        self.pool.on_connect_failure(self, reason, text)
+
+    def on_eof(self) -> bool:
+        """The peer sends no more: the end of a response, or of the connection."""
+        assert self.codec is not None
+        if self.request is not None and not self.codec.ends_with_eof:
+            self._count_active_destroy(local=False)
+        self.codec.on_eof()
+        return False
+
+    def on_watermark(self, high: bool) -> None:
+        """The connection is full, or no more."""
+        stats = self.pool.cluster.stats
+        if high:
+            stats.upstream_flow_control_backed_up_total.value += 1
+        else:
+            stats.upstream_flow_control_drained_total.value += 1
+        if self.request is not None:
+            self.request.on_upstream_watermark(high)
+
+    def on_closed(self, local: bool) -> None:
+        """The connection is gone."""
+        if self.codec is not None:
+            if self.request is not None and not local and not self.codec.ends_with_eof:
+                self._count_active_destroy(local=False)
+            self.codec.on_eof()
+        if self.request is not None:
+            self._release()
+        self.pool.remove(self, local)
