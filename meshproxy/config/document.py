@@ -126,6 +126,13 @@ class At:
             suggestion=suggestion,
         )
 
+    def error_inside(
+        self, problems: Problems, code: Code, message: str, field: str, offset: int
+    ) -> None:
+        """Note an error at one character of a string field, counted from 0."""
+        mark = self.mark(field).inside(getattr(self.message, field), offset)
+        problems.add(code, message, mark, self.path(field))
+
     def _step(self, message: Any, labels: tuple[Label, ...]) -> At:
         spot = self.spot
         for label in labels:

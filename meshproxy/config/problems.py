@@ -38,10 +38,13 @@ class Source:
 
     def place(self, line: int, column: int) -> Place:
         """The place of a 1-based line and column, with its line of text."""
+        return Place(self.name, line, column, redact(self.line(line)))
+
+    def line(self, number: int) -> str:
+        """A line of the text by its 1-based number, empty if there is none."""
         if self._lines is None:
-            self._lines = self.text.splitlines()
-        excerpt = self._lines[line - 1] if 0 < line <= len(self._lines) else ""
-        return Place(self.name, line, column, redact(excerpt))
+            self._lines = self.text.split("\n")
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 
 
 class Mark:
@@ -57,6 +60,16 @@ class Mark:
     def place(self) -> Place:
         """The position as a value, with its line of text."""
         return self.source.place(self.line, self.column)
+
+    def inside(self, text: str, offset: int) -> Mark:
+        """The mark of a character of the scalar `text` that begins here.
+
+        It is the scalar's own mark if the document does not spell `text` as it is: with escapes,
+        over several lines, through an alias.
+        """
+        line = self.source.line(self.line)
+        start = line.find(text, self.column - 1, self.column + len(text))
+        return Mark(self.source, self.line, start + 1 + offset) if start >= 0 else self
 
 
 class Problems:

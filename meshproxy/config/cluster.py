@@ -1,0 +1,233 @@
+"""`Cluster` messages to `ClusterConfig`.
+
+Owns what Envoy checks of a cluster beyond the rules of its protos. Refuses to know routes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from meshproxy.config.document import At
+from meshproxy.config.problems import Problems
+from meshproxy.config.reading import enum_name, metadata, seconds, seconds_or_never, wrapped
+from meshproxy.config.runtime import Runtime
+from meshproxy.errors import Code
+from meshproxy.upstream.cluster import (
+    CircuitBreakers,
+    ClusterConfig,
+    DiscoveryType,
+    DnsConfig,
+    DnsLookupFamily,
+    TcpKeepalive,
+)
+from meshproxy.upstream.host import EndpointConfig, Locality, LocalityConfig
+from meshproxy.upstream.load_balancer import LbPolicy, LeastRequestConfig
+
+HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_DEFAULT, _HIGH = 0, 1  # core.RoutingPriority
+
+
+def build_clusters(
+    clusters: Sequence[At], runtime: Runtime, problems: Problems
+) -> tuple[ClusterConfig, ...]:
+    """The clusters in the order of the document; a name that comes twice is noted."""
+    lines: dict[str, int] = {}
+    built: list[ClusterConfig] = []
+    for at in clusters:
+        name = at.message.name
+        if name in lines:
+            text = f"duplicate cluster '{name}', first given in line {lines[name]}"
+            at.error(problems, Code.DUPLICATE_NAME, text, "name")
+        lines.setdefault(name, at.mark("name").line)
+        built.append(_cluster(at, runtime, problems))
+    return tuple(built)
+
+
+def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
+    message = at.message
+    # What is not supported is noted elsewhere; if that is allowed, the cluster has no hosts.
+    type_name = enum_name(at, "type")
+    policy_name = enum_name(at, "lb_policy")
+    is_supported = not at.has("cluster_type") and type_name in DiscoveryType.__members__
+    kind = DiscoveryType(type_name) if is_supported else DiscoveryType.STATIC
+    assignment = at.one("load_assignment") if is_supported else None
+    endpoints = _localities(assignment, kind, problems) if assignment is not None else ()
+    if kind is DiscoveryType.LOGICAL_DNS:
+        _check_single_host(at, assignment, problems)
+    common = at.one("common_lb_config")
+    panic = common.one("healthy_panic_threshold") if common is not None else None
+    zone_aware = common.one("zone_aware_lb_config") if common is not None else None
+    policy = assignment.one("policy") if assignment is not None else None
+    thresholds = at.one("circuit_breakers")
+    options = _http_options(at, problems)
+    return ClusterConfig(
+        name=message.name,
+        type=kind,
+        endpoints=endpoints,
+        lb_policy=LbPolicy(policy_name) if policy_name in LbPolicy.__members__ else LbPolicy.ROUND_ROBIN,
+        least_request=_least_request(at.one("least_request_lb_config"), runtime),
+        alt_stat_name=message.alt_stat_name,
+        connect_timeout=seconds(at, "connect_timeout", 5.0),
+        per_connection_buffer_limit_bytes=wrapped(
+            at, "per_connection_buffer_limit_bytes", 1024 * 1024
+        ),
+        circuit_breakers=_breakers(thresholds, _DEFAULT),
+        high_circuit_breakers=_breakers(thresholds, _HIGH),
+        dns=_dns(at),
+        healthy_panic_threshold=panic.message.value if panic is not None else 50.0,
+        overprovisioning_factor=(
+            wrapped(policy, "overprovisioning_factor", 140) if policy is not None else 140
+        ),
+        fail_traffic_on_panic=zone_aware is not None and zone_aware.message.fail_traffic_on_panic,
+        locality_weighted=common is not None and common.has("locality_weighted_lb_config"),
+        idle_timeout=seconds_or_never(options, "idle_timeout", 3600.0) if options else 3600.0,
+        max_requests_per_connection=_max_requests(at, options),
+        max_connection_duration=(
+            seconds_or_never(options, "max_connection_duration", None) if options else None
+        ),
+        max_response_headers_kb=(
+            wrapped(options, "max_response_headers_kb", 60) if options else 60
+        ),
+        max_response_headers_count=wrapped(options, "max_headers_count", 100) if options else 100,
+        tcp_keepalive=_keepalive(at),
+        metadata=metadata(at),
+    )
+
+
+def _localities(
+    assignment: At, kind: DiscoveryType, problems: Problems
+) -> tuple[LocalityConfig, ...]:
+    built = []
+    for locality in assignment.many("endpoints"):
+        message = locality.message
+        endpoints = [_endpoint(each, kind, problems) for each in locality.many("lb_endpoints")]
+        where = message.locality
+        built.append(
+            LocalityConfig(
+                endpoints=tuple(each for each in endpoints if each is not None),
+                locality=Locality(where.region, where.zone, where.sub_zone),
+                priority=message.priority,
+                weight=wrapped(locality, "load_balancing_weight", None),
+            )
+        )
+    return tuple(built)
+
+
+def _endpoint(at: At, kind: DiscoveryType, problems: Problems) -> EndpointConfig | None:
+    endpoint = at.one("endpoint")
+    address = endpoint.one("address") if endpoint is not None else None
+    socket_address = address.one("socket_address") if address is not None else None
+    if endpoint is None or address is None or socket_address is None:
+        if not at.spot.bad and (address is None or not address.message.WhichOneof("address")):
+            at.error(problems, Code.REQUIRED, "the endpoint has no address", "endpoint", "address")
+        return None
+    host = socket_address.message.address
+    if kind is DiscoveryType.STATIC and not _is_ip(host):
+        socket_address.error(
+            problems,
+            Code.INVALID,
+            f"'{host}' is not an IP address",
+            "address",
+            expected="an IP address, or a cluster of type STRICT_DNS or LOGICAL_DNS",
+        )
+        return None
+    return EndpointConfig(
+        address=host,
+        port=socket_address.message.port_value,
+        hostname=endpoint.message.hostname,
+        weight=wrapped(at, "load_balancing_weight", 1),
+        health_status=at.message.health_status if enum_name(at, "health_status") else 0,
+        metadata=metadata(at),
+    )
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_single_host(at: At, assignment: At | None, problems: Problems) -> None:
+    localities = assignment.many("endpoints") if assignment is not None else []
+    if len(localities) != 1 or len(localities[0].message.lb_endpoints) != 1:
+        text = "a LOGICAL_DNS cluster must have exactly one locality with exactly one endpoint"
+        at.error(problems, Code.INVALID, text, "load_assignment", "endpoints")
+
+
+def _least_request(at: At | None, runtime: Runtime) -> LeastRequestConfig:
+    if at is None:
+        return LeastRequestConfig()
+    bias = 1.0
+    if at.has("active_request_bias"):
+        configured = at.message.active_request_bias
+        bias = runtime.number(configured.runtime_key, configured.default_value)
+    return LeastRequestConfig(
+        choice_count=max(2, wrapped(at, "choice_count", 2)), active_request_bias=max(0.0, bias)
+    )
+
+
+def _breakers(at: At | None, priority: int) -> CircuitBreakers:
+    """The thresholds of a priority; of several the first counts, as in Envoy."""
+    for threshold in at.many("thresholds") if at is not None else ():
+        if threshold.message.priority == priority:
+            return CircuitBreakers(
+                max_connections=wrapped(threshold, "max_connections", 1024),
+                max_pending_requests=wrapped(threshold, "max_pending_requests", 1024),
+                max_requests=wrapped(threshold, "max_requests", 1024),
+                max_retries=wrapped(threshold, "max_retries", 3),
+                max_connection_pools=wrapped(threshold, "max_connection_pools", None),
+                track_remaining=threshold.message.track_remaining,
+            )
+    return CircuitBreakers()
+
+
+def _dns(at: At) -> DnsConfig:
+    message = at.message
+    refresh = seconds(at, "dns_refresh_rate", 5.0)
+    failure = at.one("dns_failure_refresh_rate")
+    backoff = None
+    if failure is not None:
+        base = seconds(failure, "base_interval", 0.0)
+        backoff = (base, seconds(failure, "max_interval", base * 10))
+    return DnsConfig(
+        refresh_rate=refresh,
+        failure_refresh_rate=backoff,
+        jitter=seconds(at, "dns_jitter", 0.0),
+        respect_ttl=message.respect_dns_ttl,
+        lookup_family=DnsLookupFamily(enum_name(at, "dns_lookup_family", "AUTO")),
+    )
+
+
+def _http_options(at: At, problems: Problems) -> At | None:
+    """`common_http_protocol_options`, from the extension or, deprecated, from the cluster."""
+    for name, packed in at.each("typed_extension_protocol_options"):
+        options = packed.unpacked()
+        if options is None:
+            continue
+        if name != HTTP_OPTIONS:
+            packed.error(problems, Code.INVALID, f"unknown protocol options '{name}'",
+                         suggestion=HTTP_OPTIONS)  # fmt: skip
+        elif options.type_name == HTTP_OPTIONS:
+            return options.one("common_http_protocol_options")
+    return at.one("common_http_protocol_options")
+
+
+def _max_requests(at: At, options: At | None) -> int:
+    deprecated: int = wrapped(at, "max_requests_per_connection", 0)
+    return wrapped(options, "max_requests_per_connection", deprecated) if options else deprecated
+
+
+def _keepalive(at: At) -> TcpKeepalive | None:
+    options = at.one("upstream_connection_options")
+    keepalive = options.one("tcp_keepalive") if options is not None else None
+    if keepalive is None:
+        return None
+    return TcpKeepalive(
+        probes=wrapped(keepalive, "keepalive_probes", None),
+        time=wrapped(keepalive, "keepalive_time", None),
+        interval=wrapped(keepalive, "keepalive_interval", None),
+    )

@@ -1,0 +1,222 @@
+"""The fields, enum values and extensions that have a meaning here. Data only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CORE: Final = "envoy.config.core.v3."
+_CLUSTER: Final = "envoy.config.cluster.v3."
+_ENDPOINT: Final = "envoy.config.endpoint.v3."
+_LISTENER: Final = "envoy.config.listener.v3."
+_ROUTE: Final = "envoy.config.route.v3."
+_LOG: Final = "envoy.config.accesslog.v3."
+_MATCHER: Final = "envoy.type.matcher.v3."
+_MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3."
+_LOGGERS: Final = "envoy.extensions.access_loggers."
+_UPSTREAM: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_WASM: Final = "envoy.extensions.wasm.v3."
+
+_HEADERS: Final = (
+    " request_headers_to_add request_headers_to_remove"
+    " response_headers_to_add response_headers_to_remove"
+)
+_STRINGS: Final = "exact prefix suffix safe_regex contains ignore_case"
+
+FIELDS: Final[dict[str, str]] = {
+    # ---- bootstrap
+    "envoy.config.bootstrap.v3.Bootstrap": (
+        "node static_resources admin layered_runtime stats_config"
+    ),
+    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": "listeners clusters",
+    "envoy.config.bootstrap.v3.Admin": "access_log address",
+    "envoy.config.bootstrap.v3.LayeredRuntime": "layers",
+    "envoy.config.bootstrap.v3.RuntimeLayer": "name static_layer",
+    "envoy.config.metrics.v3.StatsConfig": "use_all_default_tags",
+    _CORE + "Node": "id cluster metadata locality user_agent_name user_agent_version",
+    _CORE + "Locality": "region zone sub_zone",
+    # ---- listeners
+    _LISTENER + "Listener": (
+        "name address stat_prefix filter_chains per_connection_buffer_limit_bytes"
+    ),
+    _LISTENER + "FilterChain": "name filters",
+    _LISTENER + "Filter": "name typed_config",
+    _CORE + "Address": "socket_address",
+    _CORE + "SocketAddress": "protocol address port_value",
+    # ---- HTTP connection manager
+    _MANAGER + "HttpConnectionManager": (
+        "codec_type stat_prefix route_config http_filters server_name use_remote_address"
+        " xff_num_trusted_hops normalize_path merge_slashes path_with_escaped_slashes_action"
+        " stream_idle_timeout request_timeout request_headers_timeout drain_timeout"
+        " delayed_close_timeout max_request_headers_kb common_http_protocol_options"
+        " http_protocol_options access_log via server_header_transformation skip_xff_append"
+        " internal_address_config generate_request_id preserve_external_request_id"
+        " always_set_request_id_in_response proxy_100_continue"
+    ),
+    _MANAGER + "HttpFilter": "name typed_config",
+    _MANAGER + "HttpConnectionManager.InternalAddressConfig": "cidr_ranges",
+    _CORE + "CidrRange": "address_prefix prefix_len",
+    _CORE + "HttpProtocolOptions": (
+        "idle_timeout max_connection_duration max_headers_count max_requests_per_connection"
+        " max_stream_duration headers_with_underscores_action max_response_headers_kb"
+    ),
+    _CORE + "Http1ProtocolOptions": (
+        "accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url"
+    ),
+    # ---- routes
+    _ROUTE + "RouteConfiguration": (
+        "name virtual_hosts internal_only_headers most_specific_header_mutations_wins"
+        " validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching"
+        + _HEADERS
+    ),
+    _ROUTE + "VirtualHost": "name domains routes require_tls metadata" + _HEADERS,
+    _ROUTE + "Route": "name match route redirect direct_response metadata" + _HEADERS,
+    _ROUTE + "RouteMatch": (
+        "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers"
+        " query_parameters grpc"
+    ),
+    _ROUTE + "RouteMatch.GrpcRouteMatchOptions": "",
+    _ROUTE + "RouteAction": (
+        "cluster cluster_header weighted_clusters cluster_not_found_response_code"
+        " prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite"
+        " host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout"
+        " idle_timeout priority"
+    ),
+    _ROUTE + "WeightedCluster": "clusters header_name",
+    _ROUTE + "WeightedCluster.ClusterWeight": (
+        "name cluster_header weight host_rewrite_literal" + _HEADERS
+    ),
+    _ROUTE + "RedirectAction": (
+        "https_redirect scheme_redirect host_redirect port_redirect path_redirect"
+        " prefix_rewrite regex_rewrite response_code strip_query"
+    ),
+    _ROUTE + "DirectResponseAction": "status body",
+    _ROUTE + "HeaderMatcher": (
+        "name exact_match safe_regex_match range_match present_match prefix_match suffix_match"
+        " contains_match string_match invert_match treat_missing_header_as_empty"
+    ),
+    _ROUTE + "QueryParameterMatcher": "name string_match present_match",
+    _MATCHER + "StringMatcher": _STRINGS,
+    _MATCHER + "RegexMatcher": "google_re2 regex",
+    _MATCHER + "RegexMatcher.GoogleRE2": "",
+    _MATCHER + "RegexMatchAndSubstitute": "pattern substitution",
+    "envoy.type.v3.Int64Range": "start end",
+    "envoy.type.v3.FractionalPercent": "numerator denominator",
+    "envoy.type.v3.Percent": "value",
+    _CORE + "RuntimeFractionalPercent": "default_value runtime_key",
+    _CORE + "HeaderValueOption": "header append append_action keep_empty_value",
+    _CORE + "HeaderValue": "key value",
+    _CORE + "DataSource": "filename inline_bytes inline_string environment_variable",
+    _CORE + "Metadata": "filter_metadata",
+    # ---- access logs
+    _LOG + "AccessLog": "name filter typed_config",
+    _LOG + "AccessLogFilter": (
+        "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter"
+        " or_filter header_filter response_flag_filter log_type_filter"
+    ),
+    _LOG + "StatusCodeFilter": "comparison",
+    _LOG + "DurationFilter": "comparison",
+    _LOG + "ComparisonFilter": "op value",
+    _LOG + "NotHealthCheckFilter": "",
+    _LOG + "RuntimeFilter": "runtime_key percent_sampled use_independent_randomness",
+    _LOG + "AndFilter": "filters",
+    _LOG + "OrFilter": "filters",
+    _LOG + "HeaderFilter": "header",
+    _LOG + "ResponseFlagFilter": "flags",
+    _LOG + "LogTypeFilter": "types exclude",
+    _CORE + "RuntimeUInt32": "default_value runtime_key",
+    _CORE + "RuntimeDouble": "default_value runtime_key",
+    _LOGGERS + "file.v3.FileAccessLog": "path format json_format typed_json_format log_format",
+    _LOGGERS + "stream.v3.StdoutAccessLog": "log_format",
+    _LOGGERS + "stream.v3.StderrAccessLog": "log_format",
+    _CORE + "SubstitutionFormatString": (
+        "text_format json_format text_format_source omit_empty_values"
+    ),
+    # ---- clusters
+    _CLUSTER + "Cluster": (
+        "name alt_stat_name type connect_timeout per_connection_buffer_limit_bytes lb_policy"
+        " load_assignment max_requests_per_connection circuit_breakers"
+        " common_http_protocol_options http_protocol_options typed_extension_protocol_options"
+        " dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl"
+        " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
+        " metadata upstream_connection_options"
+    ),
+    _CLUSTER + "Cluster.RefreshRate": "base_interval max_interval",
+    _CLUSTER + "Cluster.LeastRequestLbConfig": "choice_count active_request_bias",
+    _CLUSTER + "Cluster.RoundRobinLbConfig": "",
+    _CLUSTER + "Cluster.CommonLbConfig": (
+        "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config"
+    ),
+    _CLUSTER + "Cluster.CommonLbConfig.ZoneAwareLbConfig": "fail_traffic_on_panic",
+    _CLUSTER + "Cluster.CommonLbConfig.LocalityWeightedLbConfig": "",
+    _CLUSTER + "CircuitBreakers": "thresholds",
+    _CLUSTER + "CircuitBreakers.Thresholds": (
+        "priority max_connections max_pending_requests max_requests max_retries"
+        " track_remaining max_connection_pools"
+    ),
+    _CLUSTER + "UpstreamConnectionOptions": "tcp_keepalive",
+    _CORE + "TcpKeepalive": "keepalive_probes keepalive_time keepalive_interval",
+    _ENDPOINT + "ClusterLoadAssignment": "cluster_name endpoints policy",
+    _ENDPOINT + "ClusterLoadAssignment.Policy": "overprovisioning_factor",
+    _ENDPOINT + "LocalityLbEndpoints": "locality lb_endpoints load_balancing_weight priority",
+    _ENDPOINT + "LbEndpoint": "endpoint health_status metadata load_balancing_weight",
+    _ENDPOINT + "Endpoint": "address hostname",
+    _UPSTREAM: "common_http_protocol_options explicit_http_config",
+    _UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options",
+    # ---- HTTP filters
+    "envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers",
+    "envoy.extensions.filters.http.wasm.v3.Wasm": "config",
+    _WASM + "PluginConfig": (
+        "name root_id vm_config configuration fail_open failure_policy"
+        " capability_restriction_config allow_on_headers_stop_iteration"
+    ),
+    _WASM + "VmConfig": "vm_id runtime code configuration environment_variables",
+    _WASM + "CapabilityRestrictionConfig": "allowed_capabilities",
+    _WASM + "SanitizationConfig": "",
+    _WASM + "EnvironmentVariables": "host_env_keys key_values",
+    _CORE + "AsyncDataSource": "local",
+}
+
+# Fields of an enum type of which not every value is supported.
+VALUES: Final[dict[str, str]] = {
+    _CORE + "SocketAddress.protocol": "TCP",
+    _MANAGER + "HttpConnectionManager.codec_type": "AUTO HTTP1",
+    _ROUTE + "RouteAction.priority": "DEFAULT",
+    _CLUSTER + "Cluster.type": "STATIC STRICT_DNS LOGICAL_DNS",
+    _CLUSTER + "Cluster.lb_policy": "ROUND_ROBIN LEAST_REQUEST RANDOM",
+    _WASM + "PluginConfig.failure_policy": "UNSPECIFIED FAIL_CLOSED FAIL_OPEN",
+}
+
+# Fields of type Any: what stands there ("category in package"), and the types that are supported.
+EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    _LISTENER + "Filter.typed_config": (
+        "network filter in envoy.extensions.filters.network.",
+        (_MANAGER + "HttpConnectionManager",),
+    ),
+    _MANAGER + "HttpFilter.typed_config": (
+        "HTTP filter in envoy.extensions.filters.http.",
+        (
+            "envoy.extensions.filters.http.router.v3.Router",
+            "envoy.extensions.filters.http.wasm.v3.Wasm",
+        ),
+    ),
+    _LOG + "AccessLog.typed_config": (
+        "access logger in envoy.extensions.access_loggers.",
+        (
+            _LOGGERS + "file.v3.FileAccessLog",
+            _LOGGERS + "stream.v3.StdoutAccessLog",
+            _LOGGERS + "stream.v3.StderrAccessLog",
+        ),
+    ),
+    _CLUSTER + "Cluster.typed_extension_protocol_options": (
+        "set of protocol options in envoy.extensions.upstreams.",
+        (_UPSTREAM,),
+    ),
+}
+
+# Fields of type Any that a Wasm filter gets as they are: any message will do.
+OPAQUE: Final = frozenset(
+    {
+        _WASM + "PluginConfig.configuration",
+        _WASM + "VmConfig.configuration",
+    }
+)
