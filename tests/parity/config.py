@@ -18,6 +18,18 @@ LOG_FORMAT: Final = (
 )
 _HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _LOOPBACK_ANY_PORT: Final = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+# Cluster options: answers may have trailers.
+UPSTREAM_TRAILERS: Final = json.dumps(
+    {
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3"
+                ".HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}},
+            }
+        }
+    }
+)
 _PROBE: Final = {
     "match": {"path": "/probe"},
     "direct_response": {"status": 200, "body": {"inline_string": "probe"}},

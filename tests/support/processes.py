@@ -61,7 +61,7 @@ class ProxyProcess:
         *,
         arguments: Sequence[str] = (),
         cpu: int | None = None,
-        log_level: str = "info",
+        log_level: str = "warning",
     ) -> None:
         self.kind = kind
         self._directory = Path(tempfile.mkdtemp(prefix=f"{kind}-"))

@@ -13,6 +13,19 @@ class ConnectionEndedError(Exception):
     """The peer closed or reset the connection in the middle of (or before) an answer."""
 
 
+def http_request(
+    target: str = "/",
+    *fields: str,
+    method: str = "GET",
+    host: str = "h.example",
+    version: str = "1.1",
+    body: bytes = b"",
+) -> bytes:
+    """The bytes of one request: host first, then `fields` as they are, then the body."""
+    lines = [f"{method} {target} HTTP/{version}", f"host: {host}", *fields, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
 @dataclass(slots=True)
 class Answer:
     """One HTTP/1 answer as it was on the wire; `headers` keep order and spelling."""

@@ -89,7 +89,5 @@ def test_a_reset_is_an_end_of_the_connection():
 
 
 def test_a_refusing_port_refuses():
-    refusing = RefusingPort()
-    with pytest.raises(ConnectionRefusedError):
+    with RefusingPort() as refusing, pytest.raises(ConnectionRefusedError):
         RawClient(refusing.port)
-    refusing.close()

@@ -20,6 +20,10 @@ class MalformedRequestError(ValueError):
     """What the proxy sent is not exactly one well-formed request."""
 
 
+class IncompleteRequestError(Exception):
+    """The proxy has closed in the middle of a request, as it must when its client has gone."""
+
+
 @dataclass(slots=True)
 class Request:
     """One request as it arrived: `headers` keep order and spelling, `raw` is every byte of it."""
@@ -77,7 +81,7 @@ class Peer:
         while b"\r\n\r\n" not in self._buffer:
             if not (data := self._receive()):
                 if self._buffer:
-                    raise MalformedRequestError(f"closed within a head: {self._buffer!r}")
+                    raise IncompleteRequestError(f"closed within a head: {self._buffer!r}")
                 return b""
             self._buffer += data
         head, mark, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -110,7 +114,7 @@ class Peer:
     def _exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
             if not (data := self._receive()):
-                raise MalformedRequestError("closed within a body")
+                raise IncompleteRequestError("closed within a body")
             self._buffer += data
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
@@ -118,7 +122,7 @@ class Peer:
     def _line(self) -> bytes:
         while b"\r\n" not in self._buffer:
             if not (data := self._receive()):
-                raise MalformedRequestError("closed within a chunked body")
+                raise IncompleteRequestError("closed within a chunked body")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\r\n")
         return line
@@ -226,8 +230,8 @@ class ScriptedUpstream:
     def _serve(self, peer: Peer) -> None:
         try:
             self.script(peer)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the proxy has gone, which is its right
+        except (BrokenPipeError, ConnectionResetError, IncompleteRequestError):
+            pass  # the proxy has gone, which is its right; `received` has what came
         except BaseException as error:
             self.errors.append(error)
         finally:
@@ -251,6 +255,37 @@ def answering(*answers: bytes) -> Play:
 
 
 answer_ok: Final = answering(OK_ANSWER)
+
+
+def answering_then_close(*answers: bytes) -> Play:
+    """A play that sends these bytes and closes in good order."""
+
+    def play(peer: Peer, request: Request) -> None:
+        answering(*answers)(peer, request)
+        peer.close()
+
+    return play
+
+
+def answering_then_reset(*answers: bytes) -> Play:
+    """A play that sends these bytes and resets the connection."""
+
+    def play(peer: Peer, request: Request) -> None:
+        answering(*answers)(peer, request)
+        peer.reset()
+
+    return play
+
+
+def answering_then_wait(*answers: bytes) -> Play:
+    """A play that sends these bytes and then nothing, until the proxy gives up."""
+
+    def play(peer: Peer, request: Request) -> None:
+        answering(*answers)(peer, request)
+        while peer.read_some():
+            pass
+
+    return play
 
 
 class RecordingUpstream(ScriptedUpstream):
@@ -291,6 +326,13 @@ class RefusingPort:
         self._socket.bind(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
 
-    def close(self) -> None:
-        """Give the port back."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._socket.close()

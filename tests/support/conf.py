@@ -1,0 +1,43 @@
+"""Makes a file of conf/ runnable on this machine: free ports, the installed filters; knows no case."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from meshproxy.resources import conf_directory, filters_directory
+
+
+def conf_names() -> list[str]:
+    """The names of all files in conf/."""
+    return sorted(path.name for path in conf_directory().glob("*.yaml"))
+
+
+def runnable(name: str, upstreams: Mapping[int, int]) -> dict[str, Any]:
+    """The document of conf/`name` with every listener and the admin on a free port.
+
+    `upstreams` maps each port of an endpoint to the one that takes its place; KeyError where one is
+    missing. Filters by a relative path become the installed ones.
+    """
+    document: dict[str, Any] = yaml.safe_load((conf_directory() / name).read_text())
+    document["admin"]["address"]["socket_address"]["port_value"] = 0
+    for listener in document["static_resources"].get("listeners", []):
+        listener["address"]["socket_address"]["port_value"] = 0
+    for endpoint in found(document, "endpoint"):
+        address = endpoint["address"]["socket_address"]
+        address["port_value"] = upstreams[address["port_value"]]
+    for local in found(document, "local"):
+        local["filename"] = str(filters_directory() / local["filename"].rpartition("/")[2])
+    return document
+
+
+def found(node: Any, key: str) -> Iterator[Any]:
+    """Every value under `key`, anywhere in the document."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from found(value, key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from found(value, key)
