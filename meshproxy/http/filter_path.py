@@ -133,13 +133,15 @@ class FilterPath:
             assert self.headers is not None
             alone = self.complete and self.buffer is None and not had_trailers
             self._headers_from(index + 1, self.headers, alone)
-            if self.aborted:
-                return
-        if self.buffer is not None:
+        if self.buffer is not None and not self._is_aborted():
             self._data_from(start, self.buffer, self.complete and not had_trailers)
-        if had_trailers and not self.aborted:
+        if had_trailers and not self._is_aborted():
             assert self.trailers is not None
             self._trailers_from(start, self.trailers)
+
+    def _is_aborted(self) -> bool:
+        # A call, so that type checkers believe it can change while filters are being asked.
+        return self.aborted
 
     def is_stopped(self, index: int) -> bool:
         """True while the filter at `index` holds something back."""

@@ -98,6 +98,16 @@ def read_framing(parser: RequestHeadParser, settings: Http1Settings) -> RequestF
     return framing
 
 
+def malformed(pairs: Pairs) -> LocalReply | None:
+    """Why llhttp gave up on a head with these fields, where that has a name of its own."""
+    codings = [value for name, value in pairs if name == b"transfer-encoding"]
+    if len(codings) > 1 or (codings and codings[0].lower() != b"chunked"):
+        return BAD_TRANSFER_ENCODING
+    if codings and any(name == b"content-length" for name, _ in pairs):
+        return BAD_FRAMING
+    return None
+
+
 def _refuse_repeated(pairs: Pairs) -> LocalReply | None:
     """A head may repeat most fields, but not the ones that say whom it is for and where it ends."""
     names = [name for name, _ in pairs]

@@ -29,7 +29,12 @@ from meshproxy.http.http1.head import (
     has_stray_controls_so_far,
     parse_trailers,
 )
-from meshproxy.http.http1.request_line import RequestFraming, read_framing, request_pairs
+from meshproxy.http.http1.request_line import (
+    RequestFraming,
+    malformed,
+    read_framing,
+    request_pairs,
+)
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import status_lines
@@ -147,7 +152,7 @@ class ServerCodec:
     def _begin(self, head: bytes) -> None:
         parser = self._parser
         if not parser.feed(head):
-            return self.refuse(BAD_REQUEST)
+            return self.refuse(malformed(parser.pairs) or BAD_REQUEST)
         if len(parser.pairs) > self.settings.max_headers_count:
             return self.refuse(TOO_MANY_HEADERS)
         framing = read_framing(parser, self.settings)
