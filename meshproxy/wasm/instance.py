@@ -80,7 +80,7 @@ class Instance:
         memory = self._exports.get("memory")
         if not isinstance(memory, Memory):
             raise ModuleError(module.name, "exports no memory named 'memory'")
-        self.memory = MemoryWindow(self.gate, memory)
+        self.memory = memory
 
     def function_type(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
         """Parameter and result types of an exported function, None where there is none."""
@@ -100,8 +100,7 @@ class Instance:
             raise ModuleError(self.module.name, f"exports {name}, but {error}") from error
 
     def close(self) -> None:
-        """Free the store. No function of this instance may be called afterwards."""
-        self.memory.close()
+        """Free the store. Its functions may not be called and its memory not be seen afterwards."""
         self.gate.close()
 
     def _function_import(self, item: wasmtime.ImportType) -> Import:

@@ -1,0 +1,328 @@
+"""What hostcalls mean: for every context, and for a root.
+
+Owns meaning. Refuses to know pointers (`hostcalls.py`) and how guest code is entered (`vm.py`).
+`Context` is what streams and roots have in common; where only a stream could answer, it answers as
+Envoy does outside of one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from meshproxy.http.buffer import Buffer
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.proxy_wasm.abi import (
+    BAD_ARGUMENT,
+    CALL_DATA,
+    HTTP_CALL_RESPONSE_BODY,
+    MAP_TYPES,
+    NOT_FOUND,
+    OK,
+    PLUGIN_CONFIGURATION,
+    STREAM_UPSTREAM,
+    UNIMPLEMENTED,
+    V0_1_0,
+    VM_CONFIGURATION,
+)
+from meshproxy.proxy_wasm.foreign import FUNCTIONS
+from meshproxy.proxy_wasm.header_names import (
+    REQUEST_PSEUDO,
+    RESPONSE_PSEUDO,
+    canonical,
+    clean,
+    valid_value,
+)
+from meshproxy.proxy_wasm.pairs import Pair, encode
+from meshproxy.proxy_wasm.properties import getter
+
+if TYPE_CHECKING:
+    from meshproxy.http.stream_info import StreamInfo
+    from meshproxy.proxy_wasm.root_context import RootContext
+    from meshproxy.proxy_wasm.vm import Vm
+
+LOGGER: Final = logging.getLogger("meshproxy.wasm")
+LEVELS: Final = (5, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+MAX_PROPERTIES: Final = 1 << 20
+"""Bytes that one stream may remember with `proxy_set_property`."""
+
+
+class Context:
+    """A context of a VM. `maps` holds, by map type, the maps that may be changed now.
+    Only meaning, no constructor: a stream's context is an HTTP filter as well.
+    """
+
+    id: int
+    vm: Vm
+    root: RootContext
+    maps: list[HeaderMap | None]
+    encoded: tuple[int, bytes] | None  # map type and its encoding, until somebody changes a map
+
+    # -- log ------------------------------------------------------------------------------------
+
+    @property
+    def log_prefix(self) -> str:
+        """` NAME ROOT_ID VM_ID` of the plugin."""
+        return self.root.prefix
+
+    def log(self, level: int, message: bytes) -> None:
+        """Write a guest's line, whatever bytes are in it. `level` as in the ABI."""
+        number = LEVELS[level]
+        if LOGGER.isEnabledFor(number):
+            text = message.decode("utf-8", "backslashreplace")
+            LOGGER.log(number, "wasm log%s: %s", self.root.prefix, text)
+
+    def log_level(self) -> int:
+        """The ABI's level from which on lines are written."""
+        effective = LOGGER.getEffectiveLevel()
+        return next((level for level, number in enumerate(LEVELS) if number >= effective), 5)
+
+    def warn(self, text: str) -> None:
+        """Say once per root that a hostcall was ignored."""
+        if text not in self.root.warned:
+            self.root.warned.add(text)
+            LOGGER.warning("wasm log%s: %s", self.root.prefix, text)
+
+    # -- properties -------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> StreamInfo | None:
+        """The facts of the stream, None for a root."""
+        return None
+
+    def get_property(self, path: bytes) -> bytes | int:
+        """The encoded value, or a status."""
+        return getter(path)(self)
+
+    def set_property(self, path: bytes, value: bytes) -> int:
+        """Remember a value under `wasm.<path>`. Returns a status."""
+        return self.root.set_property(path, value)
+
+    def stored_property(self, path: str) -> bytes | None:
+        """What `set_property` remembered."""
+        return self.root.properties.get(path)
+
+    # -- stream -----------------------------------------------------------------------------------
+
+    def continue_stream(self, stream_type: int) -> int:
+        """There is no such stream here."""
+        return UNIMPLEMENTED if stream_type == STREAM_UPSTREAM else BAD_ARGUMENT
+
+    def close_stream(self, stream_type: int) -> int:
+        """There is no such stream here."""
+        return BAD_ARGUMENT
+
+    def clear_route_cache(self) -> int:
+        """Nothing is routed here."""
+        return OK
+
+    def send_local_response(
+        self,
+        status: int,
+        details: bytes,
+        body: bytes,
+        headers: list[Pair],
+        grpc_status: int | None,
+    ) -> int:
+        """Nobody waits for an answer here."""
+        return BAD_ARGUMENT
+
+    def on_vm_failed(self) -> None:
+        """The VM has failed: no callback will come any more."""
+
+    # -- header maps ------------------------------------------------------------------------------
+
+    def closed_map(self, map_type: int) -> HeaderMap | None:
+        """A map that may only be read."""
+        return self.root.call_maps.get(map_type)
+
+    def missing_map(self, map_type: int) -> int:
+        """The status of writing to a map that is not open."""
+        if map_type >= MAP_TYPES or self.vm.strict:
+            return BAD_ARGUMENT
+        self.warn(f"changes to map {map_type} outside of its phase are ignored")
+        return OK
+
+    def writable(self, map_type: int) -> HeaderMap | None:
+        """The map, where it may be changed now."""
+        return self.maps[map_type] if map_type < MAP_TYPES else None
+
+    def readable(self, map_type: int) -> HeaderMap | None:
+        """The map, where it may be read now."""
+        if map_type >= MAP_TYPES:
+            return None
+        headers = self.maps[map_type]
+        return self.closed_map(map_type) if headers is None else headers
+
+    def get_header_map_value(self, map_type: int, name: bytes) -> bytes | int:
+        """The first value, or a status."""
+        headers = self.maps[map_type] if map_type < MAP_TYPES else None
+        if headers is None:
+            headers = self.readable(map_type)
+            if headers is None:
+                strict = self.vm.strict or map_type >= MAP_TYPES
+                return BAD_ARGUMENT if strict else self._missing_value()
+        key = canonical(name)
+        for known, value in headers.pairs:
+            if known == key:
+                return value
+        return self._missing_value()
+
+    def _missing_value(self) -> bytes | int:
+        return b"" if self.vm.abi_version == V0_1_0 else NOT_FOUND
+
+    def add_header_map_value(self, map_type: int, name: bytes, value: bytes) -> int:
+        """Append a field. Returns a status."""
+        headers = self.writable(map_type)
+        if headers is None:
+            return self.missing_map(map_type)
+        key = self._checked(map_type, name, value)
+        if key:
+            self.encoded = None
+            if key[0] == 58:  # a colon: there is one value, and it stands in front
+                known = headers.get(key)
+                self._set_pseudo(headers, key, value if known is None else known + b"," + value)
+            elif key in INLINE:
+                add_inline(headers, key, value)
+            else:
+                headers.pairs.append((key, value))
+            self.map_changed(map_type, key)
+        return OK
+
+    def replace_header_map_value(self, map_type: int, name: bytes, value: bytes) -> int:
+        """Set a field. Returns a status."""
+        headers = self.writable(map_type)
+        if headers is None:
+            return self.missing_map(map_type)
+        key = self._checked(map_type, name, value)
+        if key:
+            self.encoded = None
+            if key[0] == 58:
+                self._set_pseudo(headers, key, value)
+            else:
+                headers.replace(key, value)
+            self.map_changed(map_type, key)
+        return OK
+
+    def remove_header_map_value(self, map_type: int, name: bytes) -> int:
+        """Drop a field. Returns a status."""
+        headers = self.writable(map_type)
+        if headers is None:
+            return self.missing_map(map_type)
+        key = canonical(name)
+        if headers.remove(key):
+            self.encoded = None
+            self.map_changed(map_type, key)
+        return OK
+
+    def get_header_map_pairs(self, map_type: int) -> bytes | None:
+        """The encoded map, empty where there is none now; None where there never is."""
+        if map_type >= MAP_TYPES:
+            return None
+        cached = self.encoded
+        if cached is not None and cached[0] == map_type:
+            return cached[1]
+        headers = self.readable(map_type)
+        if headers is None:
+            # Four zero bytes are an empty map for every SDK; no bytes are an error to Go's.
+            return b"" if self.vm.strict else b"\0\0\0\0"
+        found = encode(headers.pairs)
+        self.encoded = (map_type, found)
+        return found
+
+    def set_header_map_pairs(self, map_type: int, pairs: list[Pair]) -> int:
+        """Another whole map. Returns a status."""
+        headers = self.writable(map_type)
+        if headers is None:
+            return self.missing_map(map_type)
+        headers.pairs, dropped = clean(pairs, PSEUDO[map_type])
+        if dropped:
+            self.warn("header fields that cannot be sent are ignored")
+        self.encoded = None
+        self.map_changed(map_type, b":")
+        return OK
+
+    def get_header_map_size(self, map_type: int) -> int | None:
+        """The bytes of all names and values, None where there is no map now."""
+        headers = self.readable(map_type)
+        return None if headers is None else headers.byte_size()
+
+    def map_changed(self, map_type: int, name: bytes) -> None:
+        """A field was added, set or removed."""
+
+    def _checked(self, map_type: int, name: bytes, value: bytes) -> bytes:
+        """The name to write; empty where the field could not be sent, which is ignored.
+
+        Envoy says OK and answers 503 later; the Rust SDK panics on every other status.
+        """
+        key = canonical(name)
+        if (
+            not key
+            or b"\n" in value
+            or not valid_value(value)
+            or (key[0] == 58 and key not in PSEUDO[map_type])
+        ):
+            self.warn(f"header field {name!r} cannot be sent and is ignored")
+            return b""
+        return key
+
+    def _set_pseudo(self, headers: HeaderMap, key: bytes, value: bytes) -> None:
+        if key in headers:
+            headers.replace(key, value)
+        else:
+            headers.pairs.insert(0, (key, value))
+
+    # -- buffers
+    # ------------------------------------------------------------------------------------
+
+    def buffer(self, buffer_type: int) -> Buffer | bytes | None:
+        """The buffer of this type, None where there is none now."""
+        if buffer_type == VM_CONFIGURATION:
+            return self.root.plugin.vm.configuration
+        if buffer_type == PLUGIN_CONFIGURATION:
+            return self.root.plugin.configuration if self.root.configuring else None
+        if buffer_type == HTTP_CALL_RESPONSE_BODY:
+            return self.root.call_body
+        if buffer_type == CALL_DATA:
+            return self.vm.call_data
+        return None
+
+    def set_buffer(self, buffer_type: int, start: int, size: int, data: bytes) -> int:
+        """Replace part of a buffer. Returns a status."""
+        return BAD_ARGUMENT
+
+    # -- foreign functions
+    # ----------------------------------------------------------------------------
+
+    def call_foreign_function(self, name: bytes, arguments: bytes) -> bytes | int:
+        """The result of a function of the host, or a status."""
+        function = FUNCTIONS.get(name)
+        if function is None:
+            return NOT_FOUND
+        self.vm.call_data = arguments
+        return function(self, arguments)
+
+
+NO_PSEUDO: Final[frozenset[bytes]] = frozenset()
+PSEUDO: Final = (REQUEST_PSEUDO, NO_PSEUDO, RESPONSE_PSEUDO) + (NO_PSEUDO,) * 5
+"""The pseudo headers that may stand in a map, by map type."""
+
+INLINE: Final = frozenset(
+    b"accept accept-encoding access-control-request-headers access-control-request-method "
+    b"authentication authorization cache-control client-trace-id connection content-encoding "
+    b"content-length content-type date expect forwarded-client-cert grpc-accept-encoding "
+    b"grpc-message grpc-status grpc-timeout if-match if-modified-since if-none-match if-range "
+    b"if-unmodified-since keep-alive location origin pragma proxy-connection proxy-status referer "
+    b"server te transfer-encoding upgrade user-agent via www-authenticate x-forwarded-client-cert "
+    b"x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id".split()
+)
+"""Names that Envoy keeps one value of: adding another joins them with a comma."""
+
+
+def add_inline(headers: HeaderMap, key: bytes, value: bytes) -> None:
+    """Add to a field of which there is one."""
+    known = headers.get(key)
+    if known:
+        headers.replace(key, b"%b,%b" % (known, value))
+    else:
+        headers.replace(key, value)

@@ -1,0 +1,66 @@
+"""How a property's value is encoded for the guest.
+
+Owns the encoding of every kind of value. Refuses to know which property it is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from meshproxy.proxy_wasm.abi import NOT_FOUND, SERIALIZATION_FAILURE
+from meshproxy.proxy_wasm.pairs import encode
+
+_pack_int: Final = struct.Struct("<q").pack
+_pack_double: Final = struct.Struct("<d").pack
+
+
+def int_value(value: int) -> bytes:
+    """A signed or unsigned integer: eight bytes, little endian."""
+    return struct.pack("<Q", value & 0xFFFFFFFFFFFFFFFF)
+
+
+def nanoseconds(seconds: float) -> bytes:
+    """A timestamp or a duration."""
+    return _pack_int(round(seconds * 1e9))
+
+
+def encode_value(value: Any) -> bytes | int:
+    """Any value of plain data as CEL's types are encoded, or a status where that cannot be."""
+    match value:
+        case None:
+            return NOT_FOUND
+        case bytes():
+            return value
+        case str():
+            return value.encode("utf-8", "surrogateescape")
+        case bool():
+            return b"\1" if value else b"\0"
+        case int():
+            return int_value(value)
+        case float():
+            return _pack_double(value)
+        case Mapping():
+            items = [(encode_value(str(key)), encode_value(item)) for key, item in value.items()]
+        case Sequence():
+            items = [(encode_value(item), b"") for item in value]
+        case _:
+            return SERIALIZATION_FAILURE
+    pairs = [
+        (key, item) for key, item in items if isinstance(key, bytes) and isinstance(item, bytes)
+    ]
+    return encode(pairs)
+
+
+def walk(value: Any, path: Sequence[str]) -> bytes | int:
+    """The value at `path` below `value`, encoded; NOT_FOUND where the path leads nowhere."""
+    for name in path:
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and name.isdigit():
+            index = int(name)
+            value = value[index] if index < len(value) else None
+        else:
+            return NOT_FOUND
+    return encode_value(value)

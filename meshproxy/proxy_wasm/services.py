@@ -1,0 +1,70 @@
+"""What the world gives to VMs, by injection: engine, clock, store, things that are shared.
+
+Owns the names of the services. Refuses to make any: the server does, once per worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from meshproxy.http.dispatcher import Dispatcher, Timer
+from meshproxy.proxy_wasm.pairs import Pair
+from meshproxy.proxy_wasm.shared_data import SharedData
+from meshproxy.proxy_wasm.shared_queue import SharedQueues
+from meshproxy.stats.store import Store
+from meshproxy.wasm.engine import Engine, process_engine
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCallRequest:
+    """What `proxy_http_call` asks for. `timeout` in seconds, 0 for none."""
+
+    upstream: str
+    headers: Sequence[Pair]
+    body: bytes
+    trailers: Sequence[Pair]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCallResponse:
+    """The answer; a failed call has a synthetic one (503, 504), as in Envoy."""
+
+    headers: list[Pair]
+    body: bytes = b""
+    trailers: list[Pair] = field(default_factory=list)
+
+
+class HttpCaller(Protocol):
+    """Calls a cluster from inside."""
+
+    def call(
+        self, request: HttpCallRequest, done: Callable[[HttpCallResponse], None]
+    ) -> Timer | None:
+        """Start the call; None where the cluster is unknown.
+
+        `done` is called once, never before this returned; not after `cancel`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`node` of the bootstrap for `xds.node`: the message's bytes, and its fields to walk."""
+
+    serialized: bytes = b""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a VM may use, one object per worker."""
+
+    dispatcher: Dispatcher
+    store: Store
+    engine: Engine = field(default_factory=process_engine)
+    shared_data: SharedData = field(default_factory=SharedData)
+    shared_queues: SharedQueues = field(default_factory=SharedQueues)
+    node: Node = field(default_factory=Node)
+    http_caller: HttpCaller | None = None

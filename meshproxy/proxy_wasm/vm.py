@@ -1,0 +1,250 @@
+"""One VM: an instance with its memory, its contexts, and the ordered way into it.
+
+Owns start-up, the table of callbacks, the deadline of each, deferred actions and failing. Refuses
+to know what a hostcall means (`context.py`) and what happens after a failure (`plugin.py`).
+
+Guest code is entered through `exports` only, never while it is running: what a hostcall sets off
+(continue, local reply, close) is deferred until the callback has returned. A trap fails the VM: its
+store is freed, nothing is called in it any more, and every stream in it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from meshproxy.proxy_wasm.abi import ALLOCATORS, MARKERS
+from meshproxy.proxy_wasm.config import PluginConfig
+from meshproxy.proxy_wasm.exports import FAILED, Exports, bind_exports
+from meshproxy.proxy_wasm.linking import Linking
+from meshproxy.proxy_wasm.memory import Memory
+from meshproxy.proxy_wasm.metrics import MetricTable
+from meshproxy.proxy_wasm.services import Services
+from meshproxy.proxy_wasm.wasi import ProcExit
+from meshproxy.wasm.binary import START_EXPORT
+from meshproxy.wasm.engine import CompiledModule
+from meshproxy.wasm.errors import GuestTrap, ModuleError
+from meshproxy.wasm.instance import Instance
+from meshproxy.wasm.limits import ticks
+from meshproxy.wasm.raw_call import Call
+
+if TYPE_CHECKING:
+    from meshproxy.proxy_wasm.context import Context
+    from meshproxy.proxy_wasm.root_context import RootContext
+
+LOGGER: Final = logging.getLogger("meshproxy.wasm")
+
+
+class Vm:
+    """A started VM, ready for roots and streams. Raises ModuleError where it cannot be.
+
+    `context` is whom a hostcall acts on; `current` whose callback runs, None while no guest code
+    does. `plugin` is the first plugin: it lends its name to messages before there is a root.
+    `epoch` is the one for which the deadline was set.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_instance",
+        "_next_id",
+        "_next_token",
+        "abi_version",
+        "call_data",
+        "context",
+        "contexts",
+        "current",
+        "deferred",
+        "epoch",
+        "exports",
+        "failed",
+        "memory",
+        "metrics",
+        "on_failed",
+        "plugin",
+        "roots",
+        "services",
+        "strict",
+        "ticker",
+        "vm_id",
+    )
+
+    def __init__(
+        self, services: Services, module: CompiledModule, plugin: PluginConfig, boot: Boot
+    ) -> None:
+        self.services = services
+        self.plugin = plugin
+        self.vm_id = plugin.vm.vm_id
+        self.strict = plugin.vm.strict
+        self.contexts: dict[int, Context] = {}
+        self.roots: dict[str, RootContext] = {}
+        self.deferred: list[Callable[[], None]] = []
+        self.metrics = MetricTable(services.store.scope("wasmcustom."))
+        self.failed: GuestTrap | None = None
+        self.on_failed: list[Callable[[], None]] = []
+        self.call_data = b""
+        self.current: Context | None = None
+        self.context: Context = boot(self)
+        self._next_id = 1
+        self._next_token = 0
+        self.abi_version = abi_version(module)
+        linking = Linking(self, module.name)
+        self._instance = instance = Instance(
+            services.engine, module, linking.resolve, plugin.vm.limits
+        )
+        self.ticker = instance.ticker
+        self._deadline = ticks(plugin.vm.limits.start_timeout)
+        self.epoch = self.ticker.epoch
+        self.memory = Memory(instance.gate, instance.memory)
+        self.memory.allocate = self._allocator()
+        linking.attach(instance, self.memory)
+        self.exports = Exports()
+        try:
+            bind_exports(self, instance, plugin.allowed_capabilities)
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        services.shared_data.acquire(self.vm_id)
+
+    @property
+    def name(self) -> str:
+        """The module's name, for messages."""
+        return self._instance.module.name
+
+    # -- hot: once per callback ----------------------------------------------------------------
+
+    def rearm(self) -> None:
+        """Give the callback that begins now its full time; needed once per epoch at most."""
+        self.epoch = self.ticker.epoch
+        self._instance.gate.set_deadline(self._deadline)
+
+    def run_deferred(self) -> None:
+        """Do what hostcalls asked for, now that no guest code runs."""
+        while self.deferred:
+            actions, self.deferred = self.deferred, []
+            for action in actions:
+                action()
+
+    def new_id(self) -> int:
+        """A context id that no living context has."""
+        number = self._next_id
+        self._next_id = number + 1 if number < 0xFFFFFFFF else 1
+        while self._next_id in self.contexts:
+            self._next_id += 1
+        return number
+
+    def new_token(self) -> int:
+        """A number for an HTTP call: 4, 8, 12 …; the two lowest bits are the kind of call."""
+        self._next_token = (self._next_token + 4) & 0xFFFFFFFF or 4
+        return self._next_token
+
+    # -- start ----------------------------------------------------------------------------------
+
+    def _allocator(self) -> Call:
+        for name in ALLOCATORS:
+            if self._instance.function_type(name) == (("i32",), ("i32",)):
+                return self._instance.function(name)
+        names = " nor ".join(ALLOCATORS)
+        raise ModuleError(self.name, f"exports no allocator: neither {names} (i32) -> i32")
+
+    def _start(self) -> None:
+        """The start function, then `_initialize` and `main`, or `_start`."""
+        self._boot(START_EXPORT.decode())
+        if self._instance.function_type("_initialize") is not None:
+            self._boot("_initialize")
+            if self._instance.function_type("main") is not None:
+                self._boot("main", 0, 0)
+            else:
+                self._boot("__main_void")
+        else:
+            self._boot("_start")
+
+    def _boot(self, name: str, *arguments: int) -> None:
+        found = self._instance.function_type(name)
+        if found is None:
+            return
+        if len(found[0]) != len(arguments):
+            raise ModuleError(self.name, f"exports {name} with {len(found[0])} parameters")
+        self.rearm()
+        self.current = self.context
+        try:
+            self._instance.function(name)(*arguments)
+        except GuestTrap as trap:
+            if not (isinstance(trap.__cause__, ProcExit) and trap.__cause__.code == 0):
+                raise ModuleError(self.name, f"{name} failed: {trap}") from trap
+        finally:
+            self.current = None
+        self.run_deferred()
+
+    def started(self) -> None:
+        """A root has been configured: callbacks have their usual time from now on."""
+        self._deadline = ticks(self.plugin.vm.limits.callback_timeout)
+        self.rearm()
+
+    def starting(self) -> None:
+        """Another root is to be configured: it has the time for starting."""
+        self._deadline = ticks(self.plugin.vm.limits.start_timeout)
+        self.rearm()
+
+    # -- end ------------------------------------------------------------------------------------
+
+    def fail(self, error: BaseException, callback: str) -> int:
+        """The callback did not return: nothing is called in this VM any more. Returns FAILED."""
+        if self.failed is None:
+            trap = error if isinstance(error, GuestTrap) else GuestTrap(repr(error))
+            self.failed = trap
+            self.deferred = []
+            self.current = None
+            LOGGER.error(
+                "wasm log%s: %s", self.context.log_prefix, failure_text(callback, trap),
+                exc_info=trap.__cause__ if not isinstance(trap.__cause__, ProcExit) else None,
+            )  # fmt: skip
+            self.close()
+            self.services.shared_data.release(self.vm_id)
+            contexts, self.contexts = self.contexts, {}
+            for context in contexts.values():
+                context.on_vm_failed()
+            for told in self.on_failed:
+                told()
+        if not isinstance(error, Exception):
+            raise error
+        return FAILED
+
+    def stop(self) -> None:
+        """No root is left: free everything."""
+        if self.failed is None:
+            self.failed = GuestTrap("the VM was stopped")
+            self.services.shared_data.release(self.vm_id)
+            self.close()
+
+    def close(self) -> None:
+        """Free the store; every callback is absent from now on."""
+        self.exports = Exports()
+        self.memory.close()
+        self._instance.close()
+
+
+Boot = Callable[[Vm], "Context"]
+"""Makes the context that hostcalls act on before there is a root."""
+
+
+def abi_version(module: CompiledModule) -> int:
+    """The version whose marker the module exports. Raises ModuleError where it has none."""
+    exports = module.exports
+    for marker, version in MARKERS.items():
+        if marker in exports:
+            return version
+    raise ModuleError(
+        module.name,
+        f"Missing or unknown Proxy-Wasm ABI version: it exports none of {', '.join(MARKERS)}",
+    )
+
+
+def failure_text(callback: str, trap: GuestTrap) -> str:
+    """What the log says about a trap, in Envoy's form."""
+    lines = [f"Function: {callback} failed: {trap.reason}"]
+    if trap.backtrace:
+        lines.append("Proxy-Wasm plugin in-VM backtrace:")
+        lines += [f"  {index}:  {frame}" for index, frame in enumerate(trap.backtrace)]
+    return "\n".join(lines)
