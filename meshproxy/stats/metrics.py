@@ -16,8 +16,8 @@ from meshproxy.stats.store import Counter, Gauge, Histogram
 
 
 @dataclass(slots=True)
-class ListenerStats:
-    """`listener.<address>.`"""
+class AdminListenerStats:
+    """`listener.admin.`: what every listener counts."""
 
     connections_accepted_per_socket_event: Histogram
     downstream_cx_active: Gauge
@@ -32,9 +32,15 @@ class ListenerStats:
     downstream_listener_filter_remote_close: Counter
     downstream_pre_cx_active: Gauge
     downstream_pre_cx_timeout: Counter
+    no_filter_chain_match: Counter
+
+
+@dataclass(slots=True)
+class ListenerStats(AdminListenerStats):
+    """`listener.<address>.`"""
+
     extension_config_missing: Counter
     network_extension_config_missing: Counter
-    no_filter_chain_match: Counter
 
 
 @dataclass(slots=True)

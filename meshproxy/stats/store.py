@@ -10,13 +10,15 @@ A use is an attribute: `stats.upstream_rq_total.value += 1` costs 25 ns; a call 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from meshproxy.stats.histogram import DEFAULT_BUCKETS, Distribution, bin_scale, difference
 from meshproxy.stats.tags import Labels, TagProducer, sanitize
 
 Block = TypeVar("Block")
+BucketRule = tuple[Callable[[str], bool], tuple[float, ...]]
+"""One of `stats_config.histogram_bucket_settings`: names it is for, ascending upper bounds."""
 
 
 class Metric:
@@ -127,18 +129,23 @@ class Histogram(Metric):
 class Store:
     """Every metric of the process, by dotted name. One name is one metric, whoever asks for it."""
 
-    def __init__(
-        self, tags: TagProducer | None = None, buckets: tuple[float, ...] = DEFAULT_BUCKETS
-    ) -> None:
+    def __init__(self, tags: TagProducer | None = None, buckets: Sequence[BucketRule] = ()) -> None:
         self.metrics: dict[str, Metric] = {}
         self.tags = tags or TagProducer()
-        self.buckets = buckets
+        self._bucket_rules = tuple(buckets)
         # Called before the metrics are read, for what is only worth knowing then (memory, uptime).
         self.refreshers: list[Callable[[], None]] = []
 
     def scope(self, prefix: str) -> Scope:
         """A scope at the root; `prefix` ends in a dot."""
         return Scope(self, sanitize(prefix))
+
+    def buckets(self, name: str) -> tuple[float, ...]:
+        """The upper bounds of the histogram of this dotted name: of the first rule that fits."""
+        for fits, bounds in self._bucket_rules:
+            if fits(name):
+                return bounds
+        return DEFAULT_BUCKETS
 
     def refresh(self) -> None:
         """Bring up to date what is not counted but looked up."""

@@ -4,7 +4,7 @@ Owns Envoy's default tags and the custom ones of `stats_config.stats_tags`. Refu
 and rendering: a name goes in, a shorter name and its labels come out, once per metric.
 
 Every rule looks at the whole dotted name; the spans that the rules give are cut out afterwards, so
-their order decides the order of the labels and nothing else.
+their order decides the order of the labels and, where two give the same label, which one counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 Labels = tuple[tuple[str, str], ...]
 
+_FIRST_WORD: Final = re.compile(r"\^[A-Za-z0-9_]+\\\.")
 _ADDRESS: Final = r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[a-fA-F_\d]+\])_\d+"
 
 # (tag, pattern). A pattern is regex where it starts with `^` or ends in `$` (group 1 is cut out,
@@ -62,12 +63,16 @@ class Tag:
     (group 1 where there is no second).
     """
 
-    __slots__ = ("label", "pattern", "value")
+    __slots__ = ("anchored", "label", "pattern", "value")
 
     def __init__(self, name: str, pattern: str = "", value: str | None = None) -> None:
         self.label = label_name(name)
         self.value = value
         self.pattern = _compile(pattern) if value is None else None
+        # Envoy asks the rules that begin with a fixed word after all others.
+        self.anchored = (
+            self.pattern is not None and _FIRST_WORD.match(self.pattern.pattern) is not None
+        )
 
     def find(self, name: str) -> tuple[str, int, int] | None:
         """(value, start, end of the span to cut) in `name`, or None."""
@@ -87,7 +92,8 @@ class TagProducer:
         self._fixed: Labels = tuple(
             (tag.label, tag.value) for tag in rules if tag.value is not None
         )
-        self._rules = tuple(tag for tag in rules if tag.value is None)
+        extracting = (tag for tag in rules if tag.value is None)
+        self._rules = tuple(sorted(extracting, key=lambda tag: tag.anchored))
 
     def produce(self, name: str) -> tuple[str, Labels]:
         """The tag-extracted name and the labels of a dotted name. A label appears once."""
@@ -129,9 +135,8 @@ def _cut(name: str, spans: Iterable[tuple[int, int]]) -> str:
     pieces: list[str] = []
     at = 0
     for start, end in sorted(spans):
-        if start >= at:
-            pieces.append(name[at:start])
-            at = end
+        pieces.append(name[at:start])
+        at = max(at, end)
     return "".join(pieces) + name[at:]
 
 

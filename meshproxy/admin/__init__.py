@@ -1,0 +1,1 @@
+"""Operator endpoints: Envoy's admin interface over a view of the server."""
