@@ -66,7 +66,9 @@ def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
         name=message.name,
         type=kind,
         endpoints=endpoints,
-        lb_policy=LbPolicy(policy_name) if policy_name in LbPolicy.__members__ else LbPolicy.ROUND_ROBIN,
+        lb_policy=LbPolicy(policy_name)
+        if policy_name in LbPolicy.__members__
+        else LbPolicy.ROUND_ROBIN,
         least_request=_least_request(at.one("least_request_lb_config"), runtime),
         alt_stat_name=message.alt_stat_name,
         connect_timeout=seconds(at, "connect_timeout", 5.0),

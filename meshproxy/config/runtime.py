@@ -5,13 +5,18 @@ Owns the static layers and their order. Refuses to know what a key is for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from meshproxy.config.document import At
+from meshproxy.config.problems import Problems
 from meshproxy.config.reading import plain
+from meshproxy.errors import Code
 
-DENOMINATORS: Final = (100, 10_000, 1_000_000)  # FractionalPercent.DenominatorType
+# FractionalPercent.DenominatorType
+DENOMINATORS: Final = (100, 10_000, 1_000_000)
+_DENOMINATOR_NAMES: Final = ("HUNDRED", "TEN_THOUSAND", "MILLION")
 
 
 class Runtime:
@@ -34,6 +39,13 @@ class Runtime:
             else:
                 self.values[prefix + key] = value
 
+    def texts(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
+        """(name, values as text) of each layer, the strongest last, as `/runtime` shows them."""
+        return tuple(
+            (name, {key: _text(value) for key, value in Runtime({"": tree}).values.items()})
+            for name, tree in self.layers.items()
+        )
+
     def number(self, key: str, default: float) -> float:
         """The number of a key, `default` where there is none."""
         found = _number(self.values.get(key))
@@ -44,16 +56,25 @@ class Runtime:
         if at is None:
             return None
         percent = at.message.default_value
-        default = (int(percent.numerator), DENOMINATORS[percent.denominator])
-        value = self.values.get(at.message.runtime_key)
+        default = (int(percent.numerator), denominator(percent))
+        return self.override(at.message.runtime_key, default)
+
+    def override(self, key: str, default: tuple[int, int]) -> tuple[int, int]:
+        """The fraction of a key: a FractionalPercent, or a whole number that is a percentage."""
+        value = self.values.get(key)
         if isinstance(value, dict):
-            names = ("HUNDRED", "TEN_THOUSAND", "MILLION")
-            name = value.get("denominator", "HUNDRED")
-            if name in names:
-                return int(_number(value.get("numerator")) or 0), DENOMINATORS[names.index(name)]
+            name = value.get("denominator", _DENOMINATOR_NAMES[0])
+            if name in _DENOMINATOR_NAMES:
+                index = _DENOMINATOR_NAMES.index(name)
+                return int(_number(value.get("numerator")) or 0), DENOMINATORS[index]
         number = _number(value)
-        # A whole number is a percentage.
         return default if number is None or number < 0 else (int(number), 100)
+
+
+def denominator(percent: Any) -> int:
+    """The denominator of a FractionalPercent message as a number."""
+    index = percent.denominator
+    return DENOMINATORS[index] if 0 <= index < len(DENOMINATORS) else DENOMINATORS[0]
 
 
 def _number(value: Any) -> float | None:
@@ -67,8 +88,19 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def build(bootstrap: At) -> Runtime:
-    """The runtime of a bootstrap configuration."""
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def build_runtime(bootstrap: At, problems: Problems) -> Runtime:
+    """The runtime of a bootstrap configuration; a layer's name that comes twice is noted."""
     layered = bootstrap.one("layered_runtime")
-    layers = layered.many("layers") if layered is not None else []
-    return Runtime({layer.message.name: plain(layer.message.static_layer) for layer in layers})
+    layers: dict[str, Any] = {}
+    for layer in layered.many("layers") if layered is not None else ():
+        name = layer.message.name
+        if name in layers:
+            layer.error(problems, Code.DUPLICATE_NAME, f"duplicate layer '{name}'", "name")
+        layers[name] = plain(layer.message.static_layer)
+    return Runtime(layers)

@@ -220,3 +220,42 @@ OPAQUE: Final = frozenset(
         _WASM + "VmConfig.configuration",
     }
 )
+
+# What `/server_info` says is compiled in: name, category and message of each extension.
+EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        "envoy.filters.network.http_connection_manager",
+        "envoy.filters.network",
+        _MANAGER + "HttpConnectionManager",
+    ),
+    (
+        "envoy.filters.http.router",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
+        "envoy.filters.http.wasm",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.wasm.v3.Wasm",
+    ),
+    (
+        "envoy.access_loggers.file",
+        "envoy.access_loggers",
+        _LOGGERS + "file.v3.FileAccessLog",
+    ),
+    (
+        "envoy.access_loggers.stdout",
+        "envoy.access_loggers",
+        _LOGGERS + "stream.v3.StdoutAccessLog",
+    ),
+    (
+        "envoy.access_loggers.stderr",
+        "envoy.access_loggers",
+        _LOGGERS + "stream.v3.StderrAccessLog",
+    ),
+    (
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "envoy.upstream_options",
+        _UPSTREAM,
+    ),
+)

@@ -18,7 +18,7 @@ from meshproxy.errors import Code
 _SHOWN: Final = 40
 
 
-def check(at: At, problems: Problems) -> None:
+def check_rules(at: At, problems: Problems) -> None:
     """Note every rule that the message, or a message inside of it, breaks."""
     if at.spot.bad and not at.spot.children:
         return
@@ -109,7 +109,7 @@ def _check_inside(at: At, problems: Problems) -> None:
         if at.message.seconds < 0 or at.message.nanos < 0:
             at.error(problems, Code.RULE, "a duration must not be negative")
     elif not name.startswith("google.protobuf."):
-        check(at, problems)
+        check_rules(at, problems)
 
 
 def _any_bad(at: At, names: tuple[str, ...]) -> bool:

@@ -1,0 +1,128 @@
+"""A `Bootstrap` message to `ServerConfig`, the only thing that the server consumes.
+
+Owns the order in which the parts are built and what they may refer to. Refuses to know documents
+and the rules of protos; what it gets has been walked and checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf import json_format
+
+from meshproxy.config.access_log import AccessLogConfig, build_access_logs
+from meshproxy.config.cluster import build_clusters
+from meshproxy.config.context import BuildContext
+from meshproxy.config.document import At
+from meshproxy.config.listener import ListenerConfig, build_address, build_listeners
+from meshproxy.config.problems import Problems
+from meshproxy.config.reading import plain
+from meshproxy.config.runtime import build_runtime
+from meshproxy.config.supported_fields import EXTENSION_NAMES
+from meshproxy.errors import ConfigError
+from meshproxy.network.address import Address
+from meshproxy.upstream.cluster import ClusterConfig
+from meshproxy.upstream.host import NOWHERE, Locality
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """`node`: who this proxy is. `serialized` is the message as bytes, for guests that ask."""
+
+    id: str = ""
+    cluster: str = ""
+    locality: Locality = NOWHERE
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    serialized: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """`admin`. Without an `address` there is no admin interface."""
+
+    address: Address | None = None
+    access_logs: tuple[AccessLogConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The whole configuration, compiled. No proto is needed to serve by it.
+
+    `bootstrap` is the configuration as proto JSON with the field names of YAML, for `/config_dump`:
+    secrets are in it. `runtime_layers` are the static layers by name, the strongest last, as
+    (dotted key, text). `extensions` are (name, category, message) of what there is.
+    """
+
+    node: NodeConfig
+    admin: AdminConfig
+    listeners: tuple[ListenerConfig, ...]
+    clusters: tuple[ClusterConfig, ...]
+    runtime: Mapping[str, Any]
+    runtime_layers: tuple[tuple[str, Mapping[str, str]], ...]
+    use_all_default_tags: bool
+    extensions: tuple[tuple[str, str, str], ...]
+    bootstrap: Mapping[str, Any]
+    warnings: tuple[ConfigError, ...] = ()
+
+
+def build(at: At, problems: Problems) -> ServerConfig:
+    """Build everything; what cannot be built is noted and left out."""
+    runtime = build_runtime(at, problems)
+    resources = at.one("static_resources")
+    cluster_messages = resources.many("clusters") if resources is not None else []
+    listener_messages = resources.many("listeners") if resources is not None else []
+    names = {each.message.name for each in cluster_messages}
+    context = BuildContext(problems, runtime, names)
+    stats = at.one("stats_config")
+    default_tags = (
+        stats is None
+        or not stats.has("use_all_default_tags")
+        or (stats.message.use_all_default_tags.value)
+    )
+    listeners = build_listeners(listener_messages, context)
+    return ServerConfig(
+        node=_node(at),
+        admin=_admin(at, context),
+        listeners=listeners,
+        clusters=build_clusters(cluster_messages, runtime, problems),
+        runtime=MappingProxyType(runtime.values),
+        runtime_layers=runtime.texts(),
+        use_all_default_tags=default_tags,
+        extensions=EXTENSION_NAMES,
+        bootstrap=MappingProxyType(
+            json_format.MessageToDict(at.message, preserving_proto_field_name=True)
+        ),
+    )
+
+
+def _node(at: At) -> NodeConfig:
+    node = at.one("node")
+    if node is None:
+        return NodeConfig()
+    message = node.message
+    where = message.locality
+    return NodeConfig(
+        id=message.id,
+        cluster=message.cluster,
+        locality=Locality(where.region, where.zone, where.sub_zone),
+        metadata=MappingProxyType(plain(message.metadata)),
+        fields=MappingProxyType(
+            json_format.MessageToDict(message, preserving_proto_field_name=True)
+        ),
+        serialized=message.SerializeToString(deterministic=True),
+    )
+
+
+def _admin(at: At, context: BuildContext) -> AdminConfig:
+    admin = at.one("admin")
+    if admin is None:
+        return AdminConfig()
+    address = admin.one("address")
+    return AdminConfig(
+        address=build_address(address, context.problems) if address is not None else None,
+        access_logs=build_access_logs(admin.many("access_log"), context),
+    )

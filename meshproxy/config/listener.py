@@ -1,0 +1,284 @@
+"""`Listener` and `HttpConnectionManager` messages to frozen configurations.
+
+Owns what Envoy checks of listeners and filter chains beyond the rules of their protos. Refuses to
+know sockets, and what a filter does with its configuration.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from meshproxy.config.access_log import build_access_logs
+from meshproxy.config.context import BuildContext
+from meshproxy.config.document import At
+from meshproxy.config.problems import Problems
+from meshproxy.config.reading import seconds, seconds_or_never, wrapped
+from meshproxy.config.route import build_route_configuration
+from meshproxy.config.wasm import build_plugin
+from meshproxy.errors import Code
+from meshproxy.http.conn_manager import HttpConnectionManagerConfig
+from meshproxy.http.http1.settings import Http1Settings
+from meshproxy.http.path import KEEP_UNCHANGED, PathNormalizer
+from meshproxy.network.address import Address, IpNetwork
+
+ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
+WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
+_MANAGER: Final = (
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFilterConfig:
+    """One filter of a chain.
+
+    `type_name` is the full name of its message, which decides the filter; `config` is what the
+    filter's factory takes: a `proxy_wasm.config.PluginConfig` for Wasm, a `RouterConfig` for the
+    router, which is always the last one.
+    """
+
+    name: str
+    type_name: str
+    config: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """`Router`, the terminal filter."""
+
+    suppress_envoy_headers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConfig:
+    """`Listener`. Where `name` is empty in the configuration, it is the address.
+
+    `manager` is its only network filter; its `filters` are `HttpFilterConfig`s and its
+    `access_logs` are `AccessLogConfig`s, from which the server makes factories and logs.
+    """
+
+    name: str
+    address: Address
+    manager: HttpConnectionManagerConfig
+    stat_prefix: str = ""
+    per_connection_buffer_limit_bytes: int = _MIB
+
+
+def build_listeners(listeners: Sequence[At], context: BuildContext) -> tuple[ListenerConfig, ...]:
+    """The listeners in the order of the document; one with an error is noted and left out."""
+    names: dict[str, int] = {}
+    addresses: dict[str, int] = {}
+    built: list[ListenerConfig] = []
+    for at in listeners:
+        listener = _listener(at, context)
+        name = at.message.name
+        _note_twice(names, name, at, "name", context.problems)
+        if listener is None:
+            continue
+        if listener.address.port:
+            _note_twice(addresses, listener.address.text, at, "address", context.problems)
+        built.append(listener)
+    return tuple(built)
+
+
+def _note_twice(seen: dict[str, int], key: str, at: At, field: str, problems: Problems) -> None:
+    if not key:
+        return
+    if key in seen:
+        text = f"duplicate listener {field} '{key}', first given in line {seen[key]}"
+        at.error(problems, Code.DUPLICATE_NAME, text, field)
+    seen.setdefault(key, at.mark(field).line)
+
+
+def _listener(at: At, context: BuildContext) -> ListenerConfig | None:
+    problems = context.problems
+    where = at.one("address")
+    if where is None and "address" not in at.spot.children:
+        at.error(problems, Code.REQUIRED, "the field 'address' is required", "address")
+    address = build_address(where, problems) if where is not None else None
+    manager = _only_manager(at, problems)
+    config = _manager(manager, context) if manager is not None else None
+    if address is None or config is None:
+        return None
+    return ListenerConfig(
+        name=at.message.name or address.text,
+        address=address,
+        manager=config,
+        stat_prefix=at.message.stat_prefix,
+        per_connection_buffer_limit_bytes=wrapped(at, "per_connection_buffer_limit_bytes", _MIB),
+    )
+
+
+def build_address(at: At, problems: Problems) -> Address | None:
+    """An address to listen at: an IP address and a port."""
+    socket_address = at.one("socket_address")
+    if socket_address is None:
+        return None
+    message = socket_address.message
+    try:
+        return Address.parse(message.address, message.port_value)
+    except ValueError:
+        text = f"'{message.address}' is not an IP address"
+        if message.address:
+            socket_address.error(
+                problems, Code.INVALID, text, "address", expected="an IP address, or 0.0.0.0"
+            )
+        return None
+
+
+def _only_manager(at: At, problems: Problems) -> At | None:
+    """The connection manager of a listener that has one filter chain with one filter."""
+    chains = at.many("filter_chains")
+    if not chains:
+        text = "the listener has no filter chain"
+        at.error(problems, Code.REQUIRED, text, "filter_chains")
+        return None
+    for chain in chains[1:]:
+        text = "a second filter chain is not supported"
+        chain.error(problems, Code.UNSUPPORTED_VALUE, text)
+    filters = chains[0].many("filters")
+    if not filters:
+        text = "the filter chain has no HTTP connection manager"
+        chains[0].error(problems, Code.REQUIRED, text, "filters")
+        return None
+    for extra in filters[1:]:
+        text = "the HTTP connection manager must be the only filter of its chain"
+        extra.error(problems, Code.INVALID, text)
+    first = filters[0]
+    if not first.has("typed_config") and "typed_config" not in first.spot.children:
+        first.error(problems, Code.REQUIRED, "the field 'typed_config' is required")
+    manager = first.unpack("typed_config")
+    return manager if manager is not None and manager.type_name == _MANAGER else None
+
+
+def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | None:
+    problems = context.problems
+    message = at.message
+    routes = at.one("route_config")
+    route_config = build_route_configuration(routes, context) if routes is not None else None
+    filters = _http_filters(at, problems)
+    access_logs = build_access_logs(at.many("access_log"), context)
+    networks = _internal_networks(at, problems)
+    for field in ("server_name", "via"):
+        if any(char in getattr(message, field) for char in "\0\r\n"):
+            at.error(problems, Code.RULE, "must not contain NUL, CR or LF", field)
+    common = at.one("common_http_protocol_options")
+    if common is not None and common.has("max_response_headers_kb"):
+        text = "'max_response_headers_kb' cannot be set on the HTTP connection manager"
+        common.error(problems, Code.INVALID, text, "max_response_headers_kb")
+    if route_config is None:
+        return None
+    return HttpConnectionManagerConfig(
+        stat_prefix=message.stat_prefix,
+        route_config=route_config,
+        filters=filters,
+        access_logs=access_logs,
+        http1=_http1(at, common),
+        codec_type=message.codec_type,
+        server_name=message.server_name.encode() or b"envoy",
+        server_header_transformation=message.server_header_transformation,
+        via=message.via.encode(),
+        use_remote_address=wrapped(at, "use_remote_address", False),
+        xff_num_trusted_hops=message.xff_num_trusted_hops,
+        skip_xff_append=message.skip_xff_append,
+        internal_networks=networks,
+        path_normalizer=_path_normalizer(at),
+        generate_request_id=wrapped(at, "generate_request_id", True),
+        preserve_external_request_id=message.preserve_external_request_id,
+        always_set_request_id_in_response=message.always_set_request_id_in_response,
+        proxy_100_continue=message.proxy_100_continue,
+        stream_idle_timeout=seconds(at, "stream_idle_timeout", 300.0),
+        request_timeout=seconds(at, "request_timeout", 0.0),
+        request_headers_timeout=seconds(at, "request_headers_timeout", 0.0),
+        drain_timeout=seconds(at, "drain_timeout", 5.0),
+        delayed_close_timeout=seconds(at, "delayed_close_timeout", 1.0),
+        **_common_options(common),
+    )
+
+
+def _common_options(at: At | None) -> dict[str, Any]:
+    """What `common_http_protocol_options` says about connections and streams."""
+    if at is None:
+        return {}
+    return {
+        "idle_timeout": seconds_or_never(at, "idle_timeout", 3600.0),
+        "max_connection_duration": seconds_or_never(at, "max_connection_duration", None),
+        "max_requests_per_connection": wrapped(at, "max_requests_per_connection", 0),
+        "max_stream_duration": seconds_or_never(at, "max_stream_duration", None),
+        "headers_with_underscores_action": at.message.headers_with_underscores_action,
+    }
+
+
+def _http1(at: At, common: At | None) -> Http1Settings:
+    options = at.message.http_protocol_options
+    absolute = at.one("http_protocol_options")
+    return Http1Settings(
+        max_headers_bytes=wrapped(at, "max_request_headers_kb", 60) * 1024,
+        max_headers_count=wrapped(common, "max_headers_count", 100) if common else 100,
+        accept_http_10=options.accept_http_10,
+        default_host_for_http_10=options.default_host_for_http_10.encode(),
+        allow_absolute_url=wrapped(absolute, "allow_absolute_url", True) if absolute else True,
+        enable_trailers=options.enable_trailers,
+    )
+
+
+def _path_normalizer(at: At) -> PathNormalizer | None:
+    """None where every path goes on as it came."""
+    normalize = wrapped(at, "normalize_path", False)
+    merge = at.message.merge_slashes
+    action = at.message.path_with_escaped_slashes_action or KEEP_UNCHANGED
+    if not normalize and not merge and action == KEEP_UNCHANGED:
+        return None
+    return PathNormalizer(normalize, merge, action)
+
+
+def _internal_networks(at: At, problems: Problems) -> tuple[IpNetwork, ...] | None:
+    config = at.one("internal_address_config")
+    if config is None:
+        return None
+    networks: list[IpNetwork] = []
+    for cidr in config.many("cidr_ranges"):
+        prefix, length = cidr.message.address_prefix, wrapped(cidr, "prefix_len", 0)
+        try:
+            address = ipaddress.ip_address(prefix)
+        except ValueError:
+            cidr.error(problems, Code.INVALID, f"'{prefix}' is not an IP address", "address_prefix")
+            continue
+        # Envoy takes a longer prefix for the longest there is.
+        length = min(length, address.max_prefixlen)
+        networks.append(ipaddress.ip_network(f"{address}/{length}", strict=False))
+    return tuple(networks)
+
+
+def _http_filters(at: At, problems: Problems) -> tuple[HttpFilterConfig, ...]:
+    """The filters in their order; the router, which is terminal, must be the last and only then."""
+    filters = at.many("http_filters")
+    built: list[HttpFilterConfig] = []
+    last_type = ""
+    for index, each in enumerate(filters):
+        if not each.has("typed_config") and "typed_config" not in each.spot.children:
+            each.error(problems, Code.REQUIRED, "the field 'typed_config' is required")
+        packed = each.unpack("typed_config")
+        last_type = packed.type_name if packed is not None else ""
+        if last_type == ROUTER and index < len(filters) - 1:
+            text = "the router is a terminal filter and must be the last one"
+            each.error(problems, Code.INVALID, text)
+        config = _filter_config(packed, problems) if packed is not None else None
+        if config is not None:
+            built.append(HttpFilterConfig(each.message.name, last_type, config))
+    # Whose type is not known may well be terminal; its error is noted already.
+    if last_type != ROUTER and (last_type or not filters):
+        text = "the last HTTP filter must be the router"
+        at.error(problems, Code.INVALID, text, "http_filters", expected=ROUTER)
+    return tuple(built)
+
+
+def _filter_config(at: At, problems: Problems) -> Any:
+    """What the factory of a filter takes, None for one that is not supported."""
+    if at.type_name == ROUTER:
+        return RouterConfig(at.message.suppress_envoy_headers)
+    return build_plugin(at, problems) if at.type_name == WASM else None

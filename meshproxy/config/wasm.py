@@ -1,0 +1,103 @@
+"""The `Wasm` filter's messages to `PluginConfig`.
+
+Owns the encodings in which a plugin's configuration can be given. Refuses to load any code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Final
+
+from meshproxy.config.document import At
+from meshproxy.config.problems import Problems
+from meshproxy.config.reading import plain, wrapped
+from meshproxy.errors import Code
+from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig
+from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
+
+_STRUCTS: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value"})
+
+
+def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
+    """The plugin of a `Wasm` message; None with the reason noted where it cannot run."""
+    plugin = at.one("config")
+    vm = plugin.one("vm_config") if plugin is not None else None
+    if plugin is None or vm is None:
+        where = plugin or at
+        field = "vm_config" if plugin is not None else "config"
+        where.error(problems, Code.REQUIRED, f"the field '{field}' is required", field)
+        return None
+    code = _code(vm, problems)
+    if code is None:
+        return None
+    message = plugin.message
+    return PluginConfig(
+        vm=VmConfig(
+            code=code,
+            vm_id=vm.message.vm_id,
+            configuration=_configuration(vm),
+            environment_variables=_environment(vm, problems),
+        ),
+        name=message.name,
+        root_id=message.root_id,
+        configuration=_configuration(plugin),
+        failure_policy=FAIL_OPEN if message.fail_open else message.failure_policy,
+        allowed_capabilities=_capabilities(plugin),
+        allow_on_headers_stop_iteration=wrapped(plugin, "allow_on_headers_stop_iteration", False),
+    )
+
+
+def _code(vm: At, problems: Problems) -> CodeSource | None:
+    code = vm.one("code")
+    local = code.one("local") if code is not None else None
+    kind = local.message.WhichOneof("specifier") if local is not None else None
+    if local is None or kind is None:
+        if code is None or not code.has("remote"):  # which is noted as not supported
+            vm.error(problems, Code.REQUIRED, "the field 'code' is required", "code")
+        return None
+    message = local.message
+    if kind == "filename":
+        return LocalFile(message.filename)
+    if kind == "environment_variable":
+        text = "a module cannot come from an environment variable"
+        local.error(problems, Code.UNSUPPORTED_VALUE, text, kind)
+        return None
+    is_bytes = kind == "inline_bytes"
+    return InlineCode(message.inline_bytes if is_bytes else message.inline_string.encode())
+
+
+def _configuration(at: At) -> bytes:
+    """What the guest gets: the text or bytes as they are, a mapping as JSON, else the message."""
+    packed = at.unpack("configuration")
+    if packed is None:
+        return b""
+    name = packed.type_name
+    if name == "google.protobuf.StringValue":
+        return str(packed.message.value).encode()
+    if name == "google.protobuf.BytesValue":
+        return bytes(packed.message.value)
+    if name in _STRUCTS:
+        tree = plain(packed.message)
+        return json.dumps(tree, separators=(",", ":"), ensure_ascii=False).encode()
+    return bytes(packed.message.SerializeToString(deterministic=True))
+
+
+def _environment(vm: At, problems: Problems) -> dict[str, str]:
+    at = vm.one("environment_variables")
+    if at is None:
+        return {}
+    variables: dict[str, str] = dict(at.message.key_values)
+    for index, key in enumerate(at.message.host_env_keys):
+        if key in variables:
+            text = f"the variable '{key}' is given twice"
+            at.error(problems, Code.DUPLICATE_NAME, text, "host_env_keys", index)
+        if key in os.environ:
+            variables[key] = os.environ[key]
+    return variables
+
+
+def _capabilities(plugin: At) -> frozenset[str] | None:
+    """Envoy restricts nothing where the map is empty."""
+    allowed = plugin.message.capability_restriction_config.allowed_capabilities
+    return frozenset(allowed) if len(allowed) else None
