@@ -23,6 +23,7 @@ from meshproxy.http.conn_manager import HttpConnectionManagerConfig
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.path import KEEP_UNCHANGED, PathNormalizer
 from meshproxy.network.address import Address, IpNetwork
+from meshproxy.network.listener import ListenerConfig
 
 ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
@@ -51,21 +52,6 @@ class RouterConfig:
     """`Router`, the terminal filter."""
 
     suppress_envoy_headers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerConfig:
-    """`Listener`. Where `name` is empty in the configuration, it is the address.
-
-    `manager` is its only network filter; its `filters` are `HttpFilterConfig`s and its
-    `access_logs` are `AccessLogConfig`s, from which the server makes factories and logs.
-    """
-
-    name: str
-    address: Address
-    manager: HttpConnectionManagerConfig
-    stat_prefix: str = ""
-    per_connection_buffer_limit_bytes: int = _MIB
 
 
 def build_listeners(listeners: Sequence[At], context: BuildContext) -> tuple[ListenerConfig, ...]:

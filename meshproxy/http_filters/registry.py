@@ -39,7 +39,12 @@ class Registry:
         self._factories: dict[str, HttpFilterConfigFactory] = {}
 
     def register(self, type_url: str) -> Callable[[HttpFilterConfigFactory], HttpFilterConfigFactory]:
-        """Decorate a factory `(config, context) -> FilterFactory`. A second one for a type raises."""
+        """Decorate a factory `(config, context) -> FilterFactory`. A second one for a type raises.
+
+        `type_url` is the full name of the filter's message, with or without a type URL's prefix;
+        `config` is what `config/listener.py` makes of it.
+        """
+        type_url = type_url.rpartition("/")[2]
 
         def add(factory: HttpFilterConfigFactory) -> HttpFilterConfigFactory:
             if type_url in self._factories:
@@ -51,7 +56,7 @@ class Registry:
 
     def __getitem__(self, type_url: str) -> HttpFilterConfigFactory:
         try:
-            return self._factories[type_url]
+            return self._factories[type_url.rpartition("/")[2]]
         except KeyError:
             known = ", ".join(sorted(self._factories))
             raise LookupError(f"no HTTP filter for {type_url}; there are: {known}") from None

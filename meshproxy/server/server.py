@@ -1,0 +1,268 @@
+"""One proxy process: from its flags to its exit code.
+
+Owns the event loop, signals, states and the order of starting and stopping. Refuses to know how
+requests are served: `build.py` wires that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import meshproxy
+from meshproxy.errors import ConfigErrors, StartupError
+from meshproxy.http.log_file import AccessLogManager
+from meshproxy.network.dispatcher import LoopDispatcher
+from meshproxy.network.tasks import TaskOwner, spawn
+from meshproxy.proxy_wasm.services import Node, Services
+from meshproxy.server import log_levels
+from meshproxy.server import logging as server_logging
+from meshproxy.server.build import World, build_listener
+from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
+from meshproxy.stats.metrics import ListenerManagerStats
+from meshproxy.stats.server_metrics import ServerMetrics
+from meshproxy.stats.store import Store
+from meshproxy.upstream.cluster_manager import ClusterManager
+from meshproxy.upstream.resolver import SystemResolver
+
+if TYPE_CHECKING:
+    from meshproxy.network.listener import Listener
+    from meshproxy.server.options import Options
+    from meshproxy.upstream.cluster import Cluster
+
+logger = logging.getLogger("meshproxy.main")
+_ENVOY_DRAIN_TIME = 600
+
+
+def main(options: Options) -> int:
+    """Serve until a signal; returns the exit code."""
+    started = time.monotonic()
+    from meshproxy.config import load_config
+
+    logger.info("initializing meshproxy %s", meshproxy.__version__)
+    try:
+        loaded = load_config(
+            options.config_path, options.config_yaml, allow_unsupported=options.allow_unsupported
+        )
+    except ConfigErrors as errors:
+        for error in errors.errors:
+            logger.critical("%s", error)
+        logger.critical("error initializing configuration '%s': exiting", options.config_path)
+        return 1
+    for warning in loaded.warnings:
+        logger.warning("%s", warning)
+    try:
+        return _run(lambda: Server(options, loaded, started).serve())
+    except StartupError as error:
+        logger.critical("error initializing: %s", error)
+        return 1
+
+
+def _run(main_coroutine: Callable[[], Any]) -> int:
+    """Run on uvloop where there is one: it halves the cost of a socket."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        try:
+            import uvloop
+
+            factory = uvloop.new_event_loop
+        except ImportError:
+            logger.warning("uvloop is not there: the standard event loop takes its place")
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return int(runner.run(main_coroutine()))
+
+
+class Server:
+    """The process at run time. Fulfils `admin.view.ServerView`."""
+
+    def __init__(self, options: Options, config: Any, started: float) -> None:
+        self.options = options
+        self.config = config
+        self.store = Store()
+        self.listeners: list[Listener] = []
+        self.log_levels = log_levels
+        self.loaded_at = time.time()
+        self._started = started
+        self._state = State.PRE_INITIALIZING
+        self._health_failed = False
+        self._owner = TaskOwner()
+        self._quit = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._metrics = ServerMetrics(self.store, lambda: self.uptime, meshproxy.__version__)
+        self._listener_stats = self.store.scope("listener_manager.").block(ListenerManagerStats)
+        self._access_logs = AccessLogManager(self.store)
+        self.runtime_layers: Sequence[tuple[str, Mapping[str, str]]] = config.runtime_layers
+        self.admin_layer: dict[str, str] | None = None
+        self._cluster_manager: ClusterManager | None = None
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def serve(self) -> int:
+        """Start, serve until told to quit, drain, end. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        dispatcher = LoopDispatcher(loop, self._owner)
+        manager = ClusterManager(self.store, dispatcher, SystemResolver())
+        self._cluster_manager = manager
+        self._install_signals(loop)
+        admin = None
+        try:
+            for cluster in self.config.clusters:
+                manager.add(cluster)
+            admin = await self._start_admin()
+            self._enter(State.INITIALIZING)
+            await self._start_listeners(dispatcher, manager)
+            self._ready()
+            await self._quit.wait()
+            await self._end()
+        finally:
+            manager.close()
+            for listener in self.listeners:
+                listener.stop_accepting()
+            if admin is not None:
+                await admin.close()
+            self._access_logs.close()
+            await self._owner.close()
+        logger.info("exiting")
+        return 0
+
+    async def _start_admin(self) -> Any:
+        admin = self.config.admin
+        if admin.address is None:
+            return None
+        from meshproxy.admin.app import AdminServer
+
+        server = AdminServer(admin.address, self)
+        try:
+            await server.start()
+        except OSError as error:
+            raise StartupError(f"cannot bind '{admin.address.text}': {error.strerror}") from None
+        if self.options.admin_address_path:
+            Path(self.options.admin_address_path).write_text(server.address.text)  # noqa: ASYNC240
+        return server
+
+    async def _start_listeners(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
+        node = self.config.node
+        services = Services(
+            dispatcher=dispatcher,
+            store=self.store,
+            node=Node(serialized=node.serialized, fields=node.fields),
+        )
+        world = World(self.store, dispatcher, manager, self._access_logs, services)
+        built = [build_listener(config, world) for config in self.config.listeners]
+        try:
+            self._access_logs.start()
+        except OSError as error:
+            raise StartupError(f"cannot open '{error.filename}': {error.strerror}") from None
+        logger.info("all clusters are being looked up")
+        await manager.initialize()
+        logger.info("all dependencies initialized. starting workers")
+        for listener in built:
+            await listener.open()
+            self.listeners.append(listener)
+            self._listener_stats.listener_added.value += 1
+            self._listener_stats.listener_create_success.value += 1
+        self._listener_stats.total_listeners_active.value = len(built)
+        self._listener_stats.workers_started.value = 1
+
+    def _ready(self) -> None:
+        self._enter(State.LIVE)
+        self._metrics.initialized(int((time.monotonic() - self._started) * 1000))
+        # What start-up has made lives as long as the process: the collector need not look at it
+        # again. Requests make no cycles, so it may also look far less often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        logger.info("starting main dispatch loop")
+
+    async def _end(self) -> None:
+        self._enter(State.DRAINING)
+        grace = self.options.drain_time_s
+        seconds = DEFAULT_GRACE if grace == _ENVOY_DRAIN_TIME else float(grace)
+        logger.info("draining: %.0f s at most", seconds)
+        draining = spawn(self._owner, drain(self.listeners, seconds), "drain")
+        cut = spawn(self._owner, self._cut.wait(), "second signal")
+        await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
+        for listener in self.listeners:
+            listener.manager.close()
+
+    def _enter(self, state: State) -> None:
+        if state not in NEXT[self._state]:
+            return
+        self._state = state
+        self._metrics.set_state(self.state)
+
+    def _install_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
+        loop.add_signal_handler(signal.SIGHUP, self.reopen_logs)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._quit.is_set():
+            logger.warning("caught %s again: ending now", number.name)
+            self._cut.set()
+            return
+        logger.warning("caught %s", number.name)
+        self._quit.set()
+
+    # -- ServerView ------------------------------------------------------------------------------
+
+    @property
+    def clusters(self) -> Mapping[str, Cluster]:
+        """The clusters by name."""
+        return {} if self._cluster_manager is None else self._cluster_manager.clusters
+
+    @property
+    def bootstrap(self) -> Mapping[str, Any]:
+        """The configuration as proto JSON."""
+        document: Mapping[str, Any] = self.config.bootstrap
+        return document
+
+    @property
+    def extensions(self) -> Sequence[tuple[str, str, str]]:
+        """(name, category, message) of each extension in use."""
+        extensions: Sequence[tuple[str, str, str]] = self.config.extensions
+        return extensions
+
+    @property
+    def state(self) -> str:
+        """LIVE, DRAINING, PRE_INITIALIZING or INITIALIZING."""
+        if self._health_failed and self._state is State.LIVE:
+            return State.DRAINING.value
+        return self._state.value
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def fail_health_checks(self, failed: bool) -> None:
+        """Make the server unfit for traffic, or fit again."""
+        self._health_failed = failed
+        self._metrics.set_state(self.state)
+
+    def drain_listeners(self, *, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """Stop listening; with `graceful`, only announce it by `connection: close`."""
+        for listener in self.listeners:
+            if inbound_only and listener.config.traffic_direction != 1:
+                continue
+            listener.manager.draining = True
+            if not (graceful and skip_exit):
+                listener.stop_accepting()
+                self._listener_stats.listener_stopped.value += 1
+
+    def reopen_logs(self) -> None:
+        """Open every log file again, after somebody has moved them away."""
+        server_logging.reopen()
+        self._access_logs.reopen()
+
+    def quit(self) -> None:
+        """Begin to end the process."""
+        self._quit.set()
