@@ -45,13 +45,16 @@ class HeaderMap:
         """Make `name` have exactly this value: in place of its first field, or as a new last
         one."""
         pairs = self.pairs
-        for index, (key, _) in enumerate(pairs):
-            if key == name:
-                pairs[index] = (name, value)
-                rest = index + 1
-                pairs[rest:] = [pair for pair in pairs[rest:] if pair[0] != name]
-                return
-        pairs.append((name, value))
+        names = [key for key, _ in pairs]
+        found = names.count(name)
+        if not found:
+            pairs.append((name, value))
+            return
+        index = names.index(name)
+        pairs[index] = (name, value)
+        if found > 1:
+            rest = index + 1
+            pairs[rest:] = [pair for pair in pairs[rest:] if pair[0] != name]
 
     def remove(self, name: bytes) -> bool:
         """Drop every field of `name`; True if there was one."""

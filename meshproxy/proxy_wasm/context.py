@@ -31,7 +31,7 @@ from meshproxy.proxy_wasm.header_names import (
     RESPONSE_PSEUDO,
     canonical,
     clean,
-    valid_value,
+    known_name,
 )
 from meshproxy.proxy_wasm.pairs import Pair, encode
 from meshproxy.proxy_wasm.properties import getter
@@ -58,7 +58,7 @@ class Context:
     maps: list[HeaderMap | None]
     encoded: tuple[int, bytes] | None  # map type and its encoding, until somebody changes a map
 
-    # -- log ------------------------------------------------------------------------------------
+    # -- log -----------------------------------------------------------------------------------
 
     @property
     def log_prefix(self) -> str:
@@ -83,7 +83,7 @@ class Context:
             self.root.warned.add(text)
             LOGGER.warning("wasm log%s: %s", self.root.prefix, text)
 
-    # -- properties -------------------------------------------------------------------------------
+    # -- properties ----------------------------------------------------------------------------
 
     @property
     def info(self) -> StreamInfo | None:
@@ -102,7 +102,7 @@ class Context:
         """What `set_property` remembered."""
         return self.root.properties.get(path)
 
-    # -- stream -----------------------------------------------------------------------------------
+    # -- stream --------------------------------------------------------------------------------
 
     def continue_stream(self, stream_type: int) -> int:
         """There is no such stream here."""
@@ -130,7 +130,7 @@ class Context:
     def on_vm_failed(self) -> None:
         """The VM has failed: no callback will come any more."""
 
-    # -- header maps ------------------------------------------------------------------------------
+    # -- header maps ---------------------------------------------------------------------------
 
     def closed_map(self, map_type: int) -> HeaderMap | None:
         """A map that may only be read."""
@@ -162,7 +162,7 @@ class Context:
             if headers is None:
                 strict = self.vm.strict or map_type >= MAP_TYPES
                 return BAD_ARGUMENT if strict else self._missing_value()
-        key = canonical(name)
+        key = known_name(name) or canonical(name)
         for known, value in headers.pairs:
             if known == key:
                 return value
@@ -173,35 +173,45 @@ class Context:
 
     def add_header_map_value(self, map_type: int, name: bytes, value: bytes) -> int:
         """Append a field. Returns a status."""
-        headers = self.writable(map_type)
+        headers = self.maps[map_type] if map_type < MAP_TYPES else None
         if headers is None:
-            return self.missing_map(map_type)
-        key = self._checked(map_type, name, value)
-        if key:
-            self.encoded = None
-            if key[0] == 58:  # a colon: there is one value, and it stands in front
-                known = headers.get(key)
-                self._set_pseudo(headers, key, value if known is None else known + b"," + value)
-            elif key in INLINE:
-                add_inline(headers, key, value)
-            else:
-                headers.pairs.append((key, value))
-            self.map_changed(map_type, key)
+            headers = self.writable(map_type)
+            if headers is None:
+                return self.missing_map(map_type)
+        key = known_name(name) or canonical(name)
+        if not key or 10 in value or 13 in value or 0 in value:
+            return self._unfit(name)
+        self.encoded = None
+        if key[0] == 58:  # a colon: there is one value, and it stands in front
+            if key not in PSEUDO[map_type]:
+                return self._unfit(name)
+            known = headers.get(key)
+            set_pseudo(headers, key, value if known is None else b"%b,%b" % (known, value))
+        elif key in INLINE:
+            add_inline(headers, key, value)
+        else:
+            headers.pairs.append((key, value))
+        self.map_changed(map_type, key)
         return OK
 
     def replace_header_map_value(self, map_type: int, name: bytes, value: bytes) -> int:
         """Set a field. Returns a status."""
-        headers = self.writable(map_type)
+        headers = self.maps[map_type] if map_type < MAP_TYPES else None
         if headers is None:
-            return self.missing_map(map_type)
-        key = self._checked(map_type, name, value)
-        if key:
-            self.encoded = None
-            if key[0] == 58:
-                self._set_pseudo(headers, key, value)
-            else:
-                headers.replace(key, value)
-            self.map_changed(map_type, key)
+            headers = self.writable(map_type)
+            if headers is None:
+                return self.missing_map(map_type)
+        key = known_name(name) or canonical(name)
+        if not key or 10 in value or 13 in value or 0 in value:
+            return self._unfit(name)
+        self.encoded = None
+        if key[0] != 58:
+            headers.replace(key, value)
+        elif key in PSEUDO[map_type]:
+            set_pseudo(headers, key, value)
+        else:
+            return self._unfit(name)
+        self.map_changed(map_type, key)
         return OK
 
     def remove_header_map_value(self, map_type: int, name: bytes) -> int:
@@ -250,30 +260,15 @@ class Context:
     def map_changed(self, map_type: int, name: bytes) -> None:
         """A field was added, set or removed."""
 
-    def _checked(self, map_type: int, name: bytes, value: bytes) -> bytes:
-        """The name to write; empty where the field could not be sent, which is ignored.
+    def _unfit(self, name: bytes) -> int:
+        """A field that could not be sent is ignored. Returns a status.
 
         Envoy says OK and answers 503 later; the Rust SDK panics on every other status.
         """
-        key = canonical(name)
-        if (
-            not key
-            or b"\n" in value
-            or not valid_value(value)
-            or (key[0] == 58 and key not in PSEUDO[map_type])
-        ):
-            self.warn(f"header field {name!r} cannot be sent and is ignored")
-            return b""
-        return key
+        self.warn(f"header field {name!r} cannot be sent and is ignored")
+        return OK
 
-    def _set_pseudo(self, headers: HeaderMap, key: bytes, value: bytes) -> None:
-        if key in headers:
-            headers.replace(key, value)
-        else:
-            headers.pairs.insert(0, (key, value))
-
-    # -- buffers
-    # ------------------------------------------------------------------------------------
+    # -- buffers -------------------------------------------------------------------------------
 
     def buffer(self, buffer_type: int) -> Buffer | bytes | None:
         """The buffer of this type, None where there is none now."""
@@ -291,8 +286,7 @@ class Context:
         """Replace part of a buffer. Returns a status."""
         return BAD_ARGUMENT
 
-    # -- foreign functions
-    # ----------------------------------------------------------------------------
+    # -- foreign functions ---------------------------------------------------------------------
 
     def call_foreign_function(self, name: bytes, arguments: bytes) -> bytes | int:
         """The result of a function of the host, or a status."""
@@ -326,3 +320,11 @@ def add_inline(headers: HeaderMap, key: bytes, value: bytes) -> None:
         headers.replace(key, b"%b,%b" % (known, value))
     else:
         headers.replace(key, value)
+
+
+def set_pseudo(headers: HeaderMap, key: bytes, value: bytes) -> None:
+    """Set a pseudo header, in front where it is new."""
+    if key in headers:
+        headers.replace(key, value)
+    else:
+        headers.pairs.insert(0, (key, value))

@@ -18,6 +18,9 @@ _CACHE_SIZE: Final = 4096
 # hot: guests ask for the same few names for ever; the table saves lowering and checking them.
 _known: dict[bytes, bytes] = {}
 
+known_name: Final = _known.get
+"""The name as it stands in a map, None where `canonical` has to be asked."""
+
 
 def canonical(name: bytes) -> bytes:
     """The name as it stands in a map; empty where it cannot stand in one."""
@@ -35,7 +38,8 @@ def canonical(name: bytes) -> bytes:
 
 def valid_value(value: bytes) -> bool:
     """Whether a value can be sent: no CR, LF or NUL."""
-    return b"\n" not in value and b"\r" not in value and b"\0" not in value
+    # hot: looking for a number is 0.02 us each, for bytes of length one 0.14.
+    return not (10 in value or 13 in value or 0 in value)
 
 
 def clean(pairs: list[Pair], pseudo: frozenset[bytes]) -> tuple[list[Pair], int]:

@@ -74,7 +74,7 @@ class Hostcalls:
         """Call `proxy_on_tick` of the root every `period`; 0 stops."""
         return self.vm.context.root.set_tick_period(period)
 
-    # -- properties -----------------------------------------------------------------------------
+    # -- properties ----------------------------------------------------------------------------
 
     def proxy_get_property(
         self, path_data: int, path_size: int, value_data: int, value_size: int
@@ -97,7 +97,7 @@ class Hostcalls:
         path = self.memory.read(path_data, path_size)
         return self.vm.context.set_property(path, self.memory.read(value_data, value_size))
 
-    # -- stream ---------------------------------------------------------------------------------
+    # -- stream --------------------------------------------------------------------------------
 
     def proxy_continue_stream(self, stream_type: int) -> int:
         """Go on where this filter paused."""
@@ -154,7 +154,7 @@ class Hostcalls:
         """A root whose `proxy_on_done` answered false has finished."""
         return self.vm.context.root.done()
 
-    # -- header maps ----------------------------------------------------------------------------
+    # -- header maps ---------------------------------------------------------------------------
 
     def proxy_get_header_map_value(
         self, map_type: int, key_data: int, key_size: int, value_data: int, value_size: int
@@ -215,7 +215,7 @@ class Hostcalls:
         found = self.vm.context.get_header_map_size(map_type)
         return BAD_ARGUMENT if found is None else self.memory.write_u32(size, found)
 
-    # -- buffers --------------------------------------------------------------------------------
+    # -- buffers -------------------------------------------------------------------------------
 
     def proxy_get_buffer_status(self, buffer_type: int, length: int, flags: int) -> int:
         """The length of a buffer; there are no flags, as in Envoy."""
@@ -254,7 +254,7 @@ class Hostcalls:
         assert isinstance(found, bytes)
         return self.memory.give(found, configuration_data, configuration_size)
 
-    # -- metrics --------------------------------------------------------------------------------
+    # -- metrics -------------------------------------------------------------------------------
 
     def proxy_define_metric(
         self, metric_type: int, name_data: int, name_size: int, metric_id: int
@@ -277,7 +277,7 @@ class Hostcalls:
         status, found = self.vm.metrics.get(metric_id)
         return status or self.memory.write_u64(value, found & 0xFFFFFFFFFFFFFFFF)
 
-    # -- shared data and queues -------------------------------------------------------------------
+    # -- shared data and queues ----------------------------------------------------------------
 
     def proxy_get_shared_data(
         self, key_data: int, key_size: int, value_data: int, value_size: int, cas: int
@@ -328,7 +328,7 @@ class Hostcalls:
             return NOT_FOUND
         return EMPTY if item is None else self.memory.give(item, data, size)
 
-    # -- calls out --------------------------------------------------------------------------------
+    # -- calls out -----------------------------------------------------------------------------
 
     def proxy_call_foreign_function(
         self,

@@ -94,8 +94,7 @@ def _of_stream(table: dict[str, Fact], rest: Sequence[str]) -> Getter:
     return lambda context: NOT_FOUND
 
 
-# -- request and response
-# ----------------------------------------------------------------------------
+# -- request and response ----------------------------------------------------------------------
 
 
 def _request_header(name: bytes) -> Fact:
@@ -174,8 +173,7 @@ RESPONSE: Final[dict[str, Fact]] = {
     "backend_latency": _backend_latency,
 }
 
-# -- peers
-# -------------------------------------------------------------------------------------------
+# -- peers -------------------------------------------------------------------------------------
 
 
 def _tls(name: str) -> Fact:
@@ -224,8 +222,7 @@ NAMESPACES: Final = {
     "destination": DESTINATION, "upstream": UPSTREAM,
 }  # fmt: skip
 
-# -- plugin, node, xds
-# -------------------------------------------------------------------------------
+# -- plugin, node, xds -------------------------------------------------------------------------
 
 PLUGIN: Final[dict[str, Getter]] = {
     "plugin_name": lambda context: context.root.plugin.name.encode(),

@@ -45,6 +45,7 @@ class RootContext(Context):
         self.id = 0
         self.plugin: PluginConfig = plugin
         self.prefix = plugin.log_prefix
+        self.users = 0  # plugins with this key
         self.maps = [None] * MAP_TYPES
         self.encoded = None
         self.properties: dict[str, bytes] = {}
@@ -83,7 +84,7 @@ class RootContext(Context):
             self.vm.contexts.pop(self.id, None)
             raise ModuleError(self.vm.name, f"{callback} returned false")
 
-    # -- timer ------------------------------------------------------------------------------------
+    # -- timer ---------------------------------------------------------------------------------
 
     def set_tick_period(self, milliseconds: int) -> int:
         """Tick every so often, or no more. Returns a status."""
@@ -103,8 +104,7 @@ class RootContext(Context):
         if self._tick is None and self._tick_period and self.vm.failed is None:
             self.set_tick_period(round(self._tick_period * 1000))
 
-    # -- properties and queues
-    # ----------------------------------------------------------------------
+    # -- properties and queues -----------------------------------------------------------------
 
     def set_property(self, path: bytes, value: bytes) -> int:
         """Remember a value for as long as the root lives. Returns a status."""
@@ -123,8 +123,7 @@ class RootContext(Context):
 
         self.vm.services.dispatcher.call_later(0.0, ready)
 
-    # -- HTTP calls
-    # ---------------------------------------------------------------------------------
+    # -- HTTP calls ----------------------------------------------------------------------------
 
     def http_call(
         self, upstream: str, headers: list[Pair], body: bytes, trailers: list[Pair], timeout: int
@@ -166,8 +165,7 @@ class RootContext(Context):
         self.call_body = None
         self.call_maps = {}
 
-    # -- the end
-    # ------------------------------------------------------------------------------------
+    # -- the end -------------------------------------------------------------------------------
 
     def shut_down(self, finished: Callable[[], None]) -> None:
         """End the root: `proxy_on_done`, and once the guest agrees `proxy_on_delete`."""

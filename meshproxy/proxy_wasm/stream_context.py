@@ -88,7 +88,7 @@ class StreamContext(StreamFilter, Context):
         self.vm = root.vm
         self.maps = [None, None, None, None, None, None, None, None]
 
-    # -- the guest's knowledge of the stream ----------------------------------------------------
+    # -- the guest's knowledge of the stream ---------------------------------------------------
 
     @property
     def info(self) -> StreamInfo:
@@ -103,7 +103,7 @@ class StreamContext(StreamFilter, Context):
         if create is not None:
             create(self, self.root.id)
 
-    # -- request ----------------------------------------------------------------------------------
+    # -- request -------------------------------------------------------------------------------
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """`proxy_on_request_headers`."""
@@ -167,7 +167,7 @@ class StreamContext(StreamFilter, Context):
         self.maps[1] = None
         return CONTINUE
 
-    # -- response ---------------------------------------------------------------------------------
+    # -- response ------------------------------------------------------------------------------
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """`proxy_on_response_headers`."""
@@ -233,7 +233,7 @@ class StreamContext(StreamFilter, Context):
         self.maps[3] = None
         return CONTINUE
 
-    # -- statuses ---------------------------------------------------------------------------------
+    # -- statuses ------------------------------------------------------------------------------
 
     def _headers_status(self, status: int) -> int:
         """Envoy's headers status for the guest's."""
@@ -299,7 +299,7 @@ class StreamContext(StreamFilter, Context):
         else:
             headers.remove(b"content-length")
 
-    # -- the end ----------------------------------------------------------------------------------
+    # -- the end -------------------------------------------------------------------------------
 
     def on_stream_complete(self) -> None:
         """`proxy_on_log`."""
@@ -341,7 +341,7 @@ class StreamContext(StreamFilter, Context):
         self._replied = True
         self.callbacks.send_local_reply(reply)
 
-    # -- hostcalls: maps --------------------------------------------------------------------------
+    # -- hostcalls: maps -----------------------------------------------------------------------
 
     def closed_map(self, map_type: int) -> HeaderMap | None:
         """A map that has gone on or is not open yet; Envoy shows it in the log phase only."""
@@ -383,7 +383,7 @@ class StreamContext(StreamFilter, Context):
         if name[:1] == b":":
             self._pseudo_changed = map_type in (REQUEST_HEADERS, RESPONSE_HEADERS)
 
-    # -- hostcalls: bodies ------------------------------------------------------------------------
+    # -- hostcalls: bodies ---------------------------------------------------------------------
 
     def buffer(self, buffer_type: int) -> Buffer | bytes | None:
         """The body shown now, or held back for this filter; the others as everywhere."""
@@ -423,7 +423,7 @@ class StreamContext(StreamFilter, Context):
         self._body_changed = True
         return OK
 
-    # -- hostcalls: going on ----------------------------------------------------------------------
+    # -- hostcalls: going on -------------------------------------------------------------------
 
     def continue_stream(self, stream_type: int) -> int:
         """Let go of what this filter holds back, after the callback. Returns a status."""
@@ -498,7 +498,7 @@ class StreamContext(StreamFilter, Context):
         if not self._ended:
             self.callbacks.send_local_reply(reply)
 
-    # -- hostcalls: properties --------------------------------------------------------------------
+    # -- hostcalls: properties -----------------------------------------------------------------
 
     def get_property(self, path: bytes) -> bytes | int:
         """The encoded value, or a status."""

@@ -139,7 +139,7 @@ class Vm:
         self._next_token = (self._next_token + 4) & 0xFFFFFFFF or 4
         return self._next_token
 
-    # -- start ----------------------------------------------------------------------------------
+    # -- start ---------------------------------------------------------------------------------
 
     def _allocator(self) -> Call:
         for name in ALLOCATORS:
@@ -187,7 +187,7 @@ class Vm:
         self._deadline = ticks(self.plugin.vm.limits.start_timeout)
         self.rearm()
 
-    # -- end ------------------------------------------------------------------------------------
+    # -- end -----------------------------------------------------------------------------------
 
     def fail(self, error: BaseException, callback: str) -> int:
         """The callback did not return: nothing is called in this VM any more. Returns FAILED."""

@@ -56,7 +56,7 @@ class Wasi:
         variables = vm.plugin.vm.environment_variables.items()
         self._environment = [f"{key}={value}".encode() + b"\0" for key, value in variables]
 
-    # -- what answers with something -------------------------------------------------------------
+    # -- what answers with something -----------------------------------------------------------
 
     def fd_write(self, fd: int, iovs: int, count: int, written: int) -> int:
         """Standard output is logged as info, standard error as error."""
@@ -128,8 +128,7 @@ class Wasi:
         """There is nobody to yield to."""
         return ERRNO_SUCCESS
 
-    # -- file descriptors: only the two that are logged
-    # ---------------------------------------------
+    # -- file descriptors: only the two that are logged ----------------------------------------
 
     def fd_fdstat_get(self, fd: int, at: int) -> int:
         """A stream that may be written."""
@@ -147,8 +146,7 @@ class Wasi:
         self.memory.write_u32(used, 0)
         return ERRNO_NOTDIR
 
-    # -- helpers that emscripten and AssemblyScript import from env
-    # ----------------------------------
+    # -- helpers that emscripten and AssemblyScript import from env ----------------------------
 
     def emscripten_notify_memory_growth(self, index: int) -> int:
         """Growth is noticed without."""
