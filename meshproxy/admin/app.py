@@ -184,6 +184,8 @@ async def _send(request: Any, answer: Answer) -> web.StreamResponse:
     if answer.content_type == HTML:
         headers["content-security-policy"] = CONTENT_SECURITY_POLICY
         headers["x-frame-options"] = "DENY"
+    if request.method == "HEAD":
+        return web.Response(status=answer.status, headers=headers)
     if isinstance(answer.body, str):
         return web.Response(status=answer.status, headers=headers, body=answer.body.encode())
     response = web.StreamResponse(status=answer.status, headers=headers)

@@ -59,7 +59,7 @@ def address_json(address: Address) -> dict[str, Any]:
 def host_stats(host: Host) -> dict[str, tuple[str, int]]:
     """(kind, value) of what is counted per host, counters first as in Envoy's JSON."""
     stats = host.stats
-    pending = host.pool.pending_requests if host.pool is not None else 0
+    pending = len(host.pool.pending) if host.pool is not None else 0
     return {
         "cx_connect_fail": ("COUNTER", stats.cx_connect_fail),
         "cx_total": ("COUNTER", stats.cx_total),

@@ -64,17 +64,18 @@ def _head(title: str, *, refresh: bool = False) -> str:
 
 
 def _rows(endpoint: Endpoint, query: Query | None = None) -> Iterator[str]:
-    path = escape(endpoint.path)
-    name, form = path[1:], path[1:].replace("/", "-")
+    # Relative, so that the pages also work behind a prefix.
+    name = escape(endpoint.path[1:])
+    form = name.replace("/", "-")
     if endpoint.mutates or endpoint.params:
         method = "post" if endpoint.mutates else "get"
         kind = "" if endpoint.mutates else ' class="link"'
         command = (
-            f'<form action="{path}" method="{method}" id="{form}">'
+            f'<form action="{name}" method="{method}" id="{form}">'
             f"<button{kind}>{name}</button></form>"
         )
     else:
-        command = f'<a href="{path}">{name}</a>'
+        command = f'<a href="{name}">{name}</a>'
     yield f"<tbody>\n<tr><td>{command}</td><td>{escape(endpoint.help)}</td></tr>\n"
     for param in endpoint.params:
         field = f"{form}-{escape(param.name)}"

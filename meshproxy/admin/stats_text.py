@@ -75,7 +75,9 @@ def _detailed(histogram: Histogram) -> str:
 
 
 def _bins(distribution: Distribution) -> str:
-    return ", ".join(f"{lower},{bin_width(lower):.6g}:{count}" for lower, count in distribution)
+    return ", ".join(
+        f"{lower},{_shortest(bin_width(lower))}:{count}" for lower, count in distribution
+    )
 
 
 def _buckets(histogram: Histogram, mode: str, bounds: Sequence[float]) -> str:
