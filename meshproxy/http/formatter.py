@@ -6,11 +6,24 @@ operators mean (`http/operators.py`) and who asks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
+from meshproxy.http.operators import OPERATORS, FormatError, Operator, nearest_operator
+
 if TYPE_CHECKING:
     from meshproxy.http.stream_info import StreamInfo
+
+__all__ = [
+    "DEFAULT_FORMAT",
+    "FormatError",
+    "compile_format",
+    "compile_json",
+    "compile_value",
+]
 
 DEFAULT_FORMAT: Final = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" '
@@ -20,26 +33,145 @@ DEFAULT_FORMAT: Final = (
 )
 """What an access log without a format writes."""
 
+# %NAME%, %NAME(argument)%, %NAME(argument):length%
+_OPERATOR: Final = re.compile(r"%([A-Z0-9_]+)(?:\(([^)]*)\))?(?::([0-9]+))?%")
+# A line of a log is one line: what came from the wire must not begin another (CVE-2024-45808).
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
-class FormatError(ValueError):
-    """A format that does not parse. `position` counts its characters from 0."""
 
-    def __init__(self, position: int, message: str) -> None:
-        super().__init__(message)
-        self.position = position
-        self.message = message
+def _parse(text: str) -> list[str | Operator]:
+    """Literal texts and operators in turn. FormatError with the place of what is wrong."""
+    parts: list[str | Operator] = []
+    at = 0
+    while at < len(text):
+        start = text.find("%", at)
+        if start < 0:
+            parts.append(text[at:])
+            break
+        if start > at:
+            parts.append(text[at:start])
+        if text.startswith("%%", start):
+            parts.append("%")
+            at = start + 2
+            continue
+        found = _OPERATOR.match(text, start)
+        if found is None:
+            message = "a '%' begins no operator such as %REQ(NAME)%; write %% for one"
+            raise FormatError(start, message)
+        name, argument, length = found.groups()
+        make = OPERATORS.get(name)
+        if make is None:
+            near = nearest_operator(name)
+            hint = f", did you mean %{near}%?" if near else ""
+            raise FormatError(start, f"not an operator: %{name}%{hint}")
+        try:
+            operator = make(argument)
+        except ValueError as error:
+            raise FormatError(start, f"%{name}%: {error}") from None
+        parts.append(_cut(operator, int(length)) if length else operator)
+        at = found.end()
+    return parts
+
+
+def _cut(operator: Operator, length: int) -> Operator:
+    def cut(info: StreamInfo) -> Any:
+        value = operator(info)
+        return value if value is None else _text(value)[:length]
+
+    return cut
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return orjson.dumps(value).decode()
+    return str(value)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02x}"
 
 
 def compile_format(text: str, *, omit_empty_values: bool = False) -> Callable[[StreamInfo], str]:
     """Compile a text_format; an unset value is `-` (empty with `omit_empty_values`)."""
-    raise NotImplementedError
+    parts = _parse(text)
+    unset = "" if omit_empty_values else "-"
+
+    def render(info: StreamInfo) -> str:
+        out = []
+        for part in parts:
+            if type(part) is str:
+                out.append(part)
+                continue
+            value = part(info)  # type: ignore[operator]
+            out.append(unset if value is None else _CONTROLS.sub(_escape, _text(value)))
+        return "".join(out)
+
+    return render
 
 
 def compile_value(text: str) -> bytes | Callable[[StreamInfo], bytes]:
     """Compile a header's value; a constant where there is no operator. An unset value is empty."""
-    raise NotImplementedError
+    parts = _parse(text)
+    if all(type(part) is str for part in parts):
+        return "".join(part for part in parts if type(part) is str).encode()
+
+    def render(info: StreamInfo) -> bytes:
+        out = []
+        for part in parts:
+            value = part if type(part) is str else part(info)  # type: ignore[operator]
+            if value is not None:
+                out.append(_text(value))
+        return "".join(out).encode("utf-8", "surrogateescape")
+
+    return render
 
 
 def compile_json(tree: Any, *, omit_empty_values: bool = False) -> Callable[[StreamInfo], bytes]:
-    """Compile a json_format (dicts, lists, strings, numbers, booleans, None) to a JSON line."""
-    raise NotImplementedError
+    """Compile a json_format (dicts, lists, strings, numbers, booleans, None) to a JSON line.
+
+    A string that is one operator alone keeps the operator's type; an unset value is null.
+    """
+    make = _compile_node(tree, omit_empty_values)
+
+    def render(info: StreamInfo) -> bytes:
+        return orjson.dumps(_encodable(make(info)), option=orjson.OPT_APPEND_NEWLINE)
+
+    return render
+
+
+def _compile_node(tree: Any, omit: bool) -> Operator:
+    if isinstance(tree, dict):
+        fields = [(key, _compile_node(value, omit)) for key, value in sorted(tree.items())]
+
+        def make_object(info: StreamInfo) -> Any:
+            made = [(key, make(info)) for key, make in fields]
+            return {key: value for key, value in made if not (omit and value is None)}
+
+        return make_object
+    if isinstance(tree, list):
+        items = [_compile_node(value, omit) for value in tree]
+        return lambda info: [
+            value for value in (make(info) for make in items) if not (omit and value is None)
+        ]
+    if not isinstance(tree, str):
+        return lambda info: tree
+    parts = _parse(tree)
+    if len(parts) == 1 and type(parts[0]) is not str:
+        return parts[0]  # type: ignore[return-value]
+    text = compile_format(tree, omit_empty_values=omit)
+    return text
+
+
+def _encodable(value: Any) -> Any:
+    """JSON is UTF-8: bytes of the wire that are not become U+FFFD, as Envoy writes them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {key: _encodable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    return value

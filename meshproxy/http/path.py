@@ -5,6 +5,7 @@ Owns what a path is turned into and which paths are refused. Refuses to know rou
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from meshproxy.http.local_reply import LocalReply
@@ -16,7 +17,7 @@ REJECT_REQUEST: Final = 2
 UNESCAPE_AND_REDIRECT: Final = 3
 UNESCAPE_AND_FORWARD: Final = 4
 
-PATH_NORMALIZATION_FAILED: Final = LocalReply(400, "path_normalization_failed")
+PATH_NORMALIZATION_FAILED: Final = LocalReply(400, "path_normalization_failed", close=True)
 
 
 class PathNormalizer:
@@ -36,4 +37,97 @@ class PathNormalizer:
 
     def normalize(self, path: bytes) -> bytes | LocalReply:
         """The path to go on with (the same object where nothing changes), or the answer instead."""
-        raise NotImplementedError
+        at = path.find(b"?")
+        plain, query = (path, b"") if at < 0 else (path[:at], path[at:])
+        escaped = self.action > KEEP_UNCHANGED and _ESCAPED_SLASH.search(plain) is not None
+        if escaped:
+            if self.action == REJECT_REQUEST:
+                return PATH_NORMALIZATION_FAILED
+            plain = _ESCAPED_SLASH.sub(_unescape_slash, plain)
+        if self.normalize_path and _NEEDS_WORK.search(plain) is not None:
+            normal = canonical_path(plain)
+            if normal is None:
+                return PATH_NORMALIZATION_FAILED
+            plain = normal
+        if self.merge_slashes and b"//" in plain and plain != b"//":
+            plain = _SLASHES.sub(b"/", plain)
+        if escaped and self.action == UNESCAPE_AND_REDIRECT:
+            location = ((b"location", plain + query),)
+            return LocalReply(307, "path_normalization_failed", headers=location)
+        normal = plain + query
+        return path if normal == path else normal
+
+
+# Only the router's own control decides; llhttp lets every other byte through.
+_ESCAPED_SLASH: Final = re.compile(rb"%(?:2[fF]|5[cC])")
+_SLASHES: Final = re.compile(rb"/{2,}")
+# Nothing to canonicalise: no escape, dot segment, backslash, or byte that has to be escaped.
+_NEEDS_WORK: Final = re.compile(rb"[%\\{}|^`\"<>\x00-\x20\x7f-\xff]|/\.")
+_UNRESERVED: Final = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
+)
+_MUST_ESCAPE: Final = (
+    frozenset(b'{}|^`"<>\x7f') | frozenset(range(0x21)) | frozenset(range(128, 256))
+)
+
+
+def _unescape_slash(found: re.Match[bytes]) -> bytes:
+    return b"/" if found[0][1:2] == b"2" else b"\\"
+
+
+def canonical_path(path: bytes) -> bytes | None:
+    """`path` without its query, as Envoy's (Chromium's) canonicaliser writes it; None to refuse.
+
+    RFC 3986, 6.2.2: unreserved characters are not escaped, dot segments are removed; and, as in the
+    WHATWG URL standard, a backslash is a slash. Other escapes keep the case they came in.
+    """
+    decoded = _decode_unreserved(path.replace(b"\\", b"/"))
+    if decoded is None:
+        return None
+    segments: list[bytes] = []
+    parts = decoded.split(b"/")[1:]
+    for index, segment in enumerate(parts):
+        last = index == len(parts) - 1
+        # `..;x=1` is a parent to servers that know path parameters: so it is here.
+        name = segment.partition(b";")[0]
+        if name == b".." and (segment == b".." or segment.startswith(b"..;")):
+            if segments:
+                segments.pop()
+            if last:
+                segments.append(b"")
+        elif segment == b".":
+            if last:
+                segments.append(b"")
+        else:
+            segments.append(segment)
+    return b"/" + b"/".join(segments)
+
+
+def _decode_unreserved(path: bytes) -> bytes | None:
+    out = bytearray()
+    at, end = 0, len(path)
+    while at < end:
+        byte = path[at]
+        if byte == 0x25:
+            digits = path[at + 1 : at + 3]
+            if len(digits) == 2 and _HEX.issuperset(digits):
+                value = int(digits, 16)
+                if value == 0:
+                    return None
+                if value in _UNRESERVED:
+                    out.append(value)
+                else:
+                    out += path[at : at + 3]
+                at += 3
+                continue
+        if byte == 0:
+            return None
+        if byte in _MUST_ESCAPE:
+            out += b"%%%02X" % byte
+        else:
+            out.append(byte)
+        at += 1
+    return bytes(out)
+
+
+_HEX: Final = frozenset(b"0123456789abcdefABCDEF")

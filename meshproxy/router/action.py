@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel
 
 if TYPE_CHECKING:
     from meshproxy.router.header_mutation import HeaderMutations
     from meshproxy.router.rewrite import HostRewrite, RegexRewrite
+
+# Route.kind
+FORWARD: Final = 0
+REDIRECT: Final = 1
+DIRECT_RESPONSE: Final = 2
 
 
 class Clusters(Protocol):

@@ -46,7 +46,7 @@ class HeaderToAdd:
 
 
 class HeaderMutation:
-    """What one level does to one direction: first remove, then overwrite, then add."""
+    """What one level does to one direction: first add and overwrite, then remove."""
 
     __slots__ = ("to_add", "to_remove")
 
@@ -87,7 +87,25 @@ class HeaderMutations:
 
     def apply(self, headers: HeaderMap, info: StreamInfo) -> None:
         """Change `headers` in place; values are computed from `info`, level by level."""
-        raise NotImplementedError
+        for step in self.steps:
+            for option in step.to_add:
+                value = option.value
+                if type(value) is not bytes:
+                    value = value(info)  # type: ignore[operator]
+                if value or option.keep_empty_value:
+                    _set(headers, option.name, value, option.append_action)
+            if step.to_remove:
+                drop = step.to_remove
+                headers.pairs = [pair for pair in headers.pairs if pair[0] not in drop]
+
+
+def _set(headers: HeaderMap, name: bytes, value: bytes, action: int) -> None:
+    if action == APPEND_IF_EXISTS_OR_ADD:
+        headers.add(name, value)
+    elif action == OVERWRITE_IF_EXISTS_OR_ADD or (name in headers) == (
+        action == OVERWRITE_IF_EXISTS
+    ):
+        headers.replace(name, value)
 
 
 def concatenate(levels: Iterable[HeaderMutation | None]) -> HeaderMutations | None:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from meshproxy.http.local_reply import LocalReply
+from meshproxy.router.regex import compile_substitution
 
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
+    from meshproxy.router.action import RedirectAction
     from meshproxy.router.regex import Regex
+    from meshproxy.router.route_match import RouteMatch
 
 PathRewrite = Callable[[bytes], bytes]
 """Gets the whole `:path`, query included, and returns the new one."""
@@ -38,3 +43,131 @@ class HostRewrite:
 
 
 Rewrite = Callable[["HeaderMap"], None]
+
+_ORIGINAL_PATH: Final = b"x-envoy-original-path"
+_ORIGINAL_HOST: Final = b"x-envoy-original-host"
+
+
+def path_rewrite(match: RouteMatch, prefix: str, regex: RegexRewrite | None) -> PathRewrite | None:
+    """The function from the old `:path` to the new one; None where nothing rewrites it."""
+    if regex is not None:
+        substitute = compile_substitution(regex.pattern, regex.substitution.decode())
+
+        def by_regex(path: bytes) -> bytes:
+            plain, mark, query = path.partition(b"?")
+            return substitute(plain) + mark + query
+
+        return by_regex
+    if not prefix:
+        return None
+    replacement = prefix.encode()
+    if match.safe_regex is not None or match.path is not None:
+        # The whole path is what has matched.
+        return lambda path: replacement + path[_path_length(path) :]
+    matched = len((match.prefix or match.path_separated_prefix or "").encode())
+    return lambda path: replacement + path[matched:]
+
+
+def _path_length(path: bytes) -> int:
+    at = path.find(b"?")
+    return len(path) if at < 0 else at
+
+
+def compile_rewrite(path: PathRewrite | None, host: HostRewrite | None) -> Rewrite | None:
+    """Both rewrites of a forward route as one function on headers; None for none."""
+    change_host = _host_change(host) if host is not None else None
+    if path is None and change_host is None:
+        return None
+
+    def rewrite(headers: HeaderMap) -> None:
+        old = headers.get(b":path") or b""
+        if change_host is not None:
+            change_host(headers, old)
+        if path is not None:
+            headers.replace(_ORIGINAL_PATH, old)
+            headers.replace(b":path", path(old))
+
+    return rewrite
+
+
+def _host_change(host: HostRewrite) -> Callable[[HeaderMap, bytes], None] | None:
+    find: Callable[[HeaderMap, bytes], bytes | None]
+    if host.host_rewrite_literal:
+        literal = host.host_rewrite_literal.encode()
+        find = lambda headers, path: literal  # noqa: E731
+    elif host.host_rewrite_header:
+        name = host.host_rewrite_header.lower().encode()
+        find = lambda headers, path: headers.get(name)  # noqa: E731
+    elif host.host_rewrite_path_regex is not None:
+        regex = host.host_rewrite_path_regex
+        substitute = compile_substitution(regex.pattern, regex.substitution.decode())
+        find = lambda headers, path: substitute(path[: _path_length(path)])  # noqa: E731
+    else:
+        return None
+    append = host.append_x_forwarded_host
+
+    def change(headers: HeaderMap, path: bytes) -> None:
+        new = find(headers, path)
+        if new:
+            replace_host(headers, new, append_x_forwarded_host=append)
+
+    return change
+
+
+def replace_host(headers: HeaderMap, new: bytes, *, append_x_forwarded_host: bool) -> None:
+    """Set `:authority`; the old one stays readable for the upstream."""
+    old = headers.get(b":authority") or b""
+    if append_x_forwarded_host and old:
+        forwarded = headers.joined(b"x-forwarded-host")
+        headers.replace(b"x-forwarded-host", forwarded + b"," + old if forwarded else old)
+    headers.replace(_ORIGINAL_HOST, old)
+    headers.replace(b":authority", new)
+
+
+def compile_redirect(
+    action: RedirectAction, match: RouteMatch
+) -> Callable[[HeaderMap], LocalReply]:
+    """The function from a request's headers to the redirect that answers it."""
+    status = action.response_code
+    new_host = action.host_redirect.encode()
+    new_port = action.port_redirect
+    new_scheme = b"https" if action.https_redirect else action.scheme_redirect.lower().encode()
+    new_path = action.path_redirect.encode()
+    change_path = path_rewrite(match, action.prefix_rewrite, action.regex_rewrite)
+
+    def redirect(headers: HeaderMap) -> LocalReply:
+        path = headers.get(b":path") or b"/"
+        host = headers.get(b":authority") or b""
+        scheme = headers.get(b"x-forwarded-proto") or headers.get(b":scheme") or b"http"
+        final = new_scheme or scheme
+        if new_host:
+            host = new_host
+        elif not new_port and final != scheme:
+            host = _without_default_port(host, b":80" if final == b"https" else b":443")
+        if new_port:
+            host = b"%b:%d" % (_split_port(host)[0], new_port)
+        if new_path:
+            target = new_path
+            if b"?" not in new_path and not action.strip_query:
+                target += path[_path_length(path) :]
+        else:
+            target = change_path(path) if change_path is not None else path
+            if action.strip_query:
+                target = target[: _path_length(target)]
+        location = b"%b://%b%b" % (final, host, target)
+        return LocalReply(status, "direct_response", headers=((b"location", location),))
+
+    return redirect
+
+
+def _split_port(host: bytes) -> tuple[bytes, bytes]:
+    """Host and `:port`, the latter empty where there is none; IPv6 literals keep their brackets."""
+    at = host.rfind(b":")
+    if at < 0 or host.endswith(b"]") or not host[at + 1 :].isdigit():
+        return host, b""
+    return host[:at], host[at:]
+
+
+def _without_default_port(host: bytes, default: bytes) -> bytes:
+    name, port = _split_port(host)
+    return name if port == default else host

@@ -7,9 +7,18 @@ class here is built once by `config/route.py` from plain values and never change
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from meshproxy.router.action import DirectResponseAction, ForwardAction, RedirectAction
+from meshproxy.router.action import (
+    DIRECT_RESPONSE,
+    FORWARD,
+    REDIRECT,
+    DirectResponseAction,
+    ForwardAction,
+    RedirectAction,
+)
+from meshproxy.router.binding import bind_route
+from meshproxy.router.domains import DomainTable
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel, HeaderMutations
 
 if TYPE_CHECKING:
@@ -18,10 +27,7 @@ if TYPE_CHECKING:
     from meshproxy.router.action import ClusterEntry, Clusters
     from meshproxy.router.route_match import RouteMatch
 
-FORWARD: Final = 0
-REDIRECT: Final = 1
-DIRECT_RESPONSE: Final = 2
-
+Matches = Callable[[bytes, "HeaderMap", int], bool]
 Action = ForwardAction | RedirectAction | DirectResponseAction
 
 
@@ -68,6 +74,13 @@ class Route:
         self.headers = headers
         self.metadata = metadata
         self.per_filter_config = per_filter_config or {}
+        self.kind = (
+            FORWARD
+            if isinstance(action, ForwardAction)
+            else REDIRECT
+            if isinstance(action, RedirectAction)
+            else DIRECT_RESPONSE
+        )
 
 
 class VirtualHost:
@@ -96,7 +109,15 @@ class VirtualHost:
 class RouteConfiguration:
     """All virtual hosts of one connection manager. ValueError for domains that collide."""
 
-    __slots__ = ("headers", "internal_only_headers", "name", "virtual_hosts")
+    __slots__ = (
+        "_domains",
+        "_specific_wins",
+        "_tables",
+        "headers",
+        "internal_only_headers",
+        "name",
+        "virtual_hosts",
+    )
 
     def __init__(
         self,
@@ -112,11 +133,36 @@ class RouteConfiguration:
         self.virtual_hosts = tuple(virtual_hosts)
         self.headers = headers
         self.internal_only_headers = tuple(x.lower().encode() for x in internal_only_headers)
+        self._specific_wins = most_specific_header_mutations_wins
+        self._domains = DomainTable(self.virtual_hosts, ignore_port=ignore_port_in_host_matching)
+        self._tables: dict[VirtualHost, tuple[tuple[Matches, Route], ...]] = {
+            host: tuple((route.match.compile(), route) for route in host.routes)
+            for host in self.virtual_hosts
+        }
 
     def bind(self, clusters: Clusters) -> None:
         """Look up every cluster by name, once; an unknown one stays None in its ClusterEntry."""
-        raise NotImplementedError
+        for host in self.virtual_hosts:
+            for route in host.routes:
+                route.virtual_host = host
+                levels = [route.headers, host.headers, self.headers]
+                bind_route(route, levels, clusters, specific_wins=self._specific_wins)
 
     def route(self, headers: HeaderMap, random_value: int) -> Route | None:
         """The route of a request, None where no virtual host or no route matches."""
-        raise NotImplementedError
+        path = authority = b""
+        for name, value in headers.pairs:
+            if name == b":path":
+                path = value
+            elif name == b":authority":
+                authority = value
+            elif name[:1] != b":":
+                break
+        if not path:
+            return None
+        host = self._domains.find(authority)
+        if host is not None:
+            for matches, route in self._tables[host]:
+                if matches(path, headers, random_value):
+                    return route
+        return None

@@ -5,11 +5,14 @@ Owns the conjunction. Refuses to know what happens after the match.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshproxy.router.matcher import parse_query
+
 if TYPE_CHECKING:
+    from meshproxy.http.header_map import HeaderMap
     from meshproxy.router.matcher import HeaderPredicate, QueryPredicate
     from meshproxy.router.regex import Regex
 
@@ -31,3 +34,62 @@ class RouteMatch:
     headers: Sequence[HeaderPredicate] = ()
     query_parameters: Sequence[QueryPredicate] = ()
     grpc: bool = False
+
+    def compile(self) -> Callable[[bytes, HeaderMap, int], bool]:
+        """The conjunction as one function of `:path`, headers and the stream's random value."""
+        path_matches = self._path()
+        conditions = list(self.headers)
+        if self.grpc:
+            conditions.append(_is_grpc)
+        query = self.query_parameters
+        fraction = self.runtime_fraction
+        if not conditions and not query and fraction is None:
+            return lambda path, headers, random_value: path_matches(path)
+
+        def matches(path: bytes, headers: HeaderMap, random_value: int) -> bool:
+            if not path_matches(path):
+                return False
+            if fraction is not None and random_value % fraction[1] >= fraction[0]:
+                return False
+            if not all(condition(headers) for condition in conditions):
+                return False
+            if query:
+                given = parse_query(path)
+                return all(predicate(given) for predicate in query)
+            return True
+
+        return matches
+
+    def _path(self) -> Callable[[bytes], bool]:
+        """The path specifier alone. Only `prefix` looks at the query too, as in Envoy."""
+        fold = not self.case_sensitive
+        if self.safe_regex is not None:
+            fullmatch = self.safe_regex.fullmatch
+            return lambda path: fullmatch(path.partition(b"?")[0])
+        if self.prefix is not None:
+            start = self.prefix.encode()
+            if start == b"/":
+                return lambda path: path[:1] == b"/"
+            if fold:
+                start = start.lower()
+                return lambda path: path[: len(start)].lower() == start
+            return lambda path: path.startswith(start)
+        wanted = (self.path if self.path is not None else self.path_separated_prefix or "").encode()
+        wanted = wanted.lower() if fold else wanted
+        separated = self.path is None
+        size = len(wanted)
+
+        def matches(path: bytes) -> bool:
+            plain = path.partition(b"?")[0]
+            if fold:
+                plain = plain.lower()
+            if plain == wanted:
+                return True
+            return separated and plain.startswith(wanted) and plain[size : size + 1] == b"/"
+
+        return matches
+
+
+def _is_grpc(headers: HeaderMap) -> bool:
+    value = headers.get(b"content-type") or b""
+    return value == b"application/grpc" or value.startswith(b"application/grpc+")

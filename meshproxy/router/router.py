@@ -19,7 +19,7 @@ from meshproxy.http.local_reply import (
     LocalReply,
 )
 from meshproxy.http.stream_info import ResponseFlag
-from meshproxy.router.route import DIRECT_RESPONSE, FORWARD
+from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
 from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.conn_pool import ConnPool
 

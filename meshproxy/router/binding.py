@@ -1,0 +1,165 @@
+"""Binding a route to what it needs at run time: clusters, mutations of all levels, rewrites.
+
+Owns everything that is decided once for a route. Refuses to know how a route is found.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.stream_info import ResponseFlag
+from meshproxy.router.action import (
+    ClusterEntry,
+    Clusters,
+    DirectResponseAction,
+    ForwardAction,
+    RedirectAction,
+    WeightedClusters,
+)
+from meshproxy.router.header_mutation import (
+    NO_HEADERS,
+    HeaderLevel,
+    HeaderMutation,
+    HeaderMutations,
+    concatenate,
+)
+from meshproxy.router.rewrite import HostRewrite, compile_redirect, compile_rewrite, path_rewrite
+
+if TYPE_CHECKING:
+    from meshproxy.http.header_map import HeaderMap
+    from meshproxy.router.route import Route
+
+Choose = Callable[["HeaderMap", int], ClusterEntry | None]
+
+
+def bind_route(
+    route: Route, levels: Sequence[HeaderLevel], clusters: Clusters, *, specific_wins: bool
+) -> None:
+    """Set what `route` needs at run time; `levels` go from the most specific to the least."""
+    action = route.action
+    binder = _Binder(levels, clusters, specific_wins)
+    route.auto_host_rewrite = False
+    route.rewrite = None
+    route.timeout = 0.0
+    route.idle_timeout = None
+    if isinstance(action, ForwardAction):
+        route.timeout = action.timeout
+        route.idle_timeout = action.idle_timeout
+        route.auto_host_rewrite = action.auto_host_rewrite
+        route.rewrite = compile_rewrite(
+            path_rewrite(route.match, action.prefix_rewrite, action.regex_rewrite),
+            action.host_rewrite,
+        )
+        route.cluster_not_found = LocalReply(
+            action.cluster_not_found_response_code,
+            "cluster_not_found",
+            flag=ResponseFlag.NoClusterFound,
+        )
+        route.choose = binder.choose(action)
+        return
+    route.response_mutations = binder.mutations(NO_HEADERS)[1]
+    if isinstance(action, RedirectAction):
+        route.redirect = compile_redirect(action, route.match)
+    elif isinstance(action, DirectResponseAction):
+        route.direct_response = LocalReply(action.status, "direct_response", action.body)
+
+
+class _Binder:
+    """What the entries of one route share."""
+
+    def __init__(
+        self, levels: Sequence[HeaderLevel], clusters: Clusters, specific_wins: bool
+    ) -> None:
+        self._levels = levels
+        self._clusters = clusters
+        self._specific_wins = specific_wins
+
+    def mutations(
+        self, first: HeaderLevel
+    ) -> tuple[HeaderMutations | None, HeaderMutations | None]:
+        """(request, response) mutations of `first` and all levels, in the order of application."""
+        levels = [first, *self._levels]
+        if self._specific_wins:
+            levels.reverse()
+        request: list[HeaderMutation | None] = [level.request for level in levels]
+        response: list[HeaderMutation | None] = [level.response for level in levels]
+        return concatenate(request), concatenate(response)
+
+    def entry(self, name: str, level: HeaderLevel = NO_HEADERS) -> ClusterEntry:
+        """A cluster with its mutations."""
+        request, response = self.mutations(level)
+        return ClusterEntry(name, self._clusters.get(name), request, response)
+
+    def choose(self, action: ForwardAction) -> Choose:
+        """The function that chooses the cluster of a request."""
+        if action.cluster:
+            entry = self.entry(action.cluster)
+            return lambda headers, random_value: entry
+        if action.weighted_clusters is not None:
+            return self._weighted(action.weighted_clusters)
+        return self._by_header(action.cluster_header)
+
+    def _by_header(self, header: str) -> Choose:
+        name = header.lower().encode()
+        name = b":authority" if name == b"host" else name
+        known: dict[bytes, ClusterEntry] = {}
+        clusters = self._clusters
+
+        def choose(headers: HeaderMap, random_value: int) -> ClusterEntry | None:
+            value = headers.get(name)
+            if not value:
+                return None
+            entry = known.get(value)
+            if entry is None or entry.cluster is not clusters.get(entry.name):
+                entry = self.entry(value.decode("latin-1"))
+                # Only names of clusters are kept: what clients invent must not pile up.
+                if entry.cluster is not None:
+                    known[value] = entry
+            return entry
+
+        return choose
+
+    def _weighted(self, weighted: WeightedClusters) -> Choose:
+        chooses: list[Choose] = []
+        for each in weighted.clusters:
+            if each.cluster_header:
+                chooses.append(self._by_header(each.cluster_header))
+                continue
+            entry = self.entry(each.name, each.headers)
+            if each.host_rewrite_literal:
+                host = compile_rewrite(
+                    None, HostRewrite(host_rewrite_literal=each.host_rewrite_literal)
+                )
+                chooses.append(_rewriting(entry, host))
+            else:
+                chooses.append(_always(entry))
+        edges = list(accumulate(each.weight for each in weighted.clusters))
+        total = edges[-1]
+        header = weighted.header_name.lower().encode()
+
+        def choose(headers: HeaderMap, random_value: int) -> ClusterEntry | None:
+            value = random_value
+            if header:
+                given = headers.get(header)
+                if given is not None and given.isdigit() and len(given) < 20:
+                    value = int(given)
+            return chooses[bisect_right(edges, value % total)](headers, random_value)
+
+        return choose
+
+
+def _always(entry: ClusterEntry) -> Choose:
+    return lambda headers, random_value: entry
+
+
+def _rewriting(entry: ClusterEntry, rewrite: Callable[[HeaderMap], None] | None) -> Choose:
+    def choose(headers: HeaderMap, random_value: int) -> ClusterEntry:
+        if rewrite is not None:
+            rewrite(headers)
+        return entry
+
+    return choose
