@@ -122,7 +122,7 @@ def _endpoint(at: At, kind: DiscoveryType, problems: Problems) -> EndpointConfig
     address = endpoint.one("address") if endpoint is not None else None
     socket_address = address.one("socket_address") if address is not None else None
     if endpoint is None or address is None or socket_address is None:
-        if not at.spot.bad and (address is None or not address.message.WhichOneof("address")):
+        if not at.spot.bad and address is None:  # an empty address breaks a rule already
             at.error(problems, Code.REQUIRED, "the endpoint has no address", "endpoint", "address")
         return None
     host = socket_address.message.address

@@ -89,7 +89,7 @@ def _compose(source: Source, problems: Problems, *, json: bool) -> Node | None:
     except yaml.MarkedYAMLError as error:
         at: Any = error.problem_mark or error.context_mark
         mark = Mark(source, at.line + 1, at.column + 1) if at else Mark(source, 0, 0)
-        problems.add(Code.SYNTAX, _syntax_message(error), mark)
+        problems.add(Code.SYNTAX, _syntax_message(error, mark), mark)
     except yaml.reader.ReaderError as error:
         problems.add(Code.ENCODING, str(error.reason), _offset_mark(source, error))
     else:
@@ -137,10 +137,13 @@ def _feed_yaml(source: Source, composer: Composer, problems: Problems) -> None:
         loader.dispose()
 
 
-def _syntax_message(error: yaml.MarkedYAMLError) -> str:
+def _syntax_message(error: yaml.MarkedYAMLError, mark: Mark) -> str:
     message = error.problem or "not valid YAML"
-    if "cannot start any token" in message and r"'\t'" in message:
-        message = "a tab cannot indent; use blanks"
+    if "cannot start any token" in message:
+        found = mark.source.line(mark.line)[mark.column - 1 : mark.column]
+        if found == "\t":
+            return "a tab cannot indent; use blanks"
+        return f"{found!r} cannot begin a value; put it in quotes"
     return f"{message} ({error.context})" if error.context else message
 
 

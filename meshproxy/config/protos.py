@@ -173,10 +173,12 @@ class Walker:
             self._struct(at, node, Mapping if name.endswith("Struct") else Sequence)
         elif name == "google.protobuf.Value":
             _set_value(at.message, node)
-        elif name in _WRAPPERS and isinstance(node, Scalar):
+        elif name in _WRAPPERS and not isinstance(node, Mapping):
             value = self._scalar(at, at.message.DESCRIPTOR.fields_by_name["value"], node)
             if value is not None:
                 at.message.value = value
+        elif name in _TEXT_FORMS and isinstance(node, Sequence):
+            self._misfit(at, node, "a single value")
         elif name in _TEXT_FORMS and isinstance(node, Scalar):
             try:
                 _TEXT_FORMS[name](at.message, node)

@@ -67,7 +67,8 @@ def _check_extension(at: At, field: FieldDescriptor, problems: Problems) -> None
         text = f"the {category} '{name}' is known to Envoy and not supported"
         at.error(problems, Code.UNSUPPORTED_EXTENSION, text, *labels, expected=_one_of(types))
     else:
-        text = f"'{name}' is not a {category}"
+        article = "an" if category[0] in "aeiouH" else "a"
+        text = f"'{name}' is not {article} {category}"
         at.error(problems, Code.EXTENSION_MISPLACED, text, *labels, expected=_one_of(types))
 
 
