@@ -61,7 +61,7 @@ class RawClient:
             self.socket.close()
             raise
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -116,17 +116,26 @@ class RawClient:
             answer.body = self.read_rest()
         return answer
 
+    def read_head(self) -> Answer:
+        """Only the head of the next answer; its body is left to `read_chunk` or `read_exactly`."""
+        return _parse_head(self._until(b"\r\n\r\n"))
+
+    def read_chunk(self) -> bytes:
+        """The next chunk of a chunked body; b"" for the last one (trailers are not expected)."""
+        data = self.read_exactly(int(self._until(b"\r\n"), 16))
+        if self.read_exactly(2) != b"\r\n":
+            raise ValueError("a chunk does not end with CRLF")
+        return data
+
     def read_exactly(self, size: int) -> bytes:
         """Exactly `size` bytes. Raises ConnectionEndedError when the peer ends before."""
         while len(self._buffer) < size:
             self._more()
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
+        return self._take(size)
 
     def read_rest(self) -> bytes:
         """Everything until the peer closes (a reset counts as a close)."""
-        parts = [self._buffer]
-        self._buffer = b""
+        parts = [self._take(len(self._buffer))]
         try:
             while data := self.socket.recv(65536):
                 parts.append(data)
@@ -136,7 +145,7 @@ class RawClient:
 
     def read_until_quiet(self, quiet_s: float = 0.3) -> tuple[bytes, bool]:
         """What arrives until `quiet_s` seconds were quiet, and whether the peer has closed."""
-        data, self._buffer = self._buffer, b""
+        data = self._take(len(self._buffer))
         before = self.socket.gettimeout()
         self.socket.settimeout(quiet_s)
         try:
@@ -155,11 +164,15 @@ class RawClient:
         data, closed = self.read_until_quiet(wait_s)
         return closed and not data
 
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
             self._more()
-        data, _, self._buffer = self._buffer.partition(mark)
-        return data + mark
+        return self._take(self._buffer.index(mark) + len(mark))
 
     def _more(self) -> None:
         try:
@@ -167,7 +180,7 @@ class RawClient:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise ConnectionEndedError(f"closed after {self._buffer[:200]!r}")
+            raise ConnectionEndedError(f"closed after {bytes(self._buffer[:200])!r}")
         self._buffer += data
 
     def _read_chunks(self, answer: Answer) -> None:

@@ -52,7 +52,7 @@ class Peer:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.received = bytearray()
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -60,6 +60,14 @@ class Peer:
 
     def close(self) -> None:
         """Close in good order (FIN)."""
+        self.socket.close()
+
+    def hang_up(self) -> None:
+        """Close, also while another thread waits for bytes (which a plain close leaves waiting)."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:  # closed already, by either side
+            pass
         self.socket.close()
 
     def reset(self) -> None:
@@ -73,7 +81,7 @@ class Peer:
 
     def read_some(self) -> bytes:
         """Whatever comes next; b"" when the peer has closed."""
-        data, self._buffer = self._buffer, b""
+        data = self._take(len(self._buffer))
         return data or self._receive()
 
     def read_head(self) -> bytes:
@@ -81,11 +89,10 @@ class Peer:
         while b"\r\n\r\n" not in self._buffer:
             if not (data := self._receive()):
                 if self._buffer:
-                    raise IncompleteRequestError(f"closed within a head: {self._buffer!r}")
+                    raise IncompleteRequestError(f"closed within a head: {bytes(self._buffer)!r}")
                 return b""
             self._buffer += data
-        head, mark, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        return head + mark
+        return self._take(self._buffer.index(b"\r\n\r\n") + 4)
 
     def read_request(self) -> Request | None:
         """The next complete request, or None when the peer has closed between requests.
@@ -111,21 +118,24 @@ class Peer:
         self.received += data
         return data
 
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
     def _exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
             if not (data := self._receive()):
                 raise IncompleteRequestError("closed within a body")
             self._buffer += data
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
+        return self._take(size)
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._buffer:
             if not (data := self._receive()):
                 raise IncompleteRequestError("closed within a chunked body")
             self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
+        return self._take(self._buffer.index(b"\r\n") + 2)[:-2]
 
     def _read_chunks(self, request: Request) -> None:
         parts: list[bytes] = []
@@ -177,14 +187,17 @@ class ScriptedUpstream:
     nothing silently: it raises the first of them.
     """
 
-    def __init__(self, script: Callable[[Peer], None], *, receive_buffer: int = 0) -> None:
+    def __init__(
+        self, script: Callable[[Peer], None], *, port: int = 0, receive_buffer: int = 0
+    ) -> None:
         self.script = script
         self.errors: list[BaseException] = []
         self.peers: list[Peer] = []
         self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(128)
         self.port = int(self._listener.getsockname()[1])
         self._acceptor = threading.Thread(target=self._accept, name="upstream", daemon=True)
@@ -207,7 +220,7 @@ class ScriptedUpstream:
         self._listener.close()
         self._acceptor.join(TIMEOUT_S)
         for peer in self.peers:
-            peer.close()
+            peer.hang_up()
         if check and self.errors:
             raise self.errors[0]
 
@@ -295,10 +308,10 @@ class RecordingUpstream(ScriptedUpstream):
     exactly one well-formed request after another end up in `errors`.
     """
 
-    def __init__(self, play: Play = answer_ok) -> None:
+    def __init__(self, play: Play = answer_ok, *, port: int = 0) -> None:
         self.play = play
         self.requests: queue.Queue[Request] = queue.Queue()
-        super().__init__(self._play_all)
+        super().__init__(self._play_all, port=port)
 
     def _play_all(self, peer: Peer) -> None:
         while request := peer.read_request():
