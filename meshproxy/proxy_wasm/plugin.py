@@ -93,6 +93,13 @@ class VmPool:
         self._stats.active.value -= 1
 
 
+def pool_of(services: Services) -> VmPool:
+    """The pool that all plugins with these services share."""
+    if services.pool is None:
+        services.pool = VmPool(services)
+    return services.pool
+
+
 class Plugin:
     """A configured plugin. `new_filter` is the filter factory of its HTTP filter.
 

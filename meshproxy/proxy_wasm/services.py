@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from meshproxy.http.dispatcher import Dispatcher, Timer
 from meshproxy.proxy_wasm.pairs import Pair
@@ -15,6 +15,9 @@ from meshproxy.proxy_wasm.shared_data import SharedData
 from meshproxy.proxy_wasm.shared_queue import SharedQueues
 from meshproxy.stats.store import Store
 from meshproxy.wasm.engine import Engine, process_engine
+
+if TYPE_CHECKING:
+    from meshproxy.proxy_wasm.plugin import VmPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +71,4 @@ class Services:
     shared_queues: SharedQueues = field(default_factory=SharedQueues)
     node: Node = field(default_factory=Node)
     http_caller: HttpCaller | None = None
+    pool: VmPool | None = None  # made by the first plugin
