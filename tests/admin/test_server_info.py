@@ -4,7 +4,7 @@ import pytest
 
 from meshproxy import __version__
 
-# In the order in which Envoy 1.40 prints them.
+# In Envoy's order.
 ENVOY_OPTIONS = """
 base_id concurrency config_path config_yaml allow_unknown_static_fields admin_address_path
 local_address_ip_version log_level component_log_level log_format log_path service_cluster
