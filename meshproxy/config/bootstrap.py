@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import json_format
 
-from meshproxy.config.access_log import AccessLogConfig, build_access_logs
 from meshproxy.config.cluster import build_clusters
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
-from meshproxy.config.listener import ListenerConfig, build_address, build_listeners
+from meshproxy.config.listener import build_address, build_listeners
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import plain
 from meshproxy.config.runtime import build_runtime
 from meshproxy.config.supported_fields import EXTENSION_NAMES
-from meshproxy.errors import ConfigError
+from meshproxy.errors import Code, ConfigError
 from meshproxy.network.address import Address
+from meshproxy.network.listener import ListenerConfig
 from meshproxy.upstream.cluster import ClusterConfig
 from meshproxy.upstream.host import NOWHERE, Locality
+
+DEV_NULL: Final = "/dev/null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,6 @@ class AdminConfig:
     """`admin`. Without an `address` there is no admin interface."""
 
     address: Address | None = None
-    access_logs: tuple[AccessLogConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,6 @@ class ServerConfig:
     clusters: tuple[ClusterConfig, ...]
     runtime: Mapping[str, Any]
     runtime_layers: tuple[tuple[str, Mapping[str, str]], ...]
-    use_all_default_tags: bool
     extensions: tuple[tuple[str, str, str], ...]
     bootstrap: Mapping[str, Any]
     warnings: tuple[ConfigError, ...] = ()
@@ -77,21 +77,14 @@ def build(at: At, problems: Problems) -> ServerConfig:
     listener_messages = resources.many("listeners") if resources is not None else []
     names = {each.message.name for each in cluster_messages}
     context = BuildContext(problems, runtime, names)
-    stats = at.one("stats_config")
-    default_tags = (
-        stats is None
-        or not stats.has("use_all_default_tags")
-        or (stats.message.use_all_default_tags.value)
-    )
     listeners = build_listeners(listener_messages, context)
     return ServerConfig(
         node=_node(at),
-        admin=_admin(at, context),
+        admin=_admin(at, problems),
         listeners=listeners,
         clusters=build_clusters(cluster_messages, runtime, problems),
         runtime=MappingProxyType(runtime.values),
         runtime_layers=runtime.texts(),
-        use_all_default_tags=default_tags,
         extensions=EXTENSION_NAMES,
         bootstrap=MappingProxyType(
             json_format.MessageToDict(at.message, preserving_proto_field_name=True)
@@ -117,12 +110,18 @@ def _node(at: At) -> NodeConfig:
     )
 
 
-def _admin(at: At, context: BuildContext) -> AdminConfig:
+def _admin(at: At, problems: Problems) -> AdminConfig:
     admin = at.one("admin")
     if admin is None:
         return AdminConfig()
+    # Nothing is logged of the admin interface, and that is what /dev/null asks for.
+    for log in admin.many("access_log"):
+        logger = log.unpack("typed_config")
+        if logger is None or getattr(logger.message, "path", "") != DEV_NULL:
+            text = "an access log of the admin interface is not supported"
+            log.error(problems, Code.UNSUPPORTED_VALUE, text, expected=DEV_NULL)
+    if admin.message.access_log_path not in {"", DEV_NULL}:
+        text = "an access log of the admin interface is not supported"
+        admin.error(problems, Code.UNSUPPORTED_VALUE, text, "access_log_path", expected=DEV_NULL)
     address = admin.one("address")
-    return AdminConfig(
-        address=build_address(address, context.problems) if address is not None else None,
-        access_logs=build_access_logs(admin.many("access_log"), context),
-    )
+    return AdminConfig(build_address(address, problems) if address is not None else None)

@@ -20,7 +20,6 @@ from meshproxy.upstream.cluster import (
     DiscoveryType,
     DnsConfig,
     DnsLookupFamily,
-    TcpKeepalive,
 )
 from meshproxy.upstream.host import EndpointConfig, Locality, LocalityConfig
 from meshproxy.upstream.load_balancer import LbPolicy, LeastRequestConfig
@@ -61,7 +60,9 @@ def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
     zone_aware = common.one("zone_aware_lb_config") if common is not None else None
     policy = assignment.one("policy") if assignment is not None else None
     thresholds = at.one("circuit_breakers")
-    options = _http_options(at, problems)
+    extension = _http_options(at, problems)
+    options = (extension or at).one("common_http_protocol_options")
+    http1 = at.one("http_protocol_options") if extension is None else _explicit_http1(extension)
     return ClusterConfig(
         name=message.name,
         type=kind,
@@ -86,14 +87,11 @@ def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
         locality_weighted=common is not None and common.has("locality_weighted_lb_config"),
         idle_timeout=seconds_or_never(options, "idle_timeout", 3600.0) if options else 3600.0,
         max_requests_per_connection=_max_requests(at, options),
-        max_connection_duration=(
-            seconds_or_never(options, "max_connection_duration", None) if options else None
-        ),
         max_response_headers_kb=(
             wrapped(options, "max_response_headers_kb", 60) if options else 60
         ),
+        enable_trailers=http1 is not None and http1.message.enable_trailers,
         max_response_headers_count=wrapped(options, "max_headers_count", 100) if options else 100,
-        tcp_keepalive=_keepalive(at),
         metadata=metadata(at),
     )
 
@@ -120,29 +118,42 @@ def _localities(
 def _endpoint(at: At, kind: DiscoveryType, problems: Problems) -> EndpointConfig | None:
     endpoint = at.one("endpoint")
     address = endpoint.one("address") if endpoint is not None else None
-    socket_address = address.one("socket_address") if address is not None else None
-    if endpoint is None or address is None or socket_address is None:
-        if not at.spot.bad and address is None:  # an empty address breaks a rule already
+    if endpoint is None or address is None:
+        if not at.spot.bad:
             at.error(problems, Code.REQUIRED, "the endpoint has no address", "endpoint", "address")
         return None
-    host = socket_address.message.address
-    if kind is DiscoveryType.STATIC and not _is_ip(host):
-        socket_address.error(
-            problems,
-            Code.INVALID,
-            f"'{host}' is not an IP address",
-            "address",
-            expected="an IP address, or a cluster of type STRICT_DNS or LOGICAL_DNS",
-        )
+    host, port, pipe = "", 0, ""
+    if address.has("pipe"):
+        pipe = address.message.pipe.path
+        if kind is not DiscoveryType.STATIC:
+            address.error(problems, Code.INVALID, f"a {kind} cluster cannot have pipes", "pipe")
+    elif address.has("socket_address"):
+        host = address.message.socket_address.address
+        port = address.message.socket_address.port_value
+        if host and kind is DiscoveryType.STATIC and not _is_ip(host):
+            address.error(
+                problems,
+                Code.INVALID,
+                f"'{host}' is not an IP address",
+                "socket_address",
+                "address",
+                expected="an IP address, or a cluster of type STRICT_DNS or LOGICAL_DNS",
+            )
+    else:
         return None
     return EndpointConfig(
         address=host,
-        port=socket_address.message.port_value,
+        port=port,
         hostname=endpoint.message.hostname,
         weight=wrapped(at, "load_balancing_weight", 1),
-        health_status=at.message.health_status if enum_name(at, "health_status") else 0,
+        health_status=_health_status(at),
         metadata=metadata(at),
+        pipe=pipe,
     )
+
+
+def _health_status(at: At) -> int:
+    return int(at.message.health_status) if enum_name(at, "health_status") else 0
 
 
 def _is_ip(text: str) -> bool:
@@ -181,7 +192,6 @@ def _breakers(at: At | None, priority: int) -> CircuitBreakers:
                 max_pending_requests=wrapped(threshold, "max_pending_requests", 1024),
                 max_requests=wrapped(threshold, "max_requests", 1024),
                 max_retries=wrapped(threshold, "max_retries", 3),
-                max_connection_pools=wrapped(threshold, "max_connection_pools", None),
                 track_remaining=threshold.message.track_remaining,
             )
     return CircuitBreakers()
@@ -205,31 +215,24 @@ def _dns(at: At) -> DnsConfig:
 
 
 def _http_options(at: At, problems: Problems) -> At | None:
-    """`common_http_protocol_options`, from the extension or, deprecated, from the cluster."""
+    """`HttpProtocolOptions`, which takes the place of the cluster's own, deprecated fields."""
     for name, packed in at.each("typed_extension_protocol_options"):
         options = packed.unpacked()
         if options is None:
             continue
         if name != HTTP_OPTIONS:
-            packed.error(problems, Code.INVALID, f"unknown protocol options '{name}'",
-                         suggestion=HTTP_OPTIONS)  # fmt: skip
+            text = f"unknown protocol options '{name}'"
+            packed.error(problems, Code.INVALID, text, suggestion=HTTP_OPTIONS)
         elif options.type_name == HTTP_OPTIONS:
-            return options.one("common_http_protocol_options")
-    return at.one("common_http_protocol_options")
+            return options
+    return None
+
+
+def _explicit_http1(options: At) -> At | None:
+    explicit = options.one("explicit_http_config")
+    return explicit.one("http_protocol_options") if explicit is not None else None
 
 
 def _max_requests(at: At, options: At | None) -> int:
     deprecated: int = wrapped(at, "max_requests_per_connection", 0)
     return wrapped(options, "max_requests_per_connection", deprecated) if options else deprecated
-
-
-def _keepalive(at: At) -> TcpKeepalive | None:
-    options = at.one("upstream_connection_options")
-    keepalive = options.one("tcp_keepalive") if options is not None else None
-    if keepalive is None:
-        return None
-    return TcpKeepalive(
-        probes=wrapped(keepalive, "keepalive_probes", None),
-        time=wrapped(keepalive, "keepalive_time", None),
-        interval=wrapped(keepalive, "keepalive_interval", None),
-    )

@@ -143,7 +143,7 @@ class At:
 def _step(label: Label) -> str:
     if isinstance(label, int):
         return f"[{label}]"
-    return f".{label}" if label.isidentifier() else f'["{label}"]'
+    return f".{label}" if label.isidentifier() or label == "@type" else f'["{label}"]'
 
 
 def merge(base: At, over: At) -> None:

@@ -65,7 +65,7 @@ def build_listeners(listeners: Sequence[At], context: BuildContext) -> tuple[Lis
         _note_twice(names, name, at, "name", context.problems)
         if listener is None:
             continue
-        if listener.address.port:
+        if listener.address.port or not listener.address.ip:
             _note_twice(addresses, listener.address.text, at, "address", context.problems)
         built.append(listener)
     return tuple(built)
@@ -91,16 +91,23 @@ def _listener(at: At, context: BuildContext) -> ListenerConfig | None:
     if address is None or config is None:
         return None
     return ListenerConfig(
-        name=at.message.name or address.text,
+        name=at.message.name,
         address=address,
         manager=config,
         stat_prefix=at.message.stat_prefix,
         per_connection_buffer_limit_bytes=wrapped(at, "per_connection_buffer_limit_bytes", _MIB),
+        tcp_backlog_size=wrapped(at, "tcp_backlog_size", 128),
+        reuse_port=wrapped(at, "enable_reuse_port", True),
+        ipv4_compat=at.message.address.socket_address.ipv4_compat,
+        traffic_direction=at.message.traffic_direction,
     )
 
 
 def build_address(at: At, problems: Problems) -> Address | None:
-    """An address to listen at: an IP address and a port."""
+    """An address to listen at: an IP address and a port, or the path of a Unix socket."""
+    pipe = at.one("pipe")
+    if pipe is not None:
+        return Address.pipe(pipe.message.path)
     socket_address = at.one("socket_address")
     if socket_address is None:
         return None
@@ -195,7 +202,6 @@ def _common_options(at: At | None) -> dict[str, Any]:
         "max_connection_duration": seconds_or_never(at, "max_connection_duration", None),
         "max_requests_per_connection": wrapped(at, "max_requests_per_connection", 0),
         "max_stream_duration": seconds_or_never(at, "max_stream_duration", None),
-        "headers_with_underscores_action": at.message.headers_with_underscores_action,
     }
 
 

@@ -54,7 +54,6 @@ def build_route_configuration(at: At, context: BuildContext) -> RouteConfigurati
             message.name,
             hosts,
             headers=build_headers(at, context.problems),
-            internal_only_headers=tuple(message.internal_only_headers),
             most_specific_header_mutations_wins=message.most_specific_header_mutations_wins,
             ignore_port_in_host_matching=message.ignore_port_in_host_matching,
         )
@@ -88,7 +87,6 @@ class RouteBuilder:
             tuple(message.domains),
             [route for route in routes if route is not None],
             headers=build_headers(at, self._problems),
-            require_tls=message.require_tls,
             metadata=dict(metadata(at)) or None,
         )
 

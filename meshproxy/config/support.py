@@ -23,9 +23,12 @@ _FIELDS: Final = {name: frozenset(fields.split()) for name, fields in FIELDS.ite
 _VALUES: Final = {name: frozenset(values.split()) for name, values in VALUES.items()}
 
 
-def check_support(at: At, problems: Problems) -> None:
-    """Note every field, value and extension that is set in a message and not supported."""
-    supported = _FIELDS.get(at.type_name)
+def check_support(at: At, problems: Problems, place: str = "") -> None:
+    """Note every field, value and extension that is set in a message and not supported.
+
+    `place` is the field that holds the message, as `full.name.of.Message.field`.
+    """
+    supported = _FIELDS.get(place) or _FIELDS.get(at.type_name)
     for field, value in at.message.ListFields():
         if supported is None or field.name not in supported:
             text = f"the field '{field.name}' of {at.message.DESCRIPTOR.name} is not supported"
@@ -42,7 +45,8 @@ def _check_message(at: At, field: FieldDescriptor, problems: Problems) -> None:
     if name == "google.protobuf.Any":
         _check_extension(at, field, problems)
     elif not name.startswith("google.protobuf."):
-        check_support(at, problems)
+        assert field.containing_type is not None
+        check_support(at, problems, f"{field.containing_type.full_name}.{field.name}")
 
 
 def _check_extension(at: At, field: FieldDescriptor, problems: Problems) -> None:

@@ -22,26 +22,26 @@ _HEADERS: Final = (
 )
 _STRINGS: Final = "exact prefix suffix safe_regex contains ignore_case"
 
+# By message; or by message and field, where the same message means more or less in one place.
 FIELDS: Final[dict[str, str]] = {
     # ---- bootstrap
-    "envoy.config.bootstrap.v3.Bootstrap": (
-        "node static_resources admin layered_runtime stats_config"
-    ),
+    "envoy.config.bootstrap.v3.Bootstrap": ("node static_resources admin layered_runtime"),
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": "listeners clusters",
-    "envoy.config.bootstrap.v3.Admin": "access_log address",
+    "envoy.config.bootstrap.v3.Admin": "access_log access_log_path address",
     "envoy.config.bootstrap.v3.LayeredRuntime": "layers",
     "envoy.config.bootstrap.v3.RuntimeLayer": "name static_layer",
-    "envoy.config.metrics.v3.StatsConfig": "use_all_default_tags",
     _CORE + "Node": "id cluster metadata locality user_agent_name user_agent_version",
     _CORE + "Locality": "region zone sub_zone",
     # ---- listeners
     _LISTENER + "Listener": (
         "name address stat_prefix filter_chains per_connection_buffer_limit_bytes"
+        " tcp_backlog_size enable_reuse_port traffic_direction"
     ),
     _LISTENER + "FilterChain": "name filters",
     _LISTENER + "Filter": "name typed_config",
-    _CORE + "Address": "socket_address",
-    _CORE + "SocketAddress": "protocol address port_value",
+    _CORE + "Address": "socket_address pipe",
+    _CORE + "SocketAddress": "protocol address port_value ipv4_compat",
+    _CORE + "Pipe": "path",
     # ---- HTTP connection manager
     _MANAGER + "HttpConnectionManager": (
         "codec_type stat_prefix route_config http_filters server_name use_remote_address"
@@ -55,16 +55,16 @@ FIELDS: Final[dict[str, str]] = {
     _MANAGER + "HttpFilter": "name typed_config",
     _MANAGER + "HttpConnectionManager.InternalAddressConfig": "cidr_ranges",
     _CORE + "CidrRange": "address_prefix prefix_len",
-    _CORE + "HttpProtocolOptions": (
+    _MANAGER + "HttpConnectionManager.common_http_protocol_options": (
         "idle_timeout max_connection_duration max_headers_count max_requests_per_connection"
-        " max_stream_duration headers_with_underscores_action max_response_headers_kb"
+        " max_stream_duration max_response_headers_kb"
     ),
-    _CORE + "Http1ProtocolOptions": (
+    _MANAGER + "HttpConnectionManager.http_protocol_options": (
         "accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url"
     ),
     # ---- routes
     _ROUTE + "RouteConfiguration": (
-        "name virtual_hosts internal_only_headers most_specific_header_mutations_wins"
+        "name virtual_hosts most_specific_header_mutations_wins"
         " validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching"
         + _HEADERS
     ),
@@ -138,8 +138,12 @@ FIELDS: Final[dict[str, str]] = {
         " common_http_protocol_options http_protocol_options typed_extension_protocol_options"
         " dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl"
         " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
-        " metadata upstream_connection_options"
+        " metadata"
     ),
+    _CORE + "HttpProtocolOptions": (
+        "idle_timeout max_headers_count max_requests_per_connection max_response_headers_kb"
+    ),
+    _CORE + "Http1ProtocolOptions": "enable_trailers",
     _CLUSTER + "Cluster.RefreshRate": "base_interval max_interval",
     _CLUSTER + "Cluster.LeastRequestLbConfig": "choice_count active_request_bias",
     _CLUSTER + "Cluster.RoundRobinLbConfig": "",
@@ -150,11 +154,8 @@ FIELDS: Final[dict[str, str]] = {
     _CLUSTER + "Cluster.CommonLbConfig.LocalityWeightedLbConfig": "",
     _CLUSTER + "CircuitBreakers": "thresholds",
     _CLUSTER + "CircuitBreakers.Thresholds": (
-        "priority max_connections max_pending_requests max_requests max_retries"
-        " track_remaining max_connection_pools"
+        "priority max_connections max_pending_requests max_requests max_retries track_remaining"
     ),
-    _CLUSTER + "UpstreamConnectionOptions": "tcp_keepalive",
-    _CORE + "TcpKeepalive": "keepalive_probes keepalive_time keepalive_interval",
     _ENDPOINT + "ClusterLoadAssignment": "cluster_name endpoints policy",
     _ENDPOINT + "ClusterLoadAssignment.Policy": "overprovisioning_factor",
     _ENDPOINT + "LocalityLbEndpoints": "locality lb_endpoints load_balancing_weight priority",
@@ -181,6 +182,7 @@ VALUES: Final[dict[str, str]] = {
     _CORE + "SocketAddress.protocol": "TCP",
     _MANAGER + "HttpConnectionManager.codec_type": "AUTO HTTP1",
     _ROUTE + "RouteAction.priority": "DEFAULT",
+    _ROUTE + "VirtualHost.require_tls": "NONE",
     _CLUSTER + "Cluster.type": "STATIC STRICT_DNS LOGICAL_DNS",
     _CLUSTER + "Cluster.lb_policy": "ROUND_ROBIN LEAST_REQUEST RANDOM",
     _WASM + "PluginConfig.failure_policy": "UNSPECIFIED FAIL_CLOSED FAIL_OPEN",
