@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.admin.endpoint import HTML, TEXT, Answer, Query
@@ -54,29 +54,23 @@ class AdminStats:
         self.listener = listener.block(AdminListenerStats)
         self.listener_http = listener.scope("http.admin.").block(ListenerHttpStats)
         self.thread = listener.scope("main_thread.").block(ListenerWorkerStats)
-        self._opened: dict[int, float] = {}
+        self._known: set[object] = set()
 
-    def connected(self, connection: object) -> None:
-        """A connection was accepted."""
-        self._opened[id(connection)] = time.monotonic()
+    def connected(self, connections: Iterable[object]) -> None:
+        """These connections are there now; those of the last time that are not are gone.
+
+        Looked at with every request and every reading: the server does not tell of single ones.
+        """
+        now = set(connections)
+        opened, gone = len(now - self._known), len(self._known - now)
+        self._known = now
         for block in (self.http, self.listener, self.thread):
-            block.downstream_cx_total.value += 1
-            block.downstream_cx_active.value += 1
-        self.http.downstream_cx_http1_total.value += 1
-        self.http.downstream_cx_http1_active.value += 1
-
-    def disconnected(self, connection: object) -> None:
-        """A connection is gone."""
-        opened = self._opened.pop(id(connection), None)
-        if opened is None:
-            return
-        length = _milliseconds_since(opened)
-        for block in (self.http, self.listener):
-            block.downstream_cx_active.value -= 1
-            block.downstream_cx_destroy.value += 1
-            block.downstream_cx_length_ms.record(length)
-        self.thread.downstream_cx_active.value -= 1
-        self.http.downstream_cx_http1_active.value -= 1
+            block.downstream_cx_total.value += opened
+            block.downstream_cx_active.value = len(now)
+        self.http.downstream_cx_http1_total.value += opened
+        self.http.downstream_cx_http1_active.value = len(now)
+        self.http.downstream_cx_destroy.value += gone
+        self.listener.downstream_cx_destroy.value += gone
 
     def requested(self) -> float:
         """A request begins; the result belongs to `answered`."""
@@ -102,7 +96,9 @@ class AdminServer:
         self.address = address
         self._view = view
         self._stats = AdminStats(view.store)
+        self._server: web.Server | None = None
         self._runner: web.ServerRunner | None = None
+        view.store.refreshers.append(self._count_connections)
 
     async def start(self) -> None:
         """Bind and serve.
@@ -112,8 +108,8 @@ class AdminServer:
         """
         from aiohttp import web
 
-        server = _counting_server(self._respond, self._stats)
-        self._runner = web.ServerRunner(server, handle_signals=False)
+        self._server = web.Server(self._respond, access_log=None)
+        self._runner = web.ServerRunner(self._server, handle_signals=False)
         await self._runner.setup()
         site: web.BaseSite
         if self.address.ip:
@@ -132,6 +128,7 @@ class AdminServer:
             self._runner = None
 
     async def _respond(self, request: Any) -> web.StreamResponse:
+        self._count_connections()
         started = self._stats.requested()
         status = 0
         try:
@@ -141,28 +138,14 @@ class AdminServer:
         finally:
             self._stats.answered(status, started)
 
+    def _count_connections(self) -> None:
+        self._stats.connected(self._server.connections if self._server is not None else ())
+
     async def _answer(self, request: Any) -> Answer:
         # A browser says where a request comes from; pages from elsewhere do not press our buttons.
         if request.method != "GET" and request.headers.get("sec-fetch-site") == "cross-site":
             return Answer("cross-site request refused", 403)
         return handle(self._view, request.method, request.rel_url.raw_path, await _query(request))
-
-
-def _counting_server(respond: Any, stats: AdminStats) -> web.Server:
-    from aiohttp import web
-
-    class CountingServer(web.Server):
-        """aiohttp's server, telling of its connections."""
-
-        def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-            super().connection_made(handler, transport)
-            stats.connected(handler)
-
-        def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
-            super().connection_lost(handler, exc)
-            stats.disconnected(handler)
-
-    return CountingServer(respond, access_log=None)
 
 
 def _milliseconds_since(moment: float) -> int:

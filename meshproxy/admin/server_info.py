@@ -36,6 +36,7 @@ def server_info(view: ServerView, query: Query) -> Answer:
             "hot_restart_version": HOT_RESTART_VERSION,
             "command_line_options": command_line_options(view.options),
             "node": node(view),
+            "hot_restart_initializing": False,
         }
     )
 

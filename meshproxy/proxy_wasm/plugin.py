@@ -15,11 +15,12 @@ from typing import Final
 from meshproxy.http.filter import STOP_ITERATION, StreamFilter
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, UNSPECIFIED, PluginConfig
+from meshproxy.proxy_wasm.guest_answers import FAIL_STREAM
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.services import Services
-from meshproxy.proxy_wasm.stream_context import FAIL_STREAM, StreamContext, stream_context_class
+from meshproxy.proxy_wasm.stream_context import StreamContext, stream_context_class
 from meshproxy.proxy_wasm.vm import Vm
-from meshproxy.stats.metrics import WasmPluginStats, WasmRuntimeStats
+from meshproxy.stats.metrics import WasmPluginStats, WasmRuntimeStats, WasmStats
 from meshproxy.wasm.engine import CompiledModule
 from meshproxy.wasm.errors import ModuleError
 
@@ -35,9 +36,9 @@ class VmPool:
     def __init__(self, services: Services) -> None:
         self.services = services
         self._vms: dict[str, Vm] = {}
-        self._stats = services.store.scope("wasm.envoy.wasm.runtime.wasmtime.").block(
-            WasmRuntimeStats
-        )
+        wasm = services.store.scope("wasm.")
+        self._stats = wasm.scope("envoy.wasm.runtime.wasmtime.").block(WasmRuntimeStats)
+        self._all = wasm.block(WasmStats)
 
     def root(self, plugin: PluginConfig, module: CompiledModule, key: str) -> RootContext:
         """The root context of a plugin, in the VM of that key; both are made where there is none.
@@ -70,6 +71,7 @@ class VmPool:
         vm.roots[plugin.key] = root
         self._stats.created.value += 1
         self._stats.active.value += 1
+        self._all.wasm_vm_count.value += 1
         vm.on_failed.append(self._one_less)
         return root
 
@@ -91,6 +93,7 @@ class VmPool:
 
     def _one_less(self) -> None:
         self._stats.active.value -= 1
+        self._all.wasm_vm_count.value -= 1
 
 
 def pool_of(services: Services) -> VmPool:

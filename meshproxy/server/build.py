@@ -16,7 +16,7 @@ from meshproxy.http_filters import HTTP_FILTERS, FactoryContext
 from meshproxy.network.connector import Connector
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.router.router import RouterFactory
-from meshproxy.stats.metrics import HttpStats, ListenerHttpStats
+from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
 
 if TYPE_CHECKING:
     from meshproxy.http.log_file import AccessLogManager
@@ -46,6 +46,7 @@ def build_listener(config: ListenerConfig, world: World) -> Listener:
     prefix = f"http.{manager_config.stat_prefix}."
     scope = world.store.scope(prefix)
     stats = scope.block(HttpStats)
+    scope.scope("tracing.").block(TracingStats)
     factories = []
     *filters, last = manager_config.filters
     for each in filters:

@@ -10,7 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.stats.memory import memory
-from meshproxy.stats.metrics import Http1CodecStats, RuntimeStats, ServerStats, WatchdogStats
+from meshproxy.stats.metrics import (
+    Http1CodecStats,
+    RouterStats,
+    RuntimeStats,
+    ServerStats,
+    WatchdogStats,
+)
 from meshproxy.stats.store import Gauge
 
 if TYPE_CHECKING:
@@ -43,6 +49,11 @@ class ServerMetrics:
             store.scope(prefix).block(WatchdogStats)
         store.scope("server.compilation_settings.").gauge("fips_mode")
         store.scope("overload.").histogram("refresh_interval_delay")
+        store.scope("http.async-client.").block(RouterStats)
+        self._clusters = store.scope("cluster_manager.").gauge("active_clusters")
+        threads = store.scope("thread_local_cluster_manager.")
+        names = ["main_thread", *(f"worker_{number}" for number in range(concurrency))]
+        self._inflated = [threads.gauge(f"{name}.clusters_inflated") for name in names]
         self.server.concurrency.value = concurrency
         self.server.days_until_first_cert_expiring.value = NO_CERTIFICATE
         self.server.hot_restart_generation.value = 1
@@ -65,6 +76,8 @@ class ServerMetrics:
         server.memory_allocated.value, server.memory_heap_size.value, physical = memory()
         server.memory_physical_size.value = physical
         server.uptime.value = int(self._uptime())
+        for gauge in self._inflated:
+            gauge.value = self._clusters.value
         # Connections are counted per listener; the admin interface's are not traffic.
         server.total_connections.value = sum(
             metric.value

@@ -217,10 +217,19 @@ class Scope:
         for name, metric in made.items():
             if type(metric) is Gauge:
                 # downstream_cx_active counts the living of downstream_cx_total.
-                stem = name.removesuffix("_active").removesuffix("_buffered")
-                metric.moves_with = made.get(f"{stem}_total")
+                total = MOVES_WITH.get(name, f"{name.removesuffix('_active')}_total")
+                metric.moves_with = made.get(total)
         return block(**made)
 
+
+MOVES_WITH: Final = {
+    "downstream_cx_rx_bytes_buffered": "downstream_cx_rx_bytes_total",
+    "upstream_cx_rx_bytes_buffered": "upstream_cx_rx_bytes_total",
+    "membership_degraded": "membership_change",
+    "membership_excluded": "membership_change",
+    "warming_state": "membership_change",
+}
+"""Gauges that go with a counter of another stem in the same block."""
 
 KINDS: Final[dict[str, type[Metric]]] = {
     "Counter": Counter, "Gauge": Gauge, "Histogram": Histogram,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from meshproxy.stats.metrics import ClusterStats
+from meshproxy.stats.metrics import ClusterStats, Http1CodecStats
 from meshproxy.stats.response_codes import ResponseCodeStats
 from meshproxy.stats.store import Gauge, Store
 from meshproxy.upstream.host import Host, Locality, LocalityConfig, no_metadata
@@ -154,7 +154,9 @@ class Cluster:
 
     __slots__ = (
         "_breaker_gauges",
+        "_counts_http1",
         "_on_initialized",
+        "_transport_socket_matches",
         "balancer",
         "choose_host",
         "config",
@@ -182,6 +184,9 @@ class Cluster:
         self.scope = store.scope(f"cluster.{config.observability_name}.")
         self.stats = self.scope.block(ClusterStats)
         self.response_stats = ResponseCodeStats(self.scope)
+        # Every host gets the cluster's only transport socket.
+        self._transport_socket_matches = self.scope.counter("default.total_match_count")
+        self._counts_http1 = False
         self.balancer = LoadBalancer(config.lb_policy, config.least_request, random)
         self.settings = PrioritySettings(
             panic_threshold=config.healthy_panic_threshold,
@@ -210,6 +215,7 @@ class Cluster:
             return False
         self.hosts = hosts
         self.stats.membership_change.value += 1
+        self._transport_socket_matches.value += len(added)
         self.rebuild()
         if removed:
             for callback in self.on_hosts_removed:
@@ -241,6 +247,12 @@ class Cluster:
             callback()
         else:
             self._on_initialized.append(callback)
+
+    def count_http1(self) -> None:
+        """Show the codec's statistics from the first connection on, as Envoy does."""
+        if not self._counts_http1:
+            self._counts_http1 = True
+            self.scope.scope("http1.").block(Http1CodecStats)
 
     def refresh_stats(self) -> None:
         """Set the circuit breakers' gauges from the counts; done when somebody looks."""

@@ -165,6 +165,8 @@ class ConnPool:
         side = stats.upstream_cx_destroy_local if local else stats.upstream_cx_destroy_remote
         side.value += 1
         stats.upstream_cx_length_ms.record(int((self._now() - client.opened) * 1000))
+        if client.codec is not None:
+            stats.upstream_rq_per_cx.record(client.served)
         self.host.stats.cx_active -= 1
         self.cluster.connections_active -= 1
         # Somebody may have been waiting only because there were too many connections.
@@ -270,6 +272,7 @@ class PoolClient:
         pool = self.pool
         pool.connecting -= 1
         pool.cluster.stats.upstream_cx_connect_ms.record(int((pool._now() - self.opened) * 1000))
+        pool.cluster.count_http1()
         self.codec = codec = ClientCodec(connection, pool.settings)
         # Not from here: the transport is not ready for data before this returns.
         pool._connector.dispatcher.call_soon(self._ready)
