@@ -91,15 +91,7 @@ class Hostcall:
         return tuple("i64" if name.endswith(":64") else "i32" for name in self.parameters)
 
 
-def _rows(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """`proxy_name parameter …`, again and again: a row begins at its name."""
-    for row in text.split(" proxy_")[1:]:
-        name, *parameters = row.split()
-        yield f"proxy_{name}", tuple(parameters)
-
-
-def _hostcalls() -> dict[str, Hostcall]:
-    rows = """
+_HOSTCALLS: Final = """
     proxy_log level message_data message_size
     proxy_get_log_level *level
     proxy_get_status *code *message_data *message_size
@@ -148,7 +140,17 @@ def _hostcalls() -> dict[str, Hostcall]:
     proxy_grpc_send stream_id message_data message_size end_stream
     proxy_grpc_cancel token
     proxy_grpc_close token
-    """
+"""
+
+
+def _rows(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """`proxy_name parameter …`, again and again: a row begins at its name."""
+    for row in text.split(" proxy_")[1:]:
+        name, *parameters = row.split()
+        yield f"proxy_{name}", tuple(parameters)
+
+
+def _hostcalls() -> dict[str, Hostcall]:
     lacking = {
         # The statuses are those that no SDK panics on.
         "proxy_grpc_call": (INTERNAL_FAILURE, "gRPC callouts"),
@@ -158,7 +160,7 @@ def _hostcalls() -> dict[str, Hostcall]:
         "proxy_grpc_close": (NOT_FOUND, "gRPC callouts"),
     }
     table = {}
-    for name, parameters in _rows(rows):
+    for name, parameters in _rows(_HOSTCALLS):
         table[name] = Hostcall(name, parameters, *lacking.get(name, ()))
     return table
 

@@ -18,7 +18,8 @@ from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, UNSPECIFIED, Plu
 from meshproxy.proxy_wasm.guest_answers import FAIL_STREAM
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.services import Services
-from meshproxy.proxy_wasm.stream_context import StreamContext, stream_context_class
+from meshproxy.proxy_wasm.stream_context import StreamContext
+from meshproxy.proxy_wasm.stream_kinds import stream_context_class
 from meshproxy.proxy_wasm.vm import Vm
 from meshproxy.stats.metrics import WasmPluginStats, WasmRuntimeStats, WasmStats
 from meshproxy.wasm.engine import CompiledModule

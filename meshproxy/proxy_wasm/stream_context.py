@@ -6,13 +6,11 @@ end. Refuses to know how a stream iterates its filters (`http/filter_path.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import (
     CONTINUE,
-    STOP_ALL_ITERATION_AND_BUFFER,
     STOP_ALL_ITERATION_AND_WATERMARK,
     STOP_ITERATION,
     STOP_ITERATION_AND_BUFFER,
@@ -20,7 +18,7 @@ from meshproxy.http.filter import (
     StreamFilter,
 )
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import NO_ROUTE, LocalReply
+from meshproxy.http.local_reply import LocalReply
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
     NOT_FOUND,
@@ -39,23 +37,21 @@ from meshproxy.proxy_wasm.abi import (
 )
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
 from meshproxy.proxy_wasm.exports import FAILED
-from meshproxy.proxy_wasm.header_names import valid_value
+from meshproxy.proxy_wasm.guest_answers import (
+    FAIL_STREAM,
+    change_buffer,
+    data_status,
+    fault_of_request,
+    fault_of_response,
+    fix_content_length,
+    headers_status,
+    local_reply,
+)
 from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.proxy_wasm.root_context import RootContext, property_key
 
 if TYPE_CHECKING:
     from meshproxy.http.stream_info import StreamInfo
-
-FAIL_STREAM: Final = LocalReply(503, "wasm_fail_stream")
-MISSING_METHOD: Final = LocalReply(
-    503, "filter_removed_required_request_headers{missing_required_header:_:method}",
-    b"missing required header: :method",
-)  # fmt: skip
-BAD_STATUS: Final = LocalReply(502, "filter_removed_required_response_headers{:status}")
-# What a guest cannot set on its own answer.
-OWN_HEADERS: Final = frozenset((b":status", b"content-length", b"connection", b"server"))
-CLOSED: Final[tuple[HeaderMap | None, ...]] = (None,) * 8
-REQUEST_FIELDS: Final = (b"request\0", b"request")
 
 
 class StreamContext(StreamFilter, Context):
@@ -118,7 +114,7 @@ class StreamContext(StreamFilter, Context):
         self._in_decode = True
         status = callback(self, len(headers.pairs), end_stream)
         self._in_decode = False
-        if self._pseudo_changed and not self._check_request(headers):
+        if self._pseudo_changed and self._is_refused(fault_of_request(headers)):
             return STOP_ITERATION
         self.encoded = None
         if status == 0 and not self._replied:
@@ -184,7 +180,7 @@ class StreamContext(StreamFilter, Context):
         self._replied = False
         status = callback(self, len(headers.pairs), end_stream)
         self._in_encode = False
-        if self._pseudo_changed and not self._check_response(headers):
+        if self._pseudo_changed and self._is_refused(fault_of_response(headers)):
             return STOP_ITERATION
         self.encoded = None
         if status == 0 and not self._replied:
@@ -235,32 +231,21 @@ class StreamContext(StreamFilter, Context):
 
     # -- statuses ------------------------------------------------------------------------------
 
-    def _headers_status(self, status: int) -> int:
-        """Envoy's headers status for the guest's."""
-        if status == FAILED or self._replied:
+    def _headers_status(self, answer: int) -> int:
+        """What to answer after a headers callback."""
+        if answer == FAILED or self._replied:
             return STOP_ALL_ITERATION_AND_WATERMARK
-        if status in (0, 2):
+        resume, self._resume = self._resume, False
+        if resume:
             return CONTINUE
-        if self._resume:
-            self._resume = False
-            return CONTINUE
-        if status == 1 and self.root.plugin.allow_on_headers_stop_iteration:
-            return STOP_ITERATION
-        if status == STOP_ALL_ITERATION_AND_BUFFER:
-            return STOP_ALL_ITERATION_AND_BUFFER
-        # 1 as well: what says Pause does not expect body callbacks.
-        return STOP_ALL_ITERATION_AND_WATERMARK
+        return headers_status(answer, self.root.plugin.allow_on_headers_stop_iteration)
 
-    def _data_status(self, status: int) -> int:
-        """Envoy's data status for the guest's."""
-        if status == FAILED or self._replied:
+    def _data_status(self, answer: int) -> int:
+        """What to answer after a body callback."""
+        if answer == FAILED or self._replied:
             return STOP_ITERATION_NO_BUFFER
-        if status == 0:
-            return CONTINUE
-        if self._resume:
-            self._resume = False
-            return CONTINUE
-        return min(status, STOP_ITERATION_NO_BUFFER)
+        resume, self._resume = self._resume, False
+        return CONTINUE if resume else data_status(answer)
 
     def _stops(self, status: int) -> bool:
         """Whether trailers are held back."""
@@ -269,35 +254,17 @@ class StreamContext(StreamFilter, Context):
         resume, self._resume = self._resume, False
         return status != 0 and not resume
 
-    def _check_request(self, headers: HeaderMap) -> bool:
-        """Whether what the guest left can be routed; answers if it cannot."""
+    def _is_refused(self, fault: LocalReply | None) -> bool:
+        """Whether the guest left a head that cannot go on; it is answered then."""
         self._pseudo_changed = False
-        if b":method" not in headers:
-            self._reply(MISSING_METHOD)
-        elif b":path" not in headers:
-            self._reply(NO_ROUTE)
-        else:
-            return True
-        return False
-
-    def _check_response(self, headers: HeaderMap) -> bool:
-        """Whether what the guest left is a response; answers if it is not."""
-        self._pseudo_changed = False
-        status = headers.get(b":status")
-        if status is not None and len(status) == 3 and status.isdigit() and status >= b"100":
-            return True
-        self._reply(BAD_STATUS)
-        return False
+        if fault is not None:
+            self._reply(fault)
+        return fault is not None
 
     def _fix_length(self, headers: HeaderMap | None, length: int, end_stream: bool) -> None:
-        """Tell the truth about a body that was changed while its headers are still here."""
         self._body_changed = False
-        if headers is None or self.vm.strict or b"content-length" not in headers:
-            return
-        if end_stream:
-            headers.replace(b"content-length", b"%d" % length)
-        else:
-            headers.remove(b"content-length")
+        if headers is not None and not self.vm.strict:
+            fix_content_length(headers, length, end_stream)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -405,21 +372,8 @@ class StreamContext(StreamFilter, Context):
                 return BAD_ARGUMENT
             self.warn(f"changes to buffer {buffer_type} outside of its phase are ignored")
             return OK
-        length = buffer.length
-        if start >= length:
-            # So do an empty body, and Envoy: whatever `size` says, there is nothing to replace.
-            buffer.append(data)
-        elif start == 0:
-            if size == 0:
-                buffer.prepend(data)
-            elif size >= length:
-                buffer.set(data)
-            else:
-                buffer.splice(0, size, data)
-        elif self.vm.strict:
+        if not change_buffer(buffer, start, size, data, self.vm.strict):
             return BAD_ARGUMENT
-        else:
-            buffer.splice(start, size, data)
         self._body_changed = True
         return OK
 
@@ -484,13 +438,7 @@ class StreamContext(StreamFilter, Context):
         if self._ended or (self._replied and (self._in_decode or self._in_encode)):
             return OK
         self._replied = True
-        extra = [
-            (name.lower(), value)
-            for name, value in headers
-            if name.lower() not in OWN_HEADERS and valid_value(name) and valid_value(value)
-        ]
-        text = details.decode("utf-8", "replace").replace(" ", "_")
-        reply = LocalReply(status, text, body, headers=extra, grpc_status=grpc_status)
+        reply = local_reply(status, details, body, headers, grpc_status)
         self.vm.deferred.append(lambda: self._send(reply))
         return OK
 
@@ -528,25 +476,3 @@ class StreamContext(StreamFilter, Context):
 FROM_REQUEST_HEADERS: Final = frozenset(
     b"path url_path host scheme method referer useragent id query headers".split()
 )
-
-Phase = Callable[..., int]
-PHASES: Final = {
-    "decode_data": "proxy_on_request_body",
-    "decode_trailers": "proxy_on_request_trailers",
-    "encode_headers": "proxy_on_response_headers",
-    "encode_data": "proxy_on_response_body",
-    "encode_trailers": "proxy_on_response_trailers",
-}
-_kinds: dict[frozenset[str], type[StreamContext]] = {}
-
-
-def stream_context_class(present: frozenset[str]) -> type[StreamContext]:
-    """The StreamContext for a module with these callbacks: phases it has none for are not
-    overridden, so that a stream does not even ask.
-    """
-    absent = frozenset(phase for phase, name in PHASES.items() if name not in present)
-    found = _kinds.get(absent)
-    if found is None:
-        inherited = {phase: getattr(StreamFilter, phase) for phase in absent}
-        found = _kinds[absent] = type("StreamContext", (StreamContext,), inherited)
-    return found

@@ -43,7 +43,7 @@ def test_every_hostcall_of_the_abi_is_there_with_its_parameters_or_listed_as_lac
         assert names == wanted, name
 
 
-# -- header maps ---------------------------------------------------------------------------------
+# -- header maps -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,7 @@ def test_removing_takes_every_value_and_missing_is_fine(name, wanted):
 )  # fmt: skip
 @pytest.mark.parametrize("call", ["add", "replace"])
 def test_a_field_that_could_not_be_sent_is_ignored_with_ok(call, name, value, caplog):
-    request = ask(
-        f'(call $proxy_{call}_header_map_value (i32.const 0) "{name}"/ "{value}"/)'
-    )
+    request = ask(f'(call $proxy_{call}_header_map_value (i32.const 0) "{name}"/ "{value}"/)')
     assert request.words(0) == [0]
     assert request.request == Request(request.plugin).request
     assert "cannot be sent" in caplog.text
@@ -211,7 +209,7 @@ def test_request_headers_stay_readable_in_the_response_for_friends_only():
         assert request.words(0) == [wanted]
 
 
-# -- memory --------------------------------------------------------------------------------------
+# -- memory ------------------------------------------------------------------------------
 
 FAR = "(i32.const 0x7fffff00)"
 
@@ -226,7 +224,7 @@ FAR = "(i32.const 0x7fffff00)"
         f"(call $proxy_get_header_map_pairs (i32.const 0) {FAR} {FAR})",
         f"(call $proxy_set_header_map_pairs (i32.const 0) {FAR} (i32.const 5))",
         f"(call $proxy_log (i32.const 2) {FAR} (i32.const 5))",
-        f"(call $proxy_log (i32.const 2) (i32.const 0) (i32.const -1))",
+        "(call $proxy_log (i32.const 2) (i32.const 0) (i32.const -1))",
         f"(call $proxy_get_property {FAR} (i32.const 5) {OUT})",
         f"(call $proxy_get_current_time_nanoseconds {FAR})",
         "(call $proxy_get_current_time_nanoseconds (i32.const 131066))",
@@ -267,7 +265,7 @@ def test_nothing_is_allocated_for_no_bytes():
 
 
 def test_memory_that_grew_is_noticed():
-    request = ask(f"""(block (result i32)
+    request = ask("""(block (result i32)
       (drop (memory.grow (i32.const 3)))
       (i32.store (i32.const 300000) (i32.const 0x74736f68))
       (call $proxy_get_header_map_value (i32.const 0) (i32.const 300000) (i32.const 4)
@@ -276,7 +274,7 @@ def test_memory_that_grew_is_noticed():
     assert request.words(300008) == [len(b"shop.example")]
 
 
-# -- log, time, context ----------------------------------------------------------------------------
+# -- log, time, context --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,9 +326,7 @@ def test_the_effective_context_is_the_own_one_again_in_the_next_callback():
     assert request.words(0, 2) == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("stream", "wanted"), [(0, 0), (1, 0), (2, 2), (3, 12), (4, 2)]
-)
+@pytest.mark.parametrize(("stream", "wanted"), [(0, 0), (1, 0), (2, 2), (3, 12), (4, 2)])
 def test_continuing_answers_by_stream_type(stream, wanted):
     assert status(f"(call $proxy_continue_stream (i32.const {stream}))") == wanted
 
@@ -360,7 +356,7 @@ def test_what_is_lacking_answers_its_listed_status_and_says_so_once(call, wanted
     assert caplog.text.count("not supported") == 1
 
 
-# -- metrics -----------------------------------------------------------------------------------------
+# -- metrics ---------------------------------------------------------------------------------
 
 
 def metric(kind: int, uses: str, name: str = "m") -> tuple[Request, World]:
@@ -442,7 +438,7 @@ def test_every_definition_has_its_own_number_and_equal_names_one_value():
     assert world.store.metrics["wasmcustom.m"].value == 6
 
 
-# -- shared data and queues ----------------------------------------------------------------------------
+# -- shared data and queues --------------------------------------------------------------------
 
 SHARED_OUT = "(i32.const 16) (i32.const 20) (i32.const 24)"
 
@@ -531,7 +527,7 @@ def test_the_registrant_hears_of_an_item_after_the_callback_and_not_within_it():
     assert request.words(4, 2) == [0, 1]
 
 
-# -- foreign functions ---------------------------------------------------------------------------------
+# -- foreign functions -------------------------------------------------------------------------
 
 
 def test_compressing_and_uncompressing_give_the_text_back():

@@ -17,9 +17,7 @@ OUT = "(i32.const 16) (i32.const 20)"
 def callback(name: str, body: str) -> str:
     """An export of a callback: `body` gives its i32."""
     parameters = {"headers": 3, "body": 3, "trailers": 2}[name.rpartition("_")[2]]
-    return (
-        f'(func (export "proxy_on_{name}") (param{" i32" * parameters}) (result i32) {body})'
-    )
+    return f'(func (export "proxy_on_{name}") (param{" i32" * parameters}) (result i32) {body})'
 
 
 def start(*callbacks: str, **settings) -> Request:
@@ -27,7 +25,7 @@ def start(*callbacks: str, **settings) -> Request:
     return Request(World().plugin(filter_text("\n".join(callbacks)), **settings))
 
 
-# -- headers -------------------------------------------------------------------------------------
+# -- headers -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_phases_without_a_callback_are_not_overridden():
 def test_headers_of_a_paused_request_can_be_changed_until_it_continues():
     request = start(
         callback("request_headers", "(i32.const 1)"),
-        f"""(func (export "proxy_on_tick") (param i32)
+        """(func (export "proxy_on_tick") (param i32)
           (drop (call $proxy_set_effective_context (i32.const 2)))
           (drop (call $proxy_add_header_map_value (i32.const 0) "x-late"/ "1"/))
           (drop (call $proxy_continue_stream (i32.const 0))))""",
@@ -158,7 +156,7 @@ def test_a_response_status_can_be_replaced():
     assert request.response.pairs[0] == (b":status", b"404")
 
 
-# -- bodies --------------------------------------------------------------------------------------
+# -- bodies ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("answer", "wanted"), [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3), (-1, 3)])
@@ -325,7 +323,7 @@ def test_trailers_continue_or_stop(answer, wanted):
     assert request.trailers((b"a", b"b")) == wanted
 
 
-# -- local replies -------------------------------------------------------------------------------
+# -- local replies -----------------------------------------------------------------------
 
 HEADERS = "\\x01\\x00\\x00\\x00\\x03\\x00\\x00\\x00\\x01\\x00\\x00\\x00X-A\\x00b\\x00"
 REPLY = f"""(i32.store (i32.const 0) (call $proxy_send_local_response (i32.const 403)
@@ -395,7 +393,7 @@ def test_closing_a_stream_resets_it_after_the_callback():
     assert request.events == ["wasm_close_stream"]
 
 
-# -- the end ---------------------------------------------------------------------------------------
+# -- the end -------------------------------------------------------------------------------
 
 TRACE = """(func $note (param i32)
     (i32.store8 (i32.add (i32.const 256) (i32.load (i32.const 252))) (local.get 0))
