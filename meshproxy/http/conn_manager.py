@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http import request_headers
 from meshproxy.http.codec import RequestDecoder, ResponseEncoder
@@ -89,6 +89,16 @@ class HttpConnectionManagerConfig:
     headers_with_underscores_action: int = 0
 
 
+class ConnectionListener(Protocol):
+    """Who counts the connections of one listener."""
+
+    def connected(self) -> None:
+        """A connection was accepted."""
+
+    def disconnected(self, milliseconds: int) -> None:
+        """A connection is gone, after so long."""
+
+
 class HttpConnectionManager:
     """The connection manager of one listener at run time."""
 
@@ -100,6 +110,7 @@ class HttpConnectionManager:
         "active",
         "chain",
         "config",
+        "connection_listener",
         "connections",
         "dispatcher",
         "draining",
@@ -129,6 +140,7 @@ class HttpConnectionManager:
         self.connections: set[HttpConnection] = set()
         self.draining = False
         self.local_ip = request_headers.host_ip()
+        self.connection_listener: ConnectionListener | None = None
         self.on_idle: Callable[[], None] | None = None
         self.wall_offset = dispatcher.time() - dispatcher.now()
         self._date_second = -1
@@ -310,6 +322,8 @@ class HttpConnection:
         stats.downstream_cx_active.value += 1
         stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_http1_active.value += 1
+        if manager.connection_listener is not None:
+            manager.connection_listener.connected()
         manager.start_sweeping()
         return codec.dispatch
 
@@ -360,7 +374,12 @@ class HttpConnection:
             stats.downstream_cx_destroy_local.value += 1
         else:
             stats.downstream_cx_destroy_remote.value += 1
-        stats.downstream_cx_length_ms.record(int((manager.dispatcher.now() - self._opened) * 1000))
+        milliseconds = int((manager.dispatcher.now() - self._opened) * 1000)
+        stats.downstream_cx_length_ms.record(milliseconds)
+        if manager.connection_listener is not None:
+            manager.connection_listener.disconnected(milliseconds)
+        if manager.draining and manager.on_idle is not None:
+            manager.on_idle()
 
     def destroyed_with_request(self) -> None:
         """The peer went away while it was owed a response."""

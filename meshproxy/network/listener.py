@@ -1,7 +1,7 @@
 """A listener: a bound socket, what accepts on it, and how it stops.
 
-Owns binding, accepting, counting and closing. Refuses to know what a connection speaks: the connection
-manager that it is built with does.
+Owns binding, accepting, counting and closing. Refuses to know what a connection speaks: the
+connection manager that it is built with does.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import errno
 import os
 import socket
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshproxy.errors import StartupError
 from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
@@ -21,8 +20,6 @@ from meshproxy.network.connection import Connection
 from meshproxy.stats.metrics import ListenerStats, ListenerWorkerStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from meshproxy.http.conn_manager import HttpConnectionManagerConfig
     from meshproxy.stats.store import Store
 
@@ -54,7 +51,9 @@ class ListenerConfig:
 class Listener:
     """A listener at run time. `open` binds; `stop_accepting` ends accepting and nothing else."""
 
-    def __init__(self, config: ListenerConfig, manager: HttpConnectionManager, store: Store) -> None:
+    def __init__(
+        self, config: ListenerConfig, manager: HttpConnectionManager, store: Store
+    ) -> None:
         self.config = config
         self.name = config.name
         self.manager = manager
@@ -63,15 +62,24 @@ class Listener:
         self.stats = scope.block(ListenerStats)
         self.worker_stats = scope.scope("worker_0.").block(ListenerWorkerStats)
         self._server: asyncio.Server | None = None
+        manager.connection_listener = self
 
     async def open(self) -> None:
         """Bind and begin to accept. StartupError where the address cannot be had."""
         sock = self._bind()
         self.local_address = Address.from_sockaddr(sock.getsockname())
         loop = asyncio.get_running_loop()
-        factory: Callable[[], Any] = partial(_ListenerConnection, self)
         self._server = await loop.create_server(
-            factory, sock=sock, backlog=self.config.tcp_backlog_size
+            self._accept, sock=sock, backlog=self.config.tcp_backlog_size
+        )
+
+    def _accept(self) -> Connection:
+        stats = self.manager.stats
+        return Connection(
+            HttpConnection(self.manager),
+            self.config.per_connection_buffer_limit_bytes,
+            stats.downstream_cx_rx_bytes_total,
+            stats.downstream_cx_tx_bytes_total,
         )
 
     def _bind(self) -> socket.socket:
@@ -113,32 +121,6 @@ class Listener:
             stats.downstream_cx_active.value -= 1
         self.stats.downstream_cx_destroy.value += 1
         self.stats.downstream_cx_length_ms.record(milliseconds)
-
-
-class _ListenerConnection(Connection):
-    """A downstream connection: counts for its listener what every connection counts for itself."""
-
-    __slots__ = ("_listener", "_opened")
-
-    def __init__(self, listener: Listener) -> None:
-        manager = listener.manager
-        self._listener = listener
-        self._opened = manager.dispatcher.now()
-        super().__init__(
-            HttpConnection(manager),
-            listener.config.per_connection_buffer_limit_bytes,
-            manager.stats.downstream_cx_rx_bytes_total,
-            manager.stats.downstream_cx_tx_bytes_total,
-        )
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._listener.connected()
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        elapsed = self._listener.manager.dispatcher.now() - self._opened
-        self._listener.disconnected(int(elapsed * 1000))
 
 
 def _remove_stale(path: str) -> None:
