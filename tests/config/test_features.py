@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from meshproxy.config import features
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_readme_has_the_table_of_this_code():
+    page = README.read_text("utf-8")
+    message = "run: python -m meshproxy.config.features README.md"
+    assert features.written(page) == page, message
+
+
+def test_the_table_lists_what_is_registered():
+    rows = dict(line.strip("| \n").split(" | ", 1) for line in features.table().splitlines()[2:])
+    assert rows["HTTP filter"] == "`Router` `Wasm`"
+    assert "`STRICT_DNS`" in rows["Cluster type"]
+    assert "`/stats/prometheus`" in rows["Admin"]
+    assert "`START_TIME`" in rows["Format operators"]
+    assert "`prefix`" in rows["Route match"]
+
+
+def test_writing_twice_changes_nothing(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n" + "".join(features.MARKS) + "\nb\n")
+    features.main([str(page)])
+    once = page.read_text()
+    assert once.startswith("a\n")
+    assert once.endswith("-->\nb\n")
+    features.main([str(page)])
+    assert page.read_text() == once
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(ValueError, match="lacks the marks"):
+        features.written("no marks")
