@@ -106,6 +106,8 @@ class AdminServer:
         Raises:
             OSError: the address cannot be bound.
         """
+        # Not with the first scrape: that would make requests wait for 40 ms.
+        import prometheus_client  # noqa: F401
         from aiohttp import web
 
         self._server = web.Server(self._respond, access_log=None)

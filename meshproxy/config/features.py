@@ -1,6 +1,6 @@
 """What meshproxy can do, as the table of the README: read off the lists that the code works by.
 
-Owns the table's rows and its Markdown. Refuses to claim: a row that names nothing listed is an error.
+Owns its rows and its Markdown. Refuses to claim: a row that names nothing listed is an error.
 `python -m meshproxy.config.features README.md` writes it between its marks.
 """
 
