@@ -404,6 +404,11 @@ class Stream:
             log.log(self.info)
         for each in self._filters:
             each.destroy()
+        # hot: cut the cycles, so that a request's objects die by reference count and at once; left
+        # to the cycle collector they cost a third of the throughput, and pauses of 30 ms.
+        self.terminal = None
+        self._filters = ()
+        self._decode_path = self._encode_path = None
 
     def sweep(self, now: float) -> None:
         """Look at the clock, on behalf of everybody who waits for this stream."""

@@ -11,13 +11,17 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from meshproxy.network.address import Address
 from meshproxy.stats.store import Counter
 
 logger = logging.getLogger("meshproxy.connection")
 _ids = count(1)
+
+# Held pieces up to this many bytes are joined; larger ones are not copied.
+SMALL: Final = 8192
+MANY: Final = 8
 
 
 class ConnectionOwner(Protocol):
@@ -36,6 +40,33 @@ class ConnectionOwner(Protocol):
         """It is gone; `local`: we closed it."""
 
 
+class WriteBatch:
+    """What one read makes us write, on whichever connections, is sent when it has been dealt with.
+
+    hot: a response's head and body come from two calls; sent apart they cost a system call each,
+    15 us of the 90 us of a request.
+    """
+
+    __slots__ = ("dirty", "open")
+
+    def __init__(self) -> None:
+        self.open = False
+        self.dirty: list[Connection] = []
+
+    def close(self) -> None:
+        """The read has been dealt with."""
+        self.open = False
+        dirty = self.dirty
+        if dirty:
+            self.dirty = []
+            for connection in dirty:
+                connection.flush()
+
+
+# One event loop a process, one batch a loop.
+_batch = WriteBatch()
+
+
 class Connection(asyncio.Protocol):
     """One transport. Implements `http.codec.Wire`."""
 
@@ -44,6 +75,7 @@ class Connection(asyncio.Protocol):
         "_closing",
         "_delayed_close",
         "_dispatch",
+        "_held",
         "_read_disabled",
         "_rx",
         "_transport",
@@ -68,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._buffer_limit = buffer_limit
         self._transport: Any = None
         self._dispatch: Callable[[bytes], None] = _discard
+        self._held: list[bytes] = []  # written in the batch that is open
         self._read_disabled = 0
         self._rx = received
         self._tx = sent
@@ -91,12 +124,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes from the peer."""
         self._rx.value += len(data)
+        _batch.open = True
         try:
             self._dispatch(data)
         except Exception:
             # A bug of ours must cost one connection, not the process.
             logger.exception("[C%d] unhandled error, closing", self.connection_id)
             self.abort()
+        _batch.close()
 
     def eof_received(self) -> bool:
         """asyncio: the peer sends no more."""
@@ -126,17 +161,34 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        if not self._closing:
-            self._tx.value += len(data)
+        if self._closing:
+            return
+        self._tx.value += len(data)
+        if not _batch.open:
             self._transport.write(data)
+            return
+        held = self._held
+        if not held:
+            _batch.dirty.append(self)
+        held.append(data)
 
     def writelines(self, pieces: Sequence[bytes]) -> None:
         """Send pieces without joining them first."""
-        if not self._closing:
-            self._tx.value += sum(map(len, pieces))
-            # Not the transport's writelines(): a stdlib one joins the pieces.
-            for piece in pieces:
-                self._transport.write(piece)
+        for piece in pieces:
+            self.write(piece)
+
+    def flush(self) -> None:
+        """Send what the batch has held."""
+        held = self._held
+        if not held or self._transport is None:
+            return
+        self._held = []
+        if len(held) == 1:
+            self._transport.write(held[0])
+        elif len(held[1]) <= SMALL and len(held) <= MANY:
+            self._transport.write(b"".join(held))
+        else:
+            self._transport.writelines(held)  # one system call, and no copy on uvloop
 
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading; calls nest."""
@@ -154,6 +206,7 @@ class Connection(asyncio.Protocol):
             return
         self._closing = True
         self._dispatch = _discard
+        self.flush()
         if not linger or self.delayed_close_timeout <= 0:
             self._transport.close()
             return
@@ -167,6 +220,7 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         self._closing = True
         self._dispatch = _discard
+        self._held = []
         if self._transport is not None:
             self._transport.abort()
 

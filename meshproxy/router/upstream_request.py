@@ -172,6 +172,7 @@ class UpstreamRequest:
         if not self._done:
             self._done = True
             self._pause(False)
+            self.router.upstream = None  # a cycle otherwise
             self._client.end()
 
     # -- the router's wish -----------------------------------------------------------------------
