@@ -346,7 +346,6 @@ class ServerStats:
     envoy_bug_failures: Counter
     envoy_notifications: Counter
     hot_restart_epoch: Gauge
-    hot_restart_generation: Gauge
     initialization_time_ms: Histogram
     live: Gauge
     memory_allocated: Gauge

@@ -49,6 +49,7 @@ class ServerMetrics:
             store.scope(prefix).block(WatchdogStats)
         store.scope("server.compilation_settings.").gauge("fips_mode")
         store.scope("overload.").histogram("refresh_interval_delay")
+        store.scope("envoy.overload_actions.").counter("reset_high_memory_stream.count")
         store.scope("http.async-client.").block(RouterStats)
         self._clusters = store.scope("cluster_manager.").gauge("active_clusters")
         threads = store.scope("thread_local_cluster_manager.")
@@ -56,7 +57,6 @@ class ServerMetrics:
         self._inflated = [threads.gauge(f"{name}.clusters_inflated") for name in names]
         self.server.concurrency.value = concurrency
         self.server.days_until_first_cert_expiring.value = NO_CERTIFICATE
-        self.server.hot_restart_generation.value = 1
         self.server.version.value = version_number(version)
         self.set_state("PRE_INITIALIZING")
         store.refreshers.append(self.refresh)

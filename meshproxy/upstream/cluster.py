@@ -139,6 +139,14 @@ _REMAINING: Final = {
     "rq_retry_open": "remaining_retries",
 }
 
+# The counter that tells whether something was ever held against the limit.
+_MOVES_WITH: Final = {
+    "cx_open": "upstream_cx_total",
+    "rq_open": "upstream_rq_total",
+    "rq_pending_open": "upstream_rq_pending_total",
+    "rq_retry_open": "upstream_rq_retry",
+}
+
 
 class Cluster:
     """A cluster at run time.
@@ -269,11 +277,13 @@ class Cluster:
             ("high", self.config.high_circuit_breakers),
         ):
             scope = self.scope.scope(f"circuit_breakers.{priority}.")
-            scope.gauge("cx_pool_open")
+            pool_gauge = scope.gauge("cx_pool_open")
             for name, count, limit in _BREAKERS:
                 gauge = scope.gauge(name)
                 # Every request has the default priority until routes can say otherwise.
                 if priority == "default":
+                    gauge.moves_with = self.scope.counter(_MOVES_WITH[name])
+                    pool_gauge.moves_with = self.stats.upstream_cx_total
                     remaining = scope.gauge(_REMAINING[name]) if breakers.track_remaining else None
                     made.append((gauge, count, getattr(breakers, limit), remaining))
         return made
