@@ -37,11 +37,12 @@ class LogFile:
     `_queued` is only written by the logging thread, `_written` only under the lock.
     """
 
-    def __init__(self, path: str, stats: FilesystemStats, wake: threading.Event) -> None:
+    def __init__(self, path: str, manager: AccessLogManager) -> None:
         self.path = path
         self.fd = -1
-        self._stats = stats
-        self._wake = wake
+        self._stats = manager.stats
+        self._wake = manager.wake
+        self._min_flush_size = manager.min_flush_size
         self._lock = threading.Lock()
         self._lines: deque[bytes] = deque()
         self._queued = 0
@@ -56,7 +57,7 @@ class LogFile:
     def write(self, line: bytes) -> None:
         """Take one line. It is dropped and counted where the disk is too far behind."""
         pending = self._queued - self._written
-        if pending > MIN_FLUSH_SIZE:
+        if pending > self._min_flush_size:
             if pending > MAX_PENDING:
                 self._stats.write_failed.value += 1
                 return
@@ -128,11 +129,14 @@ class AccessLogManager:
     Building it and asking for files has no side effect; `start()` opens them all.
     """
 
-    def __init__(self, store: Store, *, flush_interval: float = 1.0) -> None:
+    def __init__(
+        self, store: Store, *, flush_interval: float = 1.0, min_flush_size: int = MIN_FLUSH_SIZE
+    ) -> None:
         self.stats = store.scope("filesystem.").block(FilesystemStats)
         self.flush_interval = flush_interval  # seconds
+        self.min_flush_size = min_flush_size  # bytes
+        self.wake = threading.Event()
         self.files: dict[str, LogFile] = {}
-        self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         store.refreshers.append(self._refresh)
@@ -141,7 +145,7 @@ class AccessLogManager:
         """The file of this path, the same one for everybody; open once the manager is started."""
         found = self.files.get(path)
         if found is None:
-            found = self.files[path] = LogFile(path, self.stats, self._wake)
+            found = self.files[path] = LogFile(path, self)
             if self._thread is not None:
                 found.open()
         return found
@@ -161,7 +165,7 @@ class AccessLogManager:
         """Open every file again before its next line (SIGUSR1, `/reopen_logs`)."""
         for file in self.files.values():
             file.reopen()
-        self._wake.set()
+        self.wake.set()
 
     def flush(self) -> None:
         """Write everything that is pending now, in the caller's thread."""
@@ -171,7 +175,7 @@ class AccessLogManager:
     def close(self, timeout: float = 5.0) -> None:
         """Stop the thread, write what is pending and close the files; at most `timeout` seconds."""
         self._stopping = True
-        self._wake.set()
+        self.wake.set()
         if self._thread is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
@@ -181,8 +185,8 @@ class AccessLogManager:
 
     def _run(self) -> None:
         while not self._stopping:
-            by_timer = not self._wake.wait(self.flush_interval)
-            self._wake.clear()
+            by_timer = not self.wake.wait(self.flush_interval)
+            self.wake.clear()
             for file in list(self.files.values()):
                 with contextlib.suppress(OSError):
                     if file.flush() and by_timer:

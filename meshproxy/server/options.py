@@ -29,7 +29,7 @@ class Options:
     log_path: str = ""
     log_format: str = DEFAULT_LOG_FORMAT
     log_format_escaped: bool = False
-    file_flush_interval_msec: int = 10_000
+    file_flush_interval_msec: int = 1_000  # Envoy waits 10 s; who follows a log does not like to
     file_flush_min_size_kb: int = 64
     service_cluster: str = ""
     service_node: str = ""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("meshproxy.main")
 _ENVOY_DRAIN_TIME = 600
+_STATS_FLUSH_INTERVAL = 5.0  # seconds; Envoy's default stats_flush_interval
 
 
 def main(options: Options) -> int:
@@ -97,7 +98,11 @@ class Server:
         self._cut = asyncio.Event()
         self._metrics = ServerMetrics(self.store, lambda: self.uptime, meshproxy.__version__)
         self._listener_stats = self.store.scope("listener_manager.").block(ListenerManagerStats)
-        self._access_logs = AccessLogManager(self.store)
+        self._access_logs = AccessLogManager(
+            self.store,
+            flush_interval=options.file_flush_interval_msec / 1000,
+            min_flush_size=options.file_flush_min_size_kb * 1024,
+        )
         self.runtime_layers: Sequence[tuple[str, Mapping[str, str]]] = config.runtime_layers
         self.admin_layer: dict[str, str] | None = None
         self._cluster_manager: ClusterManager | None = None
@@ -119,6 +124,7 @@ class Server:
             self._enter(State.INITIALIZING)
             await self._start_listeners(dispatcher, manager)
             self._ready()
+            self._flush_stats(dispatcher)
             await self._quit.wait()
             await self._end()
         finally:
@@ -170,6 +176,10 @@ class Server:
             self._listener_stats.listener_create_success.value += 1
         self._listener_stats.total_listeners_active.value = len(built)
         self._listener_stats.workers_started.value = 1
+
+    def _flush_stats(self, dispatcher: LoopDispatcher) -> None:
+        self.store.flush()
+        dispatcher.call_later(_STATS_FLUSH_INTERVAL, lambda: self._flush_stats(dispatcher))
 
     def _ready(self) -> None:
         self._enter(State.LIVE)

@@ -85,7 +85,7 @@ def test_the_values_are_this_servers(info):
     assert options["drain_time"] == "600s"
     assert options["mode"] == "Serve"
     assert options["drain_strategy"] == "Gradual"
-    assert options["file_flush_interval"] == "10s"
+    assert options["file_flush_interval"] == "1s"
     assert info["node"]["locality"] == {"region": "", "zone": "z1", "sub_zone": ""}
     assert info["node"]["extensions"][0]["type_urls"] == [
         "envoy.extensions.filters.http.router.v3.Router"

@@ -121,8 +121,8 @@ def test_the_timer_writes_what_is_little(store, tmp_path):
 
 
 def test_lines_beyond_the_bound_are_dropped_and_counted(manager, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(log_file, "MIN_FLUSH_SIZE", 5)
     monkeypatch.setattr(log_file, "MAX_PENDING", 10)
+    manager.min_flush_size = 5
     file = manager.file(str(tmp_path / "a.log"))
     for number in range(20):
         file.write(b"%02d\n" % number)
