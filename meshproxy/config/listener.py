@@ -156,9 +156,6 @@ def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | Non
     filters = _http_filters(at, problems)
     access_logs = build_access_logs(at.many("access_log"), context)
     networks = _internal_networks(at, problems)
-    for field in ("server_name", "via"):
-        if any(char in getattr(message, field) for char in "\0\r\n"):
-            at.error(problems, Code.RULE, "must not contain NUL, CR or LF", field)
     common = at.one("common_http_protocol_options")
     if common is not None and common.has("max_response_headers_kb"):
         text = "'max_response_headers_kb' cannot be set on the HTTP connection manager"

@@ -23,6 +23,7 @@ from meshproxy.router.matcher import (
     range_matcher,
     string_matcher,
 )
+from meshproxy.router.regex import compile_substitution
 from meshproxy.router.rewrite import RegexRewrite
 
 _DEPRECATED = {
@@ -51,6 +52,7 @@ def build_regex_rewrite(at: At | None, problems: Problems) -> RegexRewrite | Non
     if at is None or pattern is None:
         return None
     try:
+        compile_substitution(pattern, at.message.substitution)
         return RegexRewrite(pattern, at.message.substitution)
     except RegexError as error:
         text = f"{error}, at character {error.column}"

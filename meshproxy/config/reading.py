@@ -46,10 +46,13 @@ def enum_name(at: At, field: str, default: str = "") -> str:
 
 
 def plain(value: Any) -> Any:
-    """A Struct, Value or ListValue as dicts, lists and scalars; whole numbers become ints."""
+    """A Struct, Value or ListValue as dicts, lists and scalars; whole numbers become ints.
+
+    Keys are sorted: a protobuf map has no order, and Envoy writes JSON logs in this one.
+    """
     name = value.DESCRIPTOR.name
     if name == "Struct":
-        return {key: plain(value.fields[key]) for key in value.fields}
+        return {key: plain(value.fields[key]) for key in sorted(value.fields)}
     if name == "ListValue":
         return [plain(item) for item in value.values]
     kind = value.WhichOneof("kind")

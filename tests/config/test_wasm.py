@@ -1,0 +1,100 @@
+"""`Wasm` to `PluginConfig`: code, configurations, environment, capabilities."""
+
+import pytest
+
+from meshproxy.errors import Code
+from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN
+from meshproxy.wasm.code_source import InlineCode, LocalFile
+from tests.config.support import LISTENER, URL, error_of, load
+
+WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
+
+
+def document(config):
+    text = f"{{name: w, typed_config: {{'@type': {URL}{WASM}, config: {config}}}}}"
+    return LISTENER.replace(
+        "          http_filters:\n", f"          http_filters:\n          - {text}\n"
+    )
+
+
+def plugin(config):
+    filters = load(document(config)).listeners[0].manager.filters
+    assert filters[0].type_name == WASM
+    return filters[0].config
+
+
+def test_every_field_of_a_plugin_arrives(monkeypatch):
+    monkeypatch.setenv("FROM_HOST", "h")
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    config = plugin(
+        f"{{name: nn, root_id: r, failure_policy: FAIL_CLOSED, configuration: {{'@type':"
+        f" {URL}google.protobuf.StringValue, value: text}}, allow_on_headers_stop_iteration: true,"
+        " capability_restriction_config: {allowed_capabilities: {proxy_log: {}}}, vm_config:"
+        " {vm_id: v, runtime: envoy.wasm.runtime.v8, code: {local: {filename: /f.wasm}},"
+        f" configuration: {{'@type': {URL}google.protobuf.BytesValue, value: AAE=}},"
+        " environment_variables: {host_env_keys: [FROM_HOST, NOT_THERE], key_values: {a: b}}}}"
+    )
+    assert (config.name, config.root_id, config.vm.vm_id) == ("nn", "r", "v")
+    assert config.failure_policy == FAIL_CLOSED
+    assert config.configuration == b"text"
+    assert config.vm.configuration == b"\x00\x01"
+    assert config.vm.code == LocalFile("/f.wasm")
+    assert config.vm.environment_variables == {"FROM_HOST": "h", "a": "b"}
+    assert config.allowed_capabilities == {"proxy_log"}
+    assert config.allow_on_headers_stop_iteration
+
+
+CODE = "vm_config: {code: {local: {filename: /f}}}"
+
+
+def test_a_plugin_has_the_defaults_of_envoy():
+    config = plugin(f"{{{CODE}}}")
+    assert config.configuration == b""
+    assert config.allowed_capabilities is None
+    assert config.vm.environment_variables == {}
+
+
+def test_fail_open_is_a_failure_policy():
+    assert plugin(f"{{fail_open: true, {CODE}}}").failure_policy == FAIL_OPEN
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        (f"{{'@type': {URL}google.protobuf.Struct, value: {{a: 1, b: [x, ~], é: {{}}}}}}",
+         '{"a":1,"b":["x",null],"é":{}}'),
+        (f"{{'@type': {URL}google.protobuf.StringValue, value: '{{}}'}}", "{}"),
+        (f"{{'@type': {URL}google.protobuf.StringValue}}", ""),
+    ],
+)  # fmt: skip
+def test_a_configuration_reaches_the_guest_in_the_encoding_it_expects(configuration, expected):
+    assert plugin(f"{{configuration: {configuration}, {CODE}}}").configuration == expected.encode()
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [("inline_bytes: AGFzbQ==", b"\0asm"), ("inline_string: (module)", b"(module)")],
+)
+def test_code_can_be_inline(source, code):
+    found = plugin(f"{{vm_config: {{code: {{local: {{{source}}}}}}}}}").vm.code
+    assert found == InlineCode(code)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("{}", "'vm_config' is required"),
+        ("{vm_config: {}}", "'code' is required"),
+        ("{vm_config: {code: {remote: {http_uri: {uri: a, cluster: b, timeout: 1s}, sha256: x}}}}",
+         "'remote' of AsyncDataSource is not supported"),
+        ("{vm_config: {code: {local: {environment_variable: A}}}}", "environment variable"),
+        (f"{{failure_policy: FAIL_RELOAD, {CODE}}}", "FAIL_RELOAD"),
+        ("{vm_config: {code: {local: {filename: /f}}, environment_variables:"
+         " {host_env_keys: [A], key_values: {A: b}}}}", "the variable 'A' is given twice"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_at_its_place(config, words):
+    error = error_of(document(config))
+    assert words in error.message
+    assert ".http_filters[0].typed_config.config" in error.path
+    assert error.code is not Code.TYPE_MISSING
