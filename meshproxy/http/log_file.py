@@ -72,12 +72,8 @@ class LogFile:
         Raises:
             OSError: with `filename` set.
         """
-        standard = _STANDARD_STREAMS.get(self.path)
-        fd = os.dup(standard) if standard is not None else os.open(self.path, _FLAGS, 0o644)
         with self._lock:
-            self.fd, old = fd, self.fd
-        if old >= 0:
-            os.close(old)
+            self._open()
 
     def reopen(self) -> None:
         """Open the path again before the next line: the file has been moved away."""
@@ -85,14 +81,14 @@ class LogFile:
 
     def flush(self) -> bool:
         """Write everything that is pending, waiting for the disk; False where nothing was."""
-        if self._reopen:
-            self._reopen = False
-            try:
-                self.open()
-            except OSError:
-                # The old file is better than none: lines go on to where they went.
-                self._stats.reopen_failed.value += 1
         with self._lock:
+            if self._reopen:
+                self._reopen = False
+                try:
+                    self._open()
+                except OSError:
+                    # The old file is better than none: lines go on to where they went.
+                    self._stats.reopen_failed.value += 1
             if not self._lines:
                 return False
             data = b"".join([self._lines.popleft() for _ in range(len(self._lines))])
@@ -111,6 +107,13 @@ class LogFile:
             if self.fd >= 0:
                 os.close(self.fd)
                 self.fd = -1
+
+    def _open(self) -> None:
+        standard = _STANDARD_STREAMS.get(self.path)
+        fd = os.dup(standard) if standard is not None else os.open(self.path, _FLAGS, 0o644)
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = fd
 
     def _write_all(self, data: bytes) -> None:
         view = memoryview(data)
