@@ -2,8 +2,8 @@
 
     python -m tests.perf.proxy_wasm_micro [--profile]
 
-The filter does the work of the prototype: three header reads, all headers, one added and one replaced
-in the request; all headers and one added in the response; create, log, done, delete.
+The filter does the work of the prototype: three header reads, all headers, one added and one
+replaced in the request; all headers and one added in the response; create, log, done, delete.
 """
 
 from __future__ import annotations

@@ -108,9 +108,11 @@ def test_the_other_streams_of_a_failed_vm_are_answered_and_never_enter_it_again(
 
 
 def test_streams_that_have_ended_are_left_alone():
-    plugin = World().plugin(filter_text("""
+    plugin = World().plugin(
+        filter_text("""
       (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
-      (func (export "proxy_on_log") (param i32) unreachable)"""))
+      (func (export "proxy_on_log") (param i32) unreachable)""")
+    )
     request = Request(plugin)
     request.headers()
     request.end()
@@ -231,13 +233,15 @@ def test_shared_data_go_with_the_last_vm_of_their_id():
 
 def test_the_timer_ticks_until_it_is_stopped():
     world = World()
-    plugin = world.plugin(filter_text("""
+    plugin = world.plugin(
+        filter_text("""
       (func (export "proxy_on_configure") (param i32 i32) (result i32)
         (drop (call $proxy_set_tick_period_milliseconds (i32.const 100))) (i32.const 1))
       (func (export "proxy_on_tick") (param i32)
         (i32.store (i32.const 0) (i32.add (i32.const 1) (i32.load (i32.const 0))))
         (if (i32.eq (i32.load (i32.const 0)) (i32.const 3))
-          (then (drop (call $proxy_set_tick_period_milliseconds (i32.const 0))))))"""))
+          (then (drop (call $proxy_set_tick_period_milliseconds (i32.const 0))))))""")
+    )
     request = Request(plugin)
     world.dispatcher.advance(0.25)
     assert request.words(0) == [2]
@@ -247,10 +251,12 @@ def test_the_timer_ticks_until_it_is_stopped():
 
 def test_a_failed_vm_ticks_no_more():
     world = World()
-    plugin = world.plugin(filter_text("""
+    plugin = world.plugin(
+        filter_text("""
       (func (export "proxy_on_configure") (param i32 i32) (result i32)
         (drop (call $proxy_set_tick_period_milliseconds (i32.const 100))) (i32.const 1))
-      (func (export "proxy_on_tick") (param i32) unreachable)"""))
+      (func (export "proxy_on_tick") (param i32) unreachable)""")
+    )
     world.dispatcher.advance(1)
     assert plugin.vm is None
     assert world.dispatcher.timers == []

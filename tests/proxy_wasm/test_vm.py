@@ -238,8 +238,10 @@ def failing(body: str, **settings) -> Request:
 
 def test_a_trap_fails_the_vm_and_the_log_has_the_backtrace_with_names(caplog):
     plugin = World().plugin(
-        filter_text("(func $culprit unreachable)" + HEADERS.format("(call $culprit) (i32.const
-        0)")), name="bad",
+        filter_text(
+            "(func $culprit unreachable)" + HEADERS.format("(call $culprit) (i32.const 0)")
+        ),
+        name="bad",
     )
     Request(plugin).headers()
     assert "Function: proxy_on_request_headers failed: wasm `unreachable`" in caplog.text

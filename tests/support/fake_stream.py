@@ -1,4 +1,5 @@
-"""A stream for filters under test: records what they ask for, iterates one filter as a stream would.
+"""A stream for filters under test: records what they ask for, iterates one filter as a stream
+would.
 
 Owns nothing that the real stream decides about several filters; for that there are the integration
 tests.

@@ -1,6 +1,7 @@
 """Proxy-Wasm filters written in WAT, and the plugin that runs one under test.
 
-`filter_text` adds what every filter must have (marker, memory, allocator) to the functions of a test.
+`filter_text` adds what every filter must have (marker, memory, allocator) to the functions of a
+test.
 Strings are placed with `text`: `$name` in the WAT becomes `(i32.const address) (i32.const size)`.
 """
 
@@ -39,7 +40,8 @@ ALLOCATOR = """(global $heap (mut i32) (i32.const 65536))
 def filter_text(
     functions: str, *, marker: str = MARKER, memory: str = MEMORY, allocator: str = ALLOCATOR
 ) -> str:
-    """A module: hostcalls used as `(call $proxy_x …)` are imported, `"text"/` is a string's place."""
+    """A module: hostcalls used as `(call $proxy_x …)` are imported, `"text"/` is a string's
+    place."""
     strings: dict[str, int] = {}
     at = 4096
 
