@@ -74,7 +74,8 @@ def _serve(options: Options) -> int:
     import logging as stdlib_logging
 
     from meshproxy.errors import StartupError
-    from meshproxy.server import logging, server
+    from meshproxy.server import logging
+    from meshproxy.server.server import main as serve
 
     try:
         sink = logging.configure(options)
@@ -84,7 +85,7 @@ def _serve(options: Options) -> int:
     for flag in options.ignored_flags:
         stdlib_logging.getLogger("meshproxy.main").warning("%s has no meaning here: ignored", flag)
     try:
-        return server.main(options)
+        return serve(options)
     finally:
         sink.close()
 

@@ -38,7 +38,9 @@ class Registry:
     def __init__(self) -> None:
         self._factories: dict[str, HttpFilterConfigFactory] = {}
 
-    def register(self, type_url: str) -> Callable[[HttpFilterConfigFactory], HttpFilterConfigFactory]:
+    def register(
+        self, type_url: str
+    ) -> Callable[[HttpFilterConfigFactory], HttpFilterConfigFactory]:
         """Decorate a factory `(config, context) -> FilterFactory`. A second one for a type raises.
 
         `type_url` is the full name of the filter's message, with or without a type URL's prefix;

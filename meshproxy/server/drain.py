@@ -15,8 +15,8 @@ from meshproxy.network.listener import Listener
 
 logger = logging.getLogger("meshproxy.main")
 
-# What SIGTERM grants by default. Envoy's --drain-time-s (600 s) is meant for hot restarts; a sidecar
-# that outlives its pod's grace period would be killed in the middle of an answer.
+# What SIGTERM grants by default. Envoy's --drain-time-s (600 s) is meant for hot restarts; a
+# sidecar that outlives its pod's grace period would be killed in the middle of an answer.
 DEFAULT_GRACE: Final = 30.0
 
 

@@ -15,9 +15,7 @@ from tests.support.fake_wire import FakeWire, RecordedRequest, RecordingManager,
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n"
 
 
-def respond(
-    body: bytes = b"ok", fields: tuple[tuple[bytes, bytes], ...] = ()
-):
+def respond(body: bytes = b"ok", fields: tuple[tuple[bytes, bytes], ...] = ()):
     def answer(request: RecordedRequest) -> None:
         headers = HeaderMap([(b":status", b"200"), *fields])
         request.encoder.encode_headers(headers, not body)
@@ -104,10 +102,10 @@ def test_trailers_are_dropped_unless_enabled():
         (b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400, None),
         (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", 426, "low_version"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400, None),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400, None),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n", 400, None),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
-         None),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400,
+        None), (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n", 400, None),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,  None),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501,
          "http1.invalid_transfer_encoding"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501,
@@ -139,7 +137,9 @@ def test_a_bad_chunk_is_a_codec_error(coding):
 
 
 def test_content_length_is_passed_on_as_the_number_that_was_understood():
-    _, [request], _ = run([b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 010\r\n\r\n" + b"x" * 10])
+    _, [request], _ = run(
+        [b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 010\r\n\r\n" + b"x" * 10]
+    )
     assert (b"content-length", b"10") in request.headers
     assert request.body == b"x" * 10
     assert request.ended
@@ -225,7 +225,9 @@ VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, 
 def test_what_h11_sends_is_what_the_codec_reads(fields, body, chunked, size):
     peer = h11.Connection(h11.CLIENT)
     framing = (
-        ("transfer-encoding", "chunked") if chunked else ("content-length", str(len(b"".join(body))))
+        ("transfer-encoding", "chunked")
+        if chunked
+        else ("content-length", str(len(b"".join(body))))
     )
     sent = peer.send(
         h11.Request(method="POST", target="/x", headers=[("host", "h"), *fields, framing])

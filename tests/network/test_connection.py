@@ -1,0 +1,142 @@
+"""Connection: real sockets on loopback, events instead of sleeps."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from meshproxy.network.connection import Connection
+from meshproxy.stats.store import Counter
+
+
+class Owner:
+    def __init__(self, answer=None):
+        self.answer = answer
+        self.connection = None
+        self.received = b""
+        self.watermarks = []
+        self.connected = asyncio.Event()
+        self.data = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.closed_locally = None
+
+    def on_connected(self, connection):
+        self.connection = connection
+        self.connected.set()
+        return self.take
+
+    def take(self, data):
+        self.received += data
+        self.data.set()
+        if self.answer is not None:
+            self.answer(self.connection)
+
+    def on_eof(self):
+        return False
+
+    def on_watermark(self, high):
+        self.watermarks.append(high)
+
+    def on_closed(self, local):
+        self.closed_locally = local
+        self.closed.set()
+
+
+async def served(owner):
+    rx, tx = Counter(), Counter()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(owner, 1024, rx, tx), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    await owner.connected.wait()
+    server.close()
+    await server.wait_closed()
+    return reader, writer, rx, tx
+
+
+async def end(owner, writer):
+    writer.close()
+    await owner.closed.wait()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def test_what_one_read_makes_us_write_arrives_in_order_and_is_counted():
+    async def main():
+        def answer(connection):
+            connection.write(b"head ")
+            connection.writelines((b"body ", b"end"))
+
+        owner = Owner(answer)
+        reader, writer, rx, tx = await served(owner)
+        writer.write(b"ask")
+        assert await reader.readexactly(13) == b"head body end"
+        assert (rx.value, tx.value) == (3, 13)
+        await end(owner, writer)
+        assert owner.closed_locally is False
+
+    asyncio.run(main())
+
+
+def test_closing_after_flush_sends_what_was_written_in_the_same_read():
+    async def main():
+        def answer(connection):
+            connection.write(b"last")
+            connection.close_after_flush(False)
+
+        owner = Owner(answer)
+        reader, writer, _, _ = await served(owner)
+        writer.write(b"ask")
+        assert await reader.read() == b"last"
+        await end(owner, writer)
+        assert owner.closed_locally is True
+
+    asyncio.run(main())
+
+
+def test_reading_stops_while_disabled_and_calls_nest():
+    async def main():
+        owner = Owner()
+        _, writer, _, _ = await served(owner)
+        connection = owner.connection
+        connection.read_disable(True)
+        connection.read_disable(True)
+        writer.write(b"x")
+        await writer.drain()
+        connection.read_disable(False)
+        assert not connection._transport.is_reading()
+        connection.read_disable(False)
+        await owner.data.wait()
+        assert owner.received == b"x"
+        await end(owner, writer)
+
+    asyncio.run(main())
+
+
+def test_a_full_write_buffer_is_told_and_so_is_its_draining():
+    async def main():
+        owner = Owner()
+        reader, writer, _, _ = await served(owner)
+        owner.connection.write(b"y" * 20_000_000)
+        assert owner.watermarks == [True]
+        await reader.readexactly(20_000_000)
+        assert owner.watermarks == [True, False]
+        await end(owner, writer)
+
+    asyncio.run(main())
+
+
+def test_an_error_in_the_owner_costs_this_connection_only(caplog):
+    async def main():
+        def answer(connection):
+            raise RuntimeError("bug")
+
+        owner = Owner(answer)
+        reader, writer, _, _ = await served(owner)
+        writer.write(b"ask")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        await end(owner, writer)
+
+    asyncio.run(main())
+    assert "unhandled error" in caplog.text

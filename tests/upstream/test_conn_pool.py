@@ -1,0 +1,166 @@
+"""ConnPool: decisions and bookkeeping, with a connector that connects when the test says so."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.network.address import Address
+from meshproxy.stats.store import Store
+from meshproxy.upstream.cluster import CircuitBreakers, Cluster, ClusterConfig
+from meshproxy.upstream.conn_pool import CONNECT, FULL, READY, WAIT, ConnPool
+from meshproxy.upstream.host import EndpointConfig, Host
+from tests.support.fake_wire import FakeWire, RecordedResponse
+
+REQUEST = HeaderMap([(b":authority", b"h"), (b":path", b"/"), (b":method", b"GET")])
+
+
+class Request(RecordedResponse):
+    def __init__(self):
+        super().__init__()
+        self.client = None
+        self.failure = None
+
+    def on_pool_ready(self, client):
+        self.client = client
+        client.codec.encode_headers(self, REQUEST, True)
+
+    def on_pool_failure(self, reason, transport_reason):
+        self.failure = reason
+
+    def on_upstream_watermark(self, high):
+        pass
+
+    def on_headers(self, headers, end_stream):
+        super().on_headers(headers, end_stream)
+        if end_stream:
+            self.client.end()
+
+    def on_data(self, data, end_stream):
+        if end_stream:
+            self.client.end()
+        super().on_data(data, end_stream)
+
+
+class Connector:
+    def __init__(self):
+        self.waiting = []
+        self.dispatcher = SimpleNamespace(now=lambda: 0.0, call_soon=lambda callback: callback())
+
+    def connect(self, client, *_):
+        self.waiting.append(client)
+
+    def succeed(self):
+        client = self.waiting.pop(0)
+        wire = FakeWire()
+        wire.dispatch = client.on_connected(wire)
+        return client, wire
+
+
+@pytest.fixture
+def world():
+    def make(**limits):
+        config = ClusterConfig(name="c", circuit_breakers=CircuitBreakers(**limits))
+        cluster = Cluster(config, Store())
+        host = Host(Address.parse("127.0.0.1", 80), EndpointConfig("127.0.0.1", 80))
+        connector = Connector()
+        return cluster, ConnPool(cluster, host, connector), connector
+
+    return make
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+def test_a_request_waits_for_its_connection_which_is_then_kept_and_reused(world):
+    cluster, pool, connector = world()
+    first = Request()
+    assert pool.next_step() == CONNECT
+    pool.new_stream(first)
+    assert cluster.stats.upstream_rq_pending_active.value == 1
+    client, wire = connector.succeed()
+    assert wire.take().startswith(b"GET / HTTP/1.1\r\nhost: h\r\n")
+    wire.dispatch(OK)
+    assert (first.body, first.ended) == (b"ok", True)
+    assert pool.next_step() == READY
+    second = Request()
+    pool.new_stream(second)
+    assert second.client is client
+    assert cluster.stats.upstream_cx_total.value == 1
+    assert cluster.stats.upstream_rq_total.value == 2
+    assert cluster.stats.upstream_rq_pending_active.value == 0
+
+
+def test_the_connection_used_last_is_used_first(world):
+    _, pool, connector = world()
+    requests = [Request(), Request()]
+    for request in requests:
+        pool.new_stream(request)
+    wires = [connector.succeed()[1] for _ in requests]
+    wires[1].dispatch(OK)
+    wires[0].dispatch(OK)
+    third = Request()
+    pool.new_stream(third)
+    assert third.client is requests[0].client
+
+
+def test_at_the_limit_of_connections_requests_wait_and_then_overflow(world):
+    cluster, pool, connector = world(max_connections=1, max_pending_requests=1)
+    first, second, third = Request(), Request(), Request()
+    pool.new_stream(first)
+    _, wire = connector.succeed()
+    assert pool.next_step() == WAIT
+    pool.new_stream(second)
+    assert pool.next_step() == FULL
+    pool.new_stream(third)
+    assert third.failure == "overflow"
+    assert cluster.stats.upstream_rq_pending_overflow.value == 1
+    wire.dispatch(OK)
+    assert second.client is first.client
+
+
+def test_a_refused_connection_fails_everybody_who_waits(world):
+    cluster, pool, connector = world()
+    requests = [Request(), Request()]
+    for request in requests:
+        pool.new_stream(request)
+    connector.waiting[0].on_connect_failure("remote connection failure", "refused")
+    assert [request.failure for request in requests] == ["remote connection failure"] * 2
+    assert cluster.stats.upstream_cx_connect_fail.value == 1
+    assert cluster.stats.upstream_rq_pending_failure_eject.value == 2
+    assert cluster.pending_active == 0
+
+
+def test_bytes_after_an_answer_end_the_connection_instead_of_answering_a_stranger(world):
+    _, pool, connector = world()
+    first = Request()
+    pool.new_stream(first)
+    _, wire = connector.succeed()
+    wire.dispatch(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother")
+    assert first.body == b"ok"
+    assert wire.closed is not None
+    assert pool.idle == []
+
+
+def test_a_connection_that_says_close_is_not_kept(world):
+    cluster, pool, connector = world()
+    first = Request()
+    pool.new_stream(first)
+    _, wire = connector.succeed()
+    wire.dispatch(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+    assert first.ended
+    assert pool.idle == []
+    assert wire.closed == "flush"
+    assert cluster.stats.upstream_cx_close_notify.value == 1
+
+
+def test_a_peer_that_closes_before_answering_is_a_termination(world):
+    cluster, pool, connector = world()
+    first = Request()
+    pool.new_stream(first)
+    client, _ = connector.succeed()
+    client.on_eof()
+    client.on_closed(False)
+    assert first.reset == "connection termination"
+    assert cluster.stats.upstream_cx_active.value == 0
+    assert cluster.stats.upstream_rq_active.value == 0
