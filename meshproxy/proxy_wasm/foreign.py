@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from meshproxy.proxy_wasm.abi import BAD_ARGUMENT
+from meshproxy.proxy_wasm.abi import SERIALIZATION_FAILURE
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
@@ -24,13 +24,13 @@ def compress(context: Context, arguments: bytes) -> bytes | int:
 
 
 def uncompress(context: Context, arguments: bytes) -> bytes | int:
-    """A zlib stream to bytes; BAD_ARGUMENT where it is none, or larger than 16 MiB."""
+    """A zlib stream to bytes; SERIALIZATION_FAILURE where it is none, or too large."""
     inflater = zlib.decompressobj()
     try:
         data = inflater.decompress(arguments, MAX_UNCOMPRESSED)
     except zlib.error:
-        return BAD_ARGUMENT
-    return data if inflater.eof else BAD_ARGUMENT
+        return SERIALIZATION_FAILURE
+    return data if inflater.eof else SERIALIZATION_FAILURE
 
 
 def clear_route_cache(context: Context, arguments: bytes) -> bytes | int:

@@ -61,7 +61,7 @@ class MetricTable:
         """Set a gauge, add to a counter, record in a histogram. Returns a status."""
         metric = self._metrics.get(number)
         if metric is None:
-            return unknown(number)
+            return NOT_FOUND
         if type(metric) is Histogram:
             metric.record(value)
         elif type(metric) is Counter:
@@ -81,5 +81,5 @@ class MetricTable:
 
 
 def unknown(number: int) -> int:
-    """The status of a number that was never given; 3 is no type of metric."""
-    return BAD_ARGUMENT if number & _KIND == _KIND else NOT_FOUND
+    """The status of using a number that was never given as something that has a value."""
+    return BAD_ARGUMENT if number & _KIND >= HISTOGRAM else NOT_FOUND

@@ -55,6 +55,8 @@ def compile_path(path: bytes) -> Getter:
     if head == "metadata":
         return _metadata(rest)
     if head in ("filter_state", "upstream_filter_state"):
+        if not rest:
+            return lambda context: SERIALIZATION_FAILURE
         return _filter_state("\0".join(rest))
     if text == "connection_id":
         return _from_info(lambda info: info.connection.id)
@@ -183,7 +185,7 @@ def _tls(name: str) -> Fact:
 CONNECTION: Final[dict[str, Fact]] = {
     "id": lambda info: info.connection.id,
     "mtls": lambda info: bool(getattr(info.connection.tls, "subject_peer_certificate", None)),
-    "requested_server_name": lambda info: info.connection.requested_server_name or None,
+    "requested_server_name": lambda info: info.connection.requested_server_name or "",
     "termination_details": lambda info: info.connection_termination_details,
     "transport_failure_reason": _tls("transport_failure_reason"),
     **{
@@ -232,12 +234,12 @@ PLUGIN: Final[dict[str, Getter]] = {
 XDS: Final[dict[str, Fact]] = {
     "cluster_name": lambda info: info.cluster_name or None,
     "cluster_metadata": lambda info: info.cluster.config.metadata,
-    "route_name": lambda info: info.route_name or None,
+    "route_name": lambda info: info.route_name,
     "route_metadata": lambda info: info.route.metadata,
     "virtual_host_name": lambda info: info.route.virtual_host.name,
     "virtual_host_metadata": lambda info: info.route.virtual_host.metadata,
     "upstream_host_metadata": lambda info: info.upstream_host.metadata,
-    "filter_chain_name": lambda info: info.connection.filter_chain_name,
+    "filter_chain_name": lambda info: getattr(info.connection, "filter_chain_name", ""),
     "listener_metadata": lambda info: info.connection.listener_metadata,
 }
 LEGACY: Final = frozenset(("node", "listener_direction", *XDS))
@@ -249,7 +251,7 @@ def _xds(parts: Sequence[str]) -> Getter:
     name, rest = parts[0], parts[1:]
     if name == "node":
         if not rest:
-            return lambda context: context.vm.services.node.serialized or NOT_FOUND
+            return lambda context: context.vm.services.node.serialized
         return lambda context: walk(context.vm.services.node.fields, rest)
     if name == "listener_direction":
         return lambda context: int_value(context.root.plugin.direction)
@@ -276,8 +278,10 @@ def _walked(fact: Fact, rest: Sequence[str]) -> Getter:
 
 def _metadata(rest: Sequence[str]) -> Getter:
     """`metadata.filter_metadata.<namespace>.<key>`: what filters told each other."""
-    if not rest or rest[0] != "filter_metadata":
-        return lambda context: SERIALIZATION_FAILURE if not rest else NOT_FOUND
+    if not rest:  # the message: nobody has serialized it, but an empty one has no bytes
+        return _from_info(lambda info: object() if info.dynamic_metadata else b"")
+    if rest[0] != "filter_metadata":
+        return lambda context: NOT_FOUND
     return _walked(lambda info: info.dynamic_metadata, rest[1:])
 
 

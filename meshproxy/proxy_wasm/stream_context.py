@@ -29,8 +29,8 @@ from meshproxy.proxy_wasm.abi import (
     RESPONSE_BODY,
     RESPONSE_HEADERS,
     RESPONSE_TRAILERS,
+    STREAM_DOWNSTREAM,
     STREAM_REQUEST,
-    STREAM_RESPONSE,
     STREAM_UPSTREAM,
     U32,
     UNIMPLEMENTED,
@@ -381,9 +381,9 @@ class StreamContext(StreamFilter, Context):
 
     def continue_stream(self, stream_type: int) -> int:
         """Let go of what this filter holds back, after the callback. Returns a status."""
-        if stream_type not in (STREAM_REQUEST, STREAM_RESPONSE):
+        if stream_type >= STREAM_UPSTREAM:
             return UNIMPLEMENTED if stream_type == STREAM_UPSTREAM else BAD_ARGUMENT
-        if self._ended:
+        if self._ended or stream_type == STREAM_DOWNSTREAM:
             return OK
         if stream_type == STREAM_REQUEST:
             if self._in_decode:
@@ -410,9 +410,9 @@ class StreamContext(StreamFilter, Context):
 
     def close_stream(self, stream_type: int) -> int:
         """Reset the stream, after the callback. Returns a status."""
-        if stream_type not in (STREAM_REQUEST, STREAM_RESPONSE):
+        if stream_type > STREAM_UPSTREAM:
             return BAD_ARGUMENT
-        if not self._ended:
+        if not self._ended and stream_type < STREAM_DOWNSTREAM:
             self._replied = True
             self.vm.deferred.append(lambda: self.callbacks.reset_stream("wasm_close_stream"))
         return OK
