@@ -7,7 +7,7 @@ know how a path is iterated (`filter_path.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import FilterFactory, StreamFilter
@@ -235,3 +235,9 @@ class ActiveFilter:
         for each in self._owned or ():
             each.cancel()
         self.filter.on_destroy()
+        self.filter = _GONE  # the filter holds on to its callbacks: a cycle otherwise
+        self._decode.end()
+        self._encode.end()
+
+
+_GONE: Final = StreamFilter()

@@ -99,6 +99,12 @@ class FilterPath:
         self.aborted = False  # nothing may move on this path any more
         self.last_data = False  # the last body bytes are being shown: trailers may be made
 
+    def end(self) -> None:
+        """The stream has ended. Lets go of the filters, which hold on to the path in turn."""
+        self.aborted = True
+        self._headers_calls = self._data_calls = self._trailers_calls = ()
+        self.buffer = None
+
     # -- what arrives ------------------------------------------------------------------------
 
     def send_headers(self, headers: HeaderMap, end_stream: bool) -> None:

@@ -402,12 +402,12 @@ class Stream:
             each.filter.on_stream_complete()
         for log in self.manager.config.access_logs:
             log.log(self.info)
-        for each in self._filters:
-            each.destroy()
+        filters, self._filters = self._filters, ()
+        for active in filters:
+            active.destroy()
         # hot: cut the cycles, so that a request's objects die by reference count and at once; left
         # to the cycle collector they cost a third of the throughput, and pauses of 30 ms.
         self.terminal = None
-        self._filters = ()
         self._decode_path = self._encode_path = None
 
     def sweep(self, now: float) -> None:
