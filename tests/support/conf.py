@@ -1,4 +1,5 @@
-"""Makes a file of conf/ runnable on this machine: free ports, the installed filters; knows no case."""
+"""Makes a file of conf/ runnable on this machine: free ports, the installed filters; knows no
+case."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
