@@ -13,6 +13,7 @@ from typing import Final
 
 from meshproxy.errors import Code, ConfigError, ErrorKind, Place
 
+MAX_FOUND: Final = 1000
 _EXCERPT_LENGTH: Final = 160
 _SENSITIVE: Final = (
     "password|passwd|secret|token|api_?key|private_key|credential|authorization"
@@ -38,7 +39,9 @@ class Source:
 
     def place(self, line: int, column: int) -> Place:
         """The place of a 1-based line and column, with its line of text."""
-        return Place(self.name, line, column, redact(self.line(line)))
+        # A mark beyond the part that is quoted would point at nothing.
+        excerpt = self.line(line)[:_EXCERPT_LENGTH] if column <= _EXCERPT_LENGTH else ""
+        return Place(self.name, line, column, redact(excerpt))
 
     def line(self, number: int) -> str:
         """A line of the text by its 1-based number, empty if there is none."""
@@ -73,10 +76,18 @@ class Mark:
 
 
 class Problems:
-    """What was found so far. Every stage adds to one of these, so that all errors come at once."""
+    """What was found so far. Every stage adds to one of these, so that all errors come at once.
+
+    All of them up to MAX_FOUND: whoever has more is not helped by more, and each costs time.
+    """
 
     def __init__(self) -> None:
         self.found: list[ConfigError] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is noted."""
+        return len(self.found) >= MAX_FOUND
 
     def add(
         self,
@@ -89,6 +100,11 @@ class Problems:
         suggestion: str = "",
     ) -> None:
         """Note one error."""
+        if self.full:
+            return
+        if len(self.found) == MAX_FOUND - 1:
+            code, expected, suggestion = Code.LIMIT, "", ""
+            message = "there are more errors than these; they are not shown"
         place = mark.place() if isinstance(mark, Mark) else mark
         self.found.append(ConfigError(code, message, place, path, expected, suggestion))
 
@@ -115,7 +131,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def redact(line: str) -> str:
     """A line of a document that can be shown: values of keys that hold secrets are blanked out."""
-    line = line.replace("\t", " ")[:_EXCERPT_LENGTH]
+    line = line.replace("\t", " ")
     if _BASE64_LINE.search(line):
         return "[redacted]"
     return _SENSITIVE_KEY.sub(r"\1[redacted]", line)

@@ -263,6 +263,8 @@ class Walker:
         return message_class()
 
     def _unknown(self, at: At, key: str, mark: Mark) -> None:
+        if self._problems.full:
+            return
         removed = type_names.REMOVED_FIELDS.get((at.type_name, key))
         here = At(None, Spot(mark), at)
         if removed is not None:

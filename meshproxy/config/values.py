@@ -66,7 +66,8 @@ def read_string(node: Scalar) -> str:
     """Text. Envoy takes a plain `5` or `yes` for a number or bool, and refuses it here."""
     if isinstance(node.value, str):
         return node.value
-    raise BadValue(f"found {describe(node)}", "a string", f'"{node.text}"', wrong_type=True)
+    quoted = f'"{node.text}"' if node.value is not None else ""
+    raise BadValue(f"found {describe(node)}", "a string", quoted, wrong_type=True)
 
 
 def read_bool(node: Scalar) -> bool:

@@ -339,3 +339,16 @@ def test_types_of_the_old_api_are_known(name, removed):
 
 def test_one_mistake_is_one_error():
     assert error_of(CLUSTER.replace("1s", "one")).place.line == 4
+
+
+def test_a_flood_of_mistakes_ends_after_a_thousand():
+    fields = "\n".join(f"k{n}: 1" for n in range(3000))
+    _, found = messages(cluster_with(fields))
+    assert len(found) == 1000
+    assert found[-1].message == "there are more errors than these; they are not shown"
+
+
+def test_a_mistake_far_to_the_right_has_its_column_and_quotes_nothing():
+    error = wrong("alt_stat_name: x" + " " * 200 + "# y\ndns_jitter: " + " " * 200 + "x")
+    assert error.place.column > 200
+    assert error.place.excerpt == ""
