@@ -10,11 +10,13 @@ import difflib
 import os
 import re
 import socket
-import time
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 from meshproxy.http.stream_info import SHORT_FLAGS, ResponseFlag
+from meshproxy.http.time_format import compile_time_format
 
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
@@ -90,18 +92,23 @@ def _name(text: str) -> bytes:
 
 
 def _query_param(argument: str | None) -> Operator:
+    """`(NAME)`: the first value, percent-decoded."""
     wanted = _needs(argument).encode()
 
     def value(info: StreamInfo) -> Any:
-        headers = info.request_headers
-        path = headers.get(b":path") if headers is not None else None
-        for field in (path or b"").partition(b"?")[2].split(b"&"):
-            name, equals, text = field.partition(b"=")
-            if equals and name == wanted:
-                return _decode(text)
+        for field in (_query(info) or b"").split(b"&"):
+            name, _, text = field.partition(b"=")
+            if unquote_to_bytes(name) == wanted:
+                return _decode(unquote_to_bytes(text))
         return None
 
     return value
+
+
+def _query(info: StreamInfo) -> bytes | None:
+    headers = info.request_headers
+    path = headers.get(b":path") if headers is not None else None
+    return path.partition(b"?")[2] or None if path is not None else None
 
 
 def _path(argument: str | None) -> Operator:
@@ -128,28 +135,17 @@ def _path(argument: str | None) -> Operator:
 
 # -- times ---------------------------------------------------------------------------------------
 
-_FRACTION: Final = re.compile(r"%([1-9]?)f")
-
 
 def _start_time(argument: str | None) -> Operator:
-    """`(strftime format)`, with `%f %3f %6f` for fractions and `%s` for unix seconds."""
-    if argument is None:
+    """`(FORMAT)`: strftime and Envoy's fractions."""
+    render = compile_time_format(argument or "")
+    return lambda info: render(info.start_time)
 
-        def iso(info: StreamInfo) -> str:
-            seconds, rest = divmod(info.start_time, 1)
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-            return f"{text}.{int(rest * 1000):03d}Z"
 
-        return iso
-
-    def formatted(info: StreamInfo) -> str:
-        moment = info.start_time
-        nanoseconds = f"{int(moment % 1 * 1_000_000_000):09d}"
-        text = _FRACTION.sub(lambda found: nanoseconds[: int(found[1] or 9)], argument)
-        text = text.replace("%s", str(int(moment)))
-        return time.strftime(text, time.gmtime(moment))
-
-    return formatted
+def _duration(info: StreamInfo) -> int:
+    """Until the answer's end; until the last thing that happened, where it has none yet."""
+    moments = (info.response_end, info.response_start, info.request_complete, info.start)
+    return int((next(each for each in moments if each is not None) - info.start) * 1000)
 
 
 def _since_start(attribute: str) -> Operator:
@@ -193,7 +189,9 @@ def _common_duration(argument: str | None) -> Operator:
 
     def value(info: StreamInfo) -> int | None:
         start, end = getattr(info, first), getattr(info, last)
-        return None if start is None or end is None else int((end - start) * scale)
+        if start is None or end is None or end < start:
+            return None
+        return int((end - start) * scale)
 
     return value
 
@@ -241,10 +239,10 @@ def _addresses(name: str, find: Callable[[StreamInfo], Any]) -> dict[str, Maker]
 
 
 def _flags(names: Callable[[ResponseFlag], str]) -> Operator:
-    def value(info: StreamInfo) -> str | None:
+    def value(info: StreamInfo) -> str:
         bits = info.response_flags
         if not bits:
-            return None
+            return "-"
         return ",".join(names(flag) for flag in SHORT_FLAGS if bits & flag)
 
     return value
@@ -290,12 +288,32 @@ def _typed_metadata(argument: str | None) -> Operator:
 
 
 def _filter_state(argument: str | None) -> Operator:
-    key = _needs(argument).partition(":")[0]
+    """`(KEY:PLAIN|TYPED)`."""
+    key, _, kind = _needs(argument).partition(":")
+    if not key or kind not in ("", "PLAIN", "TYPED"):
+        raise ValueError("takes a key, then PLAIN or TYPED")
 
     def value(info: StreamInfo) -> str | None:
         return _decode((info.filter_state or {}).get(key))
 
     return value
+
+
+def _details(argument: str | None) -> Operator:
+    """`(ALLOW_WHITESPACES)`: without it a blank is an underscore."""
+    if argument == "ALLOW_WHITESPACES":
+        return lambda info: info.response_code_details
+    if argument:
+        raise ValueError("takes ALLOW_WHITESPACES or nothing")
+
+    def value(info: StreamInfo) -> str | None:
+        text = info.response_code_details
+        return None if text is None else _BLANK.sub("_", text)
+
+    return value
+
+
+_BLANK: Final = re.compile(r"\s")
 
 
 def _environment(argument: str | None) -> Operator:
@@ -306,12 +324,73 @@ def _environment(argument: str | None) -> Operator:
 _HOSTNAME: Final = socket.gethostname()
 
 
-def _grpc_status(info: StreamInfo) -> int | None:
-    for headers in (info.response_trailers, info.response_headers):
-        found = headers.get(b"grpc-status") if headers is not None else None
-        if found is not None and found.isdigit():
-            return int(found)
-    return None
+_GRPC_NAMES: Final = (
+    "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
+    "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",
+    "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
+)  # fmt: skip
+# grpc/doc/http-grpc-status-mapping.md; every other status is Unknown.
+_GRPC_FROM_HTTP: Final = {
+    400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14,
+}  # fmt: skip
+
+
+def _grpc_status(argument: str | None) -> Operator:
+    """`(CAMEL_STRING|SNAKE_STRING|NUMBER)`, for requests that are gRPC."""
+    if argument not in (None, "", "CAMEL_STRING", "SNAKE_STRING", "NUMBER"):
+        raise ValueError("takes CAMEL_STRING, SNAKE_STRING or NUMBER")
+
+    def value(info: StreamInfo) -> str | int | None:
+        number = _grpc_number(info)
+        if number is None or argument == "NUMBER":
+            return number
+        if not 0 <= number < len(_GRPC_NAMES):
+            return str(number)
+        name = _GRPC_NAMES[number]
+        if argument != "SNAKE_STRING":
+            return name
+        # absl spells it with two Ls
+        snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+        return "CANCELLED" if number == 1 else snake
+
+    return value
+
+
+def _grpc_number(info: StreamInfo) -> int | None:
+    headers = info.request_headers
+    kind = (headers.get(b"content-type") if headers is not None else None) or b""
+    if kind != b"application/grpc" and not kind.startswith(b"application/grpc+"):
+        return None
+    for answer in (info.response_trailers, info.response_headers):
+        found = answer.get(b"grpc-status") if answer is not None else None
+        if found is not None:
+            return int(found) if found.isdigit() and len(found) < 10 else -1
+    if info.response_code is None:
+        return None
+    return _GRPC_FROM_HTTP.get(info.response_code, 2)
+
+
+def _size(headers_of: Callable[[StreamInfo], HeaderMap | None]) -> Maker:
+    def value(info: StreamInfo) -> int:
+        headers = headers_of(info)
+        return 0 if headers is None else headers.byte_size()
+
+    return _plain(value)
+
+
+def _host_name(info: StreamInfo) -> str | None:
+    host = info.upstream_host
+    return None if host is None else host.hostname or host.address.text
+
+
+def _failure_reason(info: StreamInfo) -> str | None:
+    reason = info.upstream_transport_failure_reason
+    return reason.replace(" ", "_") if reason else None
+
+
+def _attempts(info: StreamInfo) -> int:
+    # The first try is not counted yet when it is written into the request's headers.
+    return info.attempt_count or (1 if info.cluster is not None else 0)
 
 
 def _route_name(info: StreamInfo) -> str | None:
@@ -340,12 +419,19 @@ _UNSET: Final = (
 
 OPERATORS: Final[dict[str, Maker]] = {
     "REQ": _header(lambda info: info.request_headers),
+    "REQUEST_HEADER": _header(lambda info: info.request_headers),
     "RESP": _header(lambda info: info.response_headers),
+    "RESPONSE_HEADER": _header(lambda info: info.response_headers),
     "TRAILER": _header(lambda info: info.response_trailers),
+    "RESPONSE_TRAILER": _header(lambda info: info.response_trailers),
+    "REQUEST_HEADERS_BYTES": _size(lambda info: info.request_headers),
+    "RESPONSE_HEADERS_BYTES": _size(lambda info: info.response_headers),
+    "RESPONSE_TRAILERS_BYTES": _size(lambda info: info.response_trailers),
     "QUERY_PARAM": _query_param,
+    "QUERY_PARAMS": _plain(lambda info: _decode(_query(info))),
     "PATH": _path,
     "START_TIME": _start_time,
-    "DURATION": _plain(_since_start("response_end")),
+    "DURATION": _plain(_duration),
     "REQUEST_DURATION": _plain(_since_start("request_complete")),
     "REQUEST_TX_DURATION": _plain(_since_start("upstream_request_end")),
     "RESPONSE_DURATION": _plain(_since_start("upstream_response_start")),
@@ -354,7 +440,7 @@ OPERATORS: Final[dict[str, Maker]] = {
     "PROTOCOL": _plain(lambda info: info.protocol),
     "UPSTREAM_PROTOCOL": _plain(lambda info: info.upstream_protocol),
     "RESPONSE_CODE": _plain(lambda info: info.response_code or 0),
-    "RESPONSE_CODE_DETAILS": _plain(lambda info: info.response_code_details),
+    "RESPONSE_CODE_DETAILS": _details,
     "CONNECTION_TERMINATION_DETAILS": _plain(lambda info: info.connection_termination_details),
     "RESPONSE_FLAGS": _plain(_flags(SHORT_FLAGS.__getitem__)),
     "RESPONSE_FLAGS_LONG": _plain(_flags(lambda flag: str(flag.name))),
@@ -363,11 +449,9 @@ OPERATORS: Final[dict[str, Maker]] = {
     "ROUTE_NAME": _plain(_route_name),
     "UPSTREAM_CLUSTER": _plain(_cluster_name),
     "UPSTREAM_CLUSTER_RAW": _plain(lambda info: info.cluster_name or None),
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT": _plain(lambda info: info.attempt_count or 1),
-    "UPSTREAM_TRANSPORT_FAILURE_REASON": _plain(
-        lambda info: info.upstream_transport_failure_reason
-    ),
-    "UPSTREAM_CONNECTION_ID": _plain(lambda info: info.upstream_connection_id),
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT": _plain(_attempts),
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": _plain(_failure_reason),
+    "UPSTREAM_CONNECTION_ID": _plain(lambda info: info.upstream_connection_id or 0),
     "CONNECTION_ID": _plain(lambda info: info.connection and info.connection.id),
     "REQUESTED_SERVER_NAME": _plain(
         lambda info: info.connection and info.connection.requested_server_name
@@ -376,15 +460,26 @@ OPERATORS: Final[dict[str, Maker]] = {
     "HOSTNAME": _plain(lambda info: _HOSTNAME),
     "ENVIRONMENT": _environment,
     "DYNAMIC_METADATA": _metadata,
+    "CLUSTER_METADATA": lambda argument: _typed_metadata(f"CLUSTER:{_needs(argument)}"),
+    "UPSTREAM_METADATA": lambda argument: _typed_metadata(f"UPSTREAM_HOST:{_needs(argument)}"),
     "METADATA": _typed_metadata,
     "FILTER_STATE": _filter_state,
-    "GRPC_STATUS": _plain(_grpc_status),
-    "GRPC_STATUS_NUMBER": _plain(_grpc_status),
+    "GRPC_STATUS": _grpc_status,
+    "GRPC_STATUS_NUMBER": _plain(_grpc_number),
+    "UNIQUE_ID": _plain(lambda info: str(uuid.uuid4())),
     **_addresses("DOWNSTREAM_REMOTE_ADDRESS", _remote),
     **_addresses("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", _direct),
     **_addresses("DOWNSTREAM_LOCAL_ADDRESS", _local),
     **_addresses("UPSTREAM_REMOTE_ADDRESS", _upstream),
     **_addresses("UPSTREAM_LOCAL_ADDRESS", _upstream_local),
     "UPSTREAM_HOST": _plain(_address(_upstream, "text")),
+    "UPSTREAM_HOST_NAME": _plain(_host_name),
     **{name: _plain(_nothing) for name in _UNSET},
 }
+
+TAKES_LENGTH: Final = frozenset((
+    "REQ", "REQUEST_HEADER", "RESP", "RESPONSE_HEADER", "TRAILER", "RESPONSE_TRAILER",
+    "QUERY_PARAM", "PATH", "METADATA", "DYNAMIC_METADATA", "CLUSTER_METADATA",
+    "UPSTREAM_METADATA", "FILTER_STATE", "ENVIRONMENT",
+))  # fmt: skip
+"""The operators of which `:LENGTH` may cut the text."""

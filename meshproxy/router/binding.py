@@ -8,11 +8,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from meshproxy.http.inline_headers import REQUEST_INLINE_HEADERS, RESPONSE_INLINE_HEADERS
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import (
+    REDIRECT,
     ClusterEntry,
     Clusters,
     DirectResponseAction,
@@ -23,15 +25,22 @@ from meshproxy.router.action import (
 from meshproxy.router.header_mutation import (
     NO_HEADERS,
     HeaderLevel,
-    HeaderMutation,
     HeaderMutations,
     concatenate,
 )
-from meshproxy.router.rewrite import HostRewrite, compile_redirect, compile_rewrite, path_rewrite
+from meshproxy.router.matcher import header_name, parse_integer
+from meshproxy.router.rewrite import (
+    compile_direct_response,
+    compile_redirect,
+    compile_rewrite,
+    path_rewrite,
+)
 
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
     from meshproxy.router.route import Route
+
+_UINT64: Final = 1 << 64
 
 Choose = Callable[["HeaderMap", int], ClusterEntry | None]
 
@@ -65,7 +74,12 @@ def bind_route(
     if isinstance(action, RedirectAction):
         route.redirect = compile_redirect(action, route.match)
     elif isinstance(action, DirectResponseAction):
-        route.direct_response = LocalReply(action.status, "direct_response", action.body)
+        reply = LocalReply(action.status, "direct_response", action.body)
+        route.direct_response = reply
+        if action.status == 201 or 300 <= action.status < 400:
+            # These carry the request's own URI as their location, so they differ per request.
+            route.kind = REDIRECT
+            route.redirect = compile_direct_response(reply)
 
 
 class _Binder:
@@ -82,12 +96,13 @@ class _Binder:
         self, first: HeaderLevel
     ) -> tuple[HeaderMutations | None, HeaderMutations | None]:
         """(request, response) mutations of `first` and all levels, in the order of application."""
-        levels = [first, *self._levels]
-        if self._specific_wins:
-            levels.reverse()
-        request: list[HeaderMutation | None] = [level.request for level in levels]
-        response: list[HeaderMutation | None] = [level.response for level in levels]
-        return concatenate(request), concatenate(response)
+        # The weighted cluster's own always come first, whoever wins among the others.
+        others = reversed(self._levels) if self._specific_wins else self._levels
+        levels = [first, *others]
+        return (
+            concatenate([level.request for level in levels], REQUEST_INLINE_HEADERS),
+            concatenate([level.response for level in levels], RESPONSE_INLINE_HEADERS),
+        )
 
     def entry(self, name: str, level: HeaderLevel = NO_HEADERS) -> ClusterEntry:
         """A cluster with its mutations."""
@@ -103,9 +118,8 @@ class _Binder:
             return self._weighted(action.weighted_clusters)
         return self._by_header(action.cluster_header)
 
-    def _by_header(self, header: str) -> Choose:
-        name = header.lower().encode()
-        name = b":authority" if name == b"host" else name
+    def _by_header(self, header: str, level: HeaderLevel = NO_HEADERS) -> Choose:
+        name = header_name(header)
         known: dict[bytes, ClusterEntry] = {}
         clusters = self._clusters
 
@@ -115,7 +129,7 @@ class _Binder:
                 return None
             entry = known.get(value)
             if entry is None or entry.cluster is not clusters.get(entry.name):
-                entry = self.entry(value.decode("latin-1"))
+                entry = self.entry(value.decode("latin-1"), level)
                 # Only names of clusters are kept: what clients invent must not pile up.
                 if entry.cluster is not None:
                     known[value] = entry
@@ -127,16 +141,12 @@ class _Binder:
         chooses: list[Choose] = []
         for each in weighted.clusters:
             if each.cluster_header:
-                chooses.append(self._by_header(each.cluster_header))
-                continue
-            entry = self.entry(each.name, each.headers)
-            if each.host_rewrite_literal:
-                host = compile_rewrite(
-                    None, HostRewrite(host_rewrite_literal=each.host_rewrite_literal)
-                )
-                chooses.append(_rewriting(entry, host))
+                choice = self._by_header(each.cluster_header, each.headers)
             else:
-                chooses.append(_always(entry))
+                choice = _always(self.entry(each.name, each.headers))
+            if each.host_rewrite_literal:
+                choice = _with_host(choice, each.host_rewrite_literal.encode())
+            chooses.append(choice)
         edges = list(accumulate(each.weight for each in weighted.clusters))
         total = edges[-1]
         header = weighted.header_name.lower().encode()
@@ -144,9 +154,10 @@ class _Binder:
         def choose(headers: HeaderMap, random_value: int) -> ClusterEntry | None:
             value = random_value
             if header:
-                given = headers.get(header)
-                if given is not None and given.isdigit() and len(given) < 20:
-                    value = int(given)
+                given = headers.get_all(header)
+                number = parse_integer(given[0]) if len(given) == 1 else None
+                if number is not None and 0 <= number < _UINT64:
+                    value = number
             return chooses[bisect_right(edges, value % total)](headers, random_value)
 
         return choose
@@ -156,10 +167,11 @@ def _always(entry: ClusterEntry) -> Choose:
     return lambda headers, random_value: entry
 
 
-def _rewriting(entry: ClusterEntry, rewrite: Callable[[HeaderMap], None] | None) -> Choose:
-    def choose(headers: HeaderMap, random_value: int) -> ClusterEntry:
-        if rewrite is not None:
-            rewrite(headers)
-        return entry
+def _with_host(choice: Choose, host: bytes) -> Choose:
+    """Also set `:authority`; unlike a route's host rewrite this keeps no trace of the old one."""
+
+    def choose(headers: HeaderMap, random_value: int) -> ClusterEntry | None:
+        headers.replace(b":authority", host)
+        return choice(headers, random_value)
 
     return choose

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.http.inline_headers import REQUEST_INLINE_HEADERS
 from meshproxy.router.regex import Regex, RegexError, compile_regex
 
 if TYPE_CHECKING:
@@ -87,14 +88,20 @@ def range_matcher(start: int, end: int) -> Predicate:
     return matches
 
 
-def parse_int64(text: bytes) -> int | None:
-    """A decimal integer of 64 bits as C's `strtoll` would take the whole of it, else None."""
-    digits = text[1:] if text[:1] in (b"-", b"+") else text
-    # 19 digits are the longest int64; the check keeps int() linear and away from underscores.
+def parse_integer(text: bytes) -> int | None:
+    """A decimal integer as `absl::SimpleAtoi` takes it: a sign and blanks around are allowed."""
+    stripped = text.strip(b" \t")
+    digits = stripped[1:] if stripped[:1] in (b"-", b"+") else stripped
+    # The check keeps int() linear, and away from underscores and blanks inside.
     if not digits or len(digits) > 32 or not _DIGITS.issuperset(digits):
         return None
-    number = int(text)
-    return number if -_INT64 <= number < _INT64 else None
+    return int(stripped)
+
+
+def parse_int64(text: bytes) -> int | None:
+    """`parse_integer` within 64 bits, else None."""
+    number = parse_integer(text)
+    return number if number is not None and -_INT64 <= number < _INT64 else None
 
 
 def header_matcher(
@@ -105,33 +112,32 @@ def header_matcher(
     invert_match: bool = False,
     treat_missing_header_as_empty: bool = False,
 ) -> HeaderPredicate:
-    """Compile a HeaderMatcher on the header `name`; several values are joined with a comma.
+    """Compile a HeaderMatcher on the header `name`: one of its values matches.
 
     `match` is None for `present_match` and for a matcher without a specifier. The deprecated
     `exact_match`, `prefix_match`, … are `string_matcher("exact", …)`; `range_match` is
-    `range_matcher`. A missing header makes a `match` false even with `invert_match`.
+    `range_matcher`. A missing header makes a `match` false even with `invert_match`. The headers
+    of REQUEST_INLINE_HEADERS have one value, joined with commas.
     """
     key = header_name(name)
     if match is None:
         wanted = present_match != invert_match
+        if treat_missing_header_as_empty:  # then it is always there
+            return lambda headers: wanted
         return lambda headers: (key in headers) == wanted
-    if not invert_match and not treat_missing_header_as_empty:
+    inline = key in REQUEST_INLINE_HEADERS
 
-        def matches(headers: HeaderMap) -> bool:
-            value = headers.joined(key)
-            return value is not None and match(value)
-
-        return matches
-
-    def matches_otherwise(headers: HeaderMap) -> bool:
-        value = headers.joined(key)
-        if value is None:
+    def matches(headers: HeaderMap) -> bool:
+        values = [value for each, value in headers.pairs if each == key]
+        if not values:
             if not treat_missing_header_as_empty:
                 return False
-            value = b""
-        return match(value) != invert_match
+            values = [b""]
+        elif len(values) > 1 and inline:
+            values = [b",".join(values)]
+        return any(map(match, values)) != invert_match
 
-    return matches_otherwise
+    return matches
 
 
 def query_parameter_matcher(

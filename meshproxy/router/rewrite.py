@@ -55,7 +55,9 @@ def path_rewrite(match: RouteMatch, prefix: str, regex: RegexRewrite | None) -> 
 
         def by_regex(path: bytes) -> bytes:
             plain, mark, query = path.partition(b"?")
-            return substitute(plain) + mark + query
+            changed = substitute(plain)
+            # A path cannot be empty; Envoy leaves it as it was.
+            return changed + mark + query if changed else path
 
         return by_regex
     if not prefix:
@@ -84,10 +86,17 @@ def compile_rewrite(path: PathRewrite | None, host: HostRewrite | None) -> Rewri
         if change_host is not None:
             change_host(headers, old)
         if path is not None:
-            headers.replace(_ORIGINAL_PATH, old)
-            headers.replace(b":path", path(old))
+            _change_path(headers, path)
 
     return rewrite
+
+
+def _change_path(headers: HeaderMap, rewrite: PathRewrite) -> None:
+    old = headers.get(b":path") or b""
+    new = rewrite(old)
+    if new is not old:
+        headers.replace(_ORIGINAL_PATH, old)
+        headers.replace(b":path", new)
 
 
 def _host_change(host: HostRewrite) -> Callable[[HeaderMap, bytes], None] | None:
@@ -117,57 +126,72 @@ def _host_change(host: HostRewrite) -> Callable[[HeaderMap, bytes], None] | None
 def replace_host(headers: HeaderMap, new: bytes, *, append_x_forwarded_host: bool) -> None:
     """Set `:authority`; the old one stays readable for the upstream."""
     old = headers.get(b":authority") or b""
+    headers.replace(_ORIGINAL_HOST, old)
     if append_x_forwarded_host and old:
         forwarded = headers.joined(b"x-forwarded-host")
-        headers.replace(b"x-forwarded-host", forwarded + b"," + old if forwarded else old)
-    headers.replace(_ORIGINAL_HOST, old)
+        if not forwarded:
+            headers.replace(b"x-forwarded-host", old)
+        elif forwarded.rpartition(b",")[2] != old:  # not twice in a row
+            headers.replace(b"x-forwarded-host", forwarded + b"," + old)
     headers.replace(b":authority", new)
+
+
+def compile_direct_response(reply: LocalReply) -> Callable[[HeaderMap], LocalReply]:
+    """A direct response whose status wants a location: the URI that was asked for."""
+
+    def respond(headers: HeaderMap) -> LocalReply:
+        path = headers.get(b":path") or b"/"
+        host = headers.get(b":authority") or b""
+        location = b"%b://%b%b" % (_scheme(headers), host, path)
+        where = ((b"location", location),)
+        return LocalReply(reply.status, reply.details, reply.body, headers=where)
+
+    return respond
+
+
+def _scheme(headers: HeaderMap) -> bytes:
+    return headers.get(b"x-forwarded-proto") or headers.get(b":scheme") or b"http"
 
 
 def compile_redirect(
     action: RedirectAction, match: RouteMatch
 ) -> Callable[[HeaderMap], LocalReply]:
-    """The function from a request's headers to the redirect that answers it."""
+    """The function from a request's headers to the redirect that answers it.
+
+    Like Envoy it also rewrites the request's `:path`, which is what access logs then show.
+    """
     status = action.response_code
     new_host = action.host_redirect.encode()
-    new_port = action.port_redirect
-    new_scheme = b"https" if action.https_redirect else action.scheme_redirect.lower().encode()
+    new_port = b":%d" % action.port_redirect if action.port_redirect else b""
+    new_scheme = b"https" if action.https_redirect else action.scheme_redirect.encode()
     new_path = action.path_redirect.encode()
     change_path = path_rewrite(match, action.prefix_rewrite, action.regex_rewrite)
 
     def redirect(headers: HeaderMap) -> LocalReply:
+        if change_path is not None:
+            _change_path(headers, change_path)
         path = headers.get(b":path") or b"/"
-        host = headers.get(b":authority") or b""
-        scheme = headers.get(b"x-forwarded-proto") or headers.get(b":scheme") or b"http"
+        scheme = _scheme(headers)
         final = new_scheme or scheme
-        if new_host:
-            host = new_host
-        elif not new_port and final != scheme:
-            host = _without_default_port(host, b":80" if final == b"https" else b":443")
-        if new_port:
-            host = b"%b:%d" % (_split_port(host)[0], new_port)
-        if new_path:
-            target = new_path
-            if b"?" not in new_path and not action.strip_query:
-                target += path[_path_length(path) :]
+        host = new_host or _request_host(headers, scheme, final, new_port)
+        if b"?" in new_path:
+            target = new_path  # its own query wins, even over strip_query
         else:
-            target = change_path(path) if change_path is not None else path
-            if action.strip_query:
-                target = target[: _path_length(target)]
-        location = b"%b://%b%b" % (final, host, target)
+            end = _path_length(path)
+            target = (new_path or path[:end]) + (b"" if action.strip_query else path[end:])
+        location = b"%b://%b%b%b" % (final, host, new_port, target)
         return LocalReply(status, "direct_response", headers=((b"location", location),))
 
     return redirect
 
 
-def _split_port(host: bytes) -> tuple[bytes, bytes]:
-    """Host and `:port`, the latter empty where there is none; IPv6 literals keep their brackets."""
+def _request_host(headers: HeaderMap, scheme: bytes, final: bytes, new_port: bytes) -> bytes:
+    """The request's host, without its port where that is replaced or was its scheme's default."""
+    host = headers.get(b":authority") or b""
     at = host.rfind(b":")
-    if at < 0 or host.endswith(b"]") or not host[at + 1 :].isdigit():
-        return host, b""
-    return host[:at], host[at:]
-
-
-def _without_default_port(host: bytes, default: bytes) -> bytes:
-    name, port = _split_port(host)
-    return name if port == default else host
+    if at < 0 or host.endswith(b"]"):
+        return host
+    default = b":443" if scheme == b"https" else b":80" if scheme == b"http" else b""
+    if new_port or (final != scheme and host[at:] == default):
+        return host[:at]
+    return host

@@ -61,19 +61,13 @@ class RouteMatch:
         return matches
 
     def _path(self) -> Callable[[bytes], bool]:
-        """The path specifier alone. Only `prefix` looks at the query too, as in Envoy."""
+        """The path specifier alone. None of them looks at the query, as in Envoy."""
         fold = not self.case_sensitive
         if self.safe_regex is not None:
             fullmatch = self.safe_regex.fullmatch
             return lambda path: fullmatch(path.partition(b"?")[0])
         if self.prefix is not None:
-            start = self.prefix.encode()
-            if start == b"/":
-                return lambda path: path[:1] == b"/"
-            if fold:
-                start = start.lower()
-                return lambda path: path[: len(start)].lower() == start
-            return lambda path: path.startswith(start)
+            return _prefix(self.prefix.encode(), fold)
         wanted = (self.path if self.path is not None else self.path_separated_prefix or "").encode()
         wanted = wanted.lower() if fold else wanted
         separated = self.path is None
@@ -88,6 +82,17 @@ class RouteMatch:
             return separated and plain.startswith(wanted) and plain[size : size + 1] == b"/"
 
         return matches
+
+
+def _prefix(start: bytes, fold: bool) -> Callable[[bytes], bool]:
+    if b"?" in start or b"#" in start:
+        return lambda path: False  # paths are compared without their query
+    if start == b"/":
+        return lambda path: path[:1] == b"/"
+    if fold:
+        lowered, size = start.lower(), len(start)
+        return lambda path: path[:size].lower() == lowered
+    return lambda path: path.startswith(start)
 
 
 def _is_grpc(headers: HeaderMap) -> bool:

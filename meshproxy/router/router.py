@@ -20,6 +20,7 @@ from meshproxy.http.local_reply import (
 )
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
+from meshproxy.router.header_mutation import invalid_header_value
 from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.conn_pool import ConnPool
 
@@ -130,7 +131,10 @@ class Router:
         self._cluster = cluster
         info = stream.info
         info.cluster = cluster
-        self._prepare(route, entry, headers)
+        refused = self._prepare(route, entry, headers)
+        if refused is not None:
+            stream.send_local_reply(refused)
+            return
         self._try()
 
     def _answer(self, route: Any, headers: HeaderMap) -> None:
@@ -151,8 +155,8 @@ class Router:
             )
         stream.send_local_reply(reply)
 
-    def _prepare(self, route: Any, entry: Any, headers: HeaderMap) -> None:
-        """Make the headers what the upstream shall see."""
+    def _prepare(self, route: Any, entry: Any, headers: HeaderMap) -> LocalReply | None:
+        """Make the headers what the upstream shall see; the answer instead if that cannot be."""
         stream = self.stream
         info = stream.info
         timeout = route.timeout
@@ -166,9 +170,12 @@ class Router:
             else:
                 headers.pairs.append((name, value))
         if entry.request_mutations is not None:
-            entry.request_mutations.apply(headers, info)
+            refused = entry.request_mutations.apply(headers, info)
+            if refused is not None:
+                return invalid_header_value(refused)
         if route.rewrite is not None:
             route.rewrite(headers)
+        return None
 
     def _try(self) -> None:
         """Send the request to a host; the answer, or its absence, comes back by a call."""
