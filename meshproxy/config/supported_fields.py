@@ -168,8 +168,10 @@ FIELDS: Final[dict[str, str]] = {
     "envoy.extensions.filters.http.wasm.v3.Wasm": "config",
     _WASM + "PluginConfig": (
         "name root_id vm_config configuration fail_open failure_policy"
-        " capability_restriction_config allow_on_headers_stop_iteration"
+        " reload_config capability_restriction_config allow_on_headers_stop_iteration"
     ),
+    _WASM + "ReloadConfig": "backoff",
+    _CORE + "BackoffStrategy": "base_interval",
     _WASM + "VmConfig": "vm_id runtime code configuration environment_variables",
     _WASM + "CapabilityRestrictionConfig": "allowed_capabilities",
     _WASM + "SanitizationConfig": "",
@@ -185,7 +187,6 @@ VALUES: Final[dict[str, str]] = {
     _ROUTE + "VirtualHost.require_tls": "NONE",
     _CLUSTER + "Cluster.type": "STATIC STRICT_DNS LOGICAL_DNS",
     _CLUSTER + "Cluster.lb_policy": "ROUND_ROBIN LEAST_REQUEST RANDOM",
-    _WASM + "PluginConfig.failure_policy": "UNSPECIFIED FAIL_CLOSED FAIL_OPEN",
 }
 
 # Fields of type Any: what stands there ("category in package"), and the types that are supported.

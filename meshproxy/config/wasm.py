@@ -11,7 +11,7 @@ from typing import Final
 
 from meshproxy.config.document import At
 from meshproxy.config.problems import Problems
-from meshproxy.config.reading import plain, wrapped
+from meshproxy.config.reading import plain, seconds, wrapped
 from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig
 from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
@@ -32,6 +32,9 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
     if code is None:
         return None
     message = plugin.message
+    if message.fail_open and message.failure_policy:
+        text = "'fail_open' and 'failure_policy' cannot both be set"
+        plugin.error(problems, Code.INVALID, text, "fail_open")
     return PluginConfig(
         vm=VmConfig(
             code=code,
@@ -43,6 +46,7 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
         root_id=message.root_id,
         configuration=_configuration(plugin),
         failure_policy=FAIL_OPEN if message.fail_open else message.failure_policy,
+        reload_interval=_reload_interval(plugin),
         allowed_capabilities=_capabilities(plugin),
         allow_on_headers_stop_iteration=wrapped(plugin, "allow_on_headers_stop_iteration", False),
     )
@@ -95,6 +99,12 @@ def _environment(vm: At, problems: Problems) -> dict[str, str]:
         if key in os.environ:
             variables[key] = os.environ[key]
     return variables
+
+
+def _reload_interval(plugin: At) -> float:
+    reload = plugin.one("reload_config")
+    backoff = reload.one("backoff") if reload is not None else None
+    return seconds(backoff, "base_interval", 1.0) if backoff is not None else 1.0
 
 
 def _capabilities(plugin: At) -> frozenset[str] | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from meshproxy.errors import Code
-from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN
+from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, FAIL_RELOAD
 from meshproxy.wasm.code_source import InlineCode, LocalFile
 from tests.config.support import LISTENER, URL, error_of, load
 
@@ -54,6 +54,14 @@ def test_a_plugin_has_the_defaults_of_envoy():
     assert config.vm.environment_variables == {}
 
 
+def test_reloading_has_its_interval():
+    reload = "{backoff: {base_interval: 3s}}"
+    config = plugin(f"{{failure_policy: FAIL_RELOAD, reload_config: {reload}, {CODE}}}")
+    assert config.failure_policy == FAIL_RELOAD
+    assert config.reload_interval == 3.0
+    assert plugin(f"{{{CODE}}}").reload_interval == 1.0
+
+
 def test_fail_open_is_a_failure_policy():
     assert plugin(f"{{fail_open: true, {CODE}}}").failure_policy == FAIL_OPEN
 
@@ -88,7 +96,9 @@ def test_code_can_be_inline(source, code):
         ("{vm_config: {code: {remote: {http_uri: {uri: a, cluster: b, timeout: 1s}, sha256: x}}}}",
          "'remote' of AsyncDataSource is not supported"),
         ("{vm_config: {code: {local: {environment_variable: A}}}}", "environment variable"),
-        (f"{{failure_policy: FAIL_RELOAD, {CODE}}}", "FAIL_RELOAD"),
+        (f"{{failure_policy: FAIL_OPEN, fail_open: true, {CODE}}}", "cannot both be set"),
+        (f"{{reload_config: {{backoff: {{base_interval: 1s, max_interval: 2s}}}}, {CODE}}}",
+         "'max_interval' of BackoffStrategy is not supported"),
         ("{vm_config: {code: {local: {filename: /f}}, environment_variables:"
          " {host_env_keys: [A], key_values: {A: b}}}}", "the variable 'A' is given twice"),
     ],

@@ -22,3 +22,19 @@ def is_ignored_stat(name: str) -> bool:
 
 # attacks of tests/integration/http1_attacks.py that meshproxy passes on and Envoy does not: reason
 ACCEPTED_BEYOND_ENVOY: Final[dict[str, str]] = {}
+
+# names of Envoy's statistics that meshproxy does not have: pattern -> reason
+MISSING_STATS: Final[dict[str, str]] = {}
+
+# names of statistics that only meshproxy has: pattern -> reason
+OWN_STATS: Final[dict[str, str]] = {}
+
+
+def is_known_missing_stat(name: str) -> bool:
+    """Whether a statistic of Envoy is known not to exist here."""
+    return any(re.fullmatch(pattern, name) for pattern in MISSING_STATS)
+
+
+def is_own_stat(name: str) -> bool:
+    """Whether a statistic is known to be meshproxy's own."""
+    return any(re.fullmatch(pattern, name) for pattern in OWN_STATS)

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,7 +14,7 @@ from tests.support.raw_client import Answer, ConnectionEndedError, RawClient
 from tests.support.upstreams import Play, RecordingUpstream, Request, answer_ok
 
 PROXIES: Final = ("envoy", "meshproxy")
-SETTLE_S: Final = 3.0
+SETTLE_S: Final = 1.5
 _POLL_S: Final = 0.005
 _BYTES_TOLERANCE: Final = 8  # x-envoy-upstream-service-time has as many digits as it needs
 _UUID4: Final = re.compile(
@@ -147,11 +148,17 @@ class Side:
                 ) from None
             seen.answers.append(_normal_answer(last))
         if case.closes or last is None or last.get("connection") == "close":
-            seen.tail = client.read_rest()
-            seen.closed = True
+            try:
+                seen.tail = client.read_rest()
+                seen.closed = True
+            except TimeoutError:
+                seen.tail = b"<left open>"
         else:
-            probe = client.request(b"GET /probe HTTP/1.1\r\nhost: probe\r\n\r\n")
-            seen.answers.append(_normal_answer(probe))
+            try:
+                probe = client.request(b"GET /probe HTTP/1.1\r\nhost: probe\r\n\r\n")
+                seen.answers.append(_normal_answer(probe))
+            except ConnectionEndedError:
+                seen.closed = True
 
     def _new_log_lines(self, expected: int) -> list[str]:
         deadline = time.monotonic() + SETTLE_S
@@ -230,29 +237,39 @@ class Pair:
                 side.stats_before = side.stats()
         seen = self.run(case)
         envoy, ours = seen["envoy"], seen["meshproxy"]
-        assert ours.answers == envoy.answers
-        assert (ours.tail, ours.closed) == (envoy.tail, envoy.closed)
-        assert ours.upstream == envoy.upstream
-        assert ours.log == envoy.log
+        wrong = [
+            *_differences("answer", envoy.answers, ours.answers),
+            *_differences("tail", [(envoy.tail, envoy.closed)], [(ours.tail, ours.closed)]),
+            *_differences("upstream", envoy.upstream, ours.upstream),
+            *_differences("log", envoy.log, ours.log),
+        ]
         if case.stats:
-            self._check_stats()
+            wrong += self._wrong_stats()
+        assert not wrong, "\n".join(["", *wrong])
         return envoy
 
-    def _check_stats(self) -> None:
+    def _wrong_stats(self) -> list[str]:
         """Counters follow a little later than the bytes, so wait until both agree."""
         deadline = time.monotonic() + SETTLE_S
         while True:
             envoy, ours = (self.sides[kind].changed_stats() for kind in PROXIES)
-            wrong = {
-                name: (envoy.get(name, 0), ours.get(name, 0))
+            wrong = [
+                f"{name}: Envoy {envoy.get(name, 0)}, meshproxy {ours.get(name, 0)}"
                 for name in sorted(envoy.keys() | ours.keys())
                 if not _agree(name, envoy.get(name, 0), ours.get(name, 0))
-            }
-            if not wrong:
-                return
-            if time.monotonic() > deadline:
-                raise AssertionError(f"counters (envoy, meshproxy): {wrong}")
+            ]
+            if not wrong or time.monotonic() > deadline:
+                return wrong
             time.sleep(_POLL_S * 10)
+
+
+def _differences(what: str, envoy: Sequence[object], ours: Sequence[object]) -> list[str]:
+    """One text for each item that is not the same, by position."""
+    return [
+        f"{what}:\n  Envoy     {theirs!r}\n  meshproxy {mine!r}"
+        for theirs, mine in zip_longest(envoy, ours)
+        if theirs != mine
+    ]
 
 
 def _agree(name: str, one: int, other: int) -> bool:

@@ -61,6 +61,8 @@ class ClientCodec:
         "wire",
     )
 
+    protocol: Final = "HTTP/1.1"
+
     def __init__(self, wire: Wire, settings: Http1Settings) -> None:
         self.wire = wire
         self.settings = settings
