@@ -10,10 +10,11 @@ import os
 from typing import Final
 
 from meshproxy.config.document import At
-from meshproxy.config.problems import Problems
+from meshproxy.config.problems import Problems, nearest
 from meshproxy.config.reading import plain, seconds, wrapped
 from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig
+from meshproxy.proxy_wasm.options import OPTIONS, PREFIX, WrongOption, read_options
 from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
 
 _STRUCTS: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value"})
@@ -35,12 +36,18 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
     if message.fail_open and message.failure_policy:
         text = "'fail_open' and 'failure_policy' cannot both be set"
         plugin.error(problems, Code.INVALID, text, "fail_open")
+    options, environment, wrong = read_options(_environment(vm, problems))
+    for each in wrong:
+        _wrong_option(vm, each, problems)
     return PluginConfig(
         vm=VmConfig(
             code=code,
             vm_id=vm.message.vm_id,
             configuration=_configuration(vm),
-            environment_variables=_environment(vm, problems),
+            environment_variables=environment,
+            limits=options.limits,
+            strict=options.strict,
+            strict_imports=options.strict_imports,
         ),
         name=message.name,
         root_id=message.root_id,
@@ -99,6 +106,19 @@ def _environment(vm: At, problems: Problems) -> dict[str, str]:
         if key in os.environ:
             variables[key] = os.environ[key]
     return variables
+
+
+def _wrong_option(vm: At, wrong: WrongOption, problems: Problems) -> None:
+    at = vm.one("environment_variables")
+    assert at is not None
+    labels = ("key_values", wrong.name) if wrong.name in at.message.key_values else ()
+    if wrong.known:
+        text = f"'{wrong.name}' has a value that it cannot have"
+        at.error(problems, Code.INVALID, text, *labels, expected=wrong.expected)
+        return
+    text = f"there is no option '{wrong.name}'; names that begin with {PREFIX} are reserved"
+    similar = nearest(wrong.name, OPTIONS)
+    at.error(problems, Code.INVALID, text, *labels, expected=wrong.expected, suggestion=similar)
 
 
 def _reload_interval(plugin: At) -> float:

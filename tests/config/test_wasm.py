@@ -5,6 +5,7 @@ import pytest
 from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, FAIL_RELOAD
 from meshproxy.wasm.code_source import InlineCode, LocalFile
+from meshproxy.wasm.limits import Limits
 from tests.config.support import LISTENER, URL, error_of, load
 
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
@@ -42,6 +43,40 @@ def test_every_field_of_a_plugin_arrives(monkeypatch):
     assert config.vm.environment_variables == {"FROM_HOST": "h", "a": "b"}
     assert config.allowed_capabilities == {"proxy_log"}
     assert config.allow_on_headers_stop_iteration
+
+
+def variables(text, keys=""):
+    """A plugin with these environment variables."""
+    environment = f"environment_variables: {{{keys} key_values: {{{text}}}}}"
+    return f"{{vm_config: {{code: {{local: {{filename: /f}}}}, {environment}}}}}"
+
+
+def test_our_options_stand_among_the_variables_and_the_guest_does_not_see_them(monkeypatch):
+    monkeypatch.setenv("MESHPROXY_MEMORY_LIMIT", "1MiB")
+    vm = plugin(
+        variables(
+            "MESHPROXY_COMPAT: envoy, MESHPROXY_CALLBACK_TIMEOUT: 20ms, A: b",
+            "host_env_keys: [MESHPROXY_MEMORY_LIMIT],",
+        )
+    ).vm
+    assert vm.strict
+    assert not vm.strict_imports
+    assert vm.limits == Limits(memory_size=1 << 20, callback_timeout=0.02)
+    assert vm.environment_variables == {"A": "b"}
+
+
+def test_a_wrong_option_is_refused_where_it_stands(monkeypatch):
+    error = error_of(document(variables("MESHPROXY_CALLBACK_TIMEOUT: '20'")))
+    assert error.path.endswith("environment_variables.key_values.MESHPROXY_CALLBACK_TIMEOUT")
+    assert "a time like 100ms" in error.expected
+    monkeypatch.setenv("MESHPROXY_COMPAT", "x")
+    error = error_of(document(variables("A: b", "host_env_keys: [MESHPROXY_COMPAT],")))
+    assert error.path.endswith("environment_variables")
+
+
+def test_the_nearest_option_is_named():
+    error = error_of(document(variables("MESHPROXY_COMPATT: envoy")))
+    assert error.suggestion == "MESHPROXY_COMPAT"
 
 
 CODE = "vm_config: {code: {local: {filename: /f}}}"
