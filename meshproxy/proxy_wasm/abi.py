@@ -172,13 +172,15 @@ HOSTCALLS: Final = _hostcalls()
 class Callback:
     """One export that the host calls. `arities`: accepted numbers of i32 parameters, newest first.
 
-    `absent` is the result assumed where a module does not export it (or gives no result).
+    `absent` is the result assumed where a module does not export it (or gives no result);
+    `returns`: whether the ABI has a result there at all.
     """
 
     name: str
     parameters: tuple[str, ...]
     absent: int = 0
     arities: tuple[int, ...] = ()
+    returns: bool = False
 
 
 def _callbacks() -> dict[str, Callback]:
@@ -214,10 +216,15 @@ def _callbacks() -> dict[str, Callback]:
     absent = {"proxy_on_vm_start": 1, "proxy_on_configure": 1, "proxy_on_done": 1}
     # ABI 0.1.0 has no end_of_stream here; the export's own type decides, whatever the marker says.
     shorter = {"proxy_on_request_headers": (3, 2), "proxy_on_response_headers": (3, 2)}
+    phases = ("request", "response", "downstream", "upstream")
+    decides = {f"proxy_on_{phase}_{what}" for phase in phases
+               for what in ("headers", "metadata", "body", "trailers", "data")}  # fmt: skip
+    decides |= {*absent, "proxy_on_new_connection"}
     table = {}
     for name, parameters in _rows(rows):
         arities = shorter.get(name, (len(parameters),))
-        table[name] = Callback(name, parameters, absent.get(name, 0), arities)
+        returns = name in decides
+        table[name] = Callback(name, parameters, absent.get(name, 0), arities, returns)
     return table
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.abi import CALLBACKS, Callback
+from meshproxy.proxy_wasm.trace import traced_export
 from meshproxy.wasm.errors import ModuleError
 from meshproxy.wasm.instance import type_text
 from meshproxy.wasm.raw_call import Call
@@ -83,7 +84,9 @@ def bind_exports(vm: Vm, instance: Instance, allowed: frozenset[str] | None) -> 
                 f"Bad function signature for: {name}, it is {type_text(parameters, results)}, "
                 f"want {wanted}",
             )
-        call = instance.function(name)
+        call = traced_export(
+            vm.trace, name, instance.function(name), returns=callback.returns and bool(results)
+        )
         if not results:
             call = always(callback.absent, call)
         setattr(vm.exports, name, entry(vm, callback, len(parameters), call))

@@ -21,6 +21,7 @@ from meshproxy.proxy_wasm.abi import (
 )
 from meshproxy.proxy_wasm.hostcalls import Hostcalls
 from meshproxy.proxy_wasm.memory import Memory
+from meshproxy.proxy_wasm.trace import traced_import
 from meshproxy.proxy_wasm.wasi import Wasi
 from meshproxy.wasm.instance import Import, Instance, type_text
 
@@ -46,6 +47,7 @@ class Linking:
         self._hostcalls = Hostcalls(vm)
         self._wasi = Wasi(vm)
         self._prefix = vm.plugin.log_prefix
+        self._trace = vm.trace
 
     def attach(self, instance: Instance, memory: Memory) -> None:
         """The instance exists: hostcalls may be called from here on."""
@@ -54,6 +56,10 @@ class Linking:
 
     def resolve(self, item: Import) -> Callable[..., int]:
         """The host function for an import; LookupError with the reason where there is none."""
+        name = f"{item.module}.{item.name}"
+        return traced_import(self._trace, name, self._find(item), returns=bool(item.results))
+
+    def _find(self, item: Import) -> Callable[..., int]:
         if item.module == "env":
             if item.name in HOSTCALLS:
                 check_type(item, HOSTCALLS[item.name].types)

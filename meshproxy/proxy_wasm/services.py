@@ -18,6 +18,7 @@ from meshproxy.wasm.engine import Engine, process_engine
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.plugin import VmPool
+    from meshproxy.proxy_wasm.trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,5 @@ class Services:
     shared_queues: SharedQueues = field(default_factory=SharedQueues)
     node: Node = field(default_factory=Node)
     http_caller: HttpCaller | None = None
+    tracer: Tracer | None = None  # told every call of every VM that starts from now on
     pool: VmPool | None = None  # made by the first plugin

@@ -21,6 +21,7 @@ from meshproxy.proxy_wasm.linking import Linking
 from meshproxy.proxy_wasm.memory import Memory
 from meshproxy.proxy_wasm.metrics import MetricTable
 from meshproxy.proxy_wasm.services import Services
+from meshproxy.proxy_wasm.trace import sink_of, traced_export
 from meshproxy.proxy_wasm.wasi import ProcExit
 from meshproxy.wasm.binary import START_EXPORT
 from meshproxy.wasm.engine import CompiledModule
@@ -66,6 +67,7 @@ class Vm:
         "services",
         "strict",
         "ticker",
+        "trace",
         "vm_id",
     )
 
@@ -76,6 +78,7 @@ class Vm:
         self.plugin = plugin
         self.vm_id = plugin.vm.vm_id
         self.strict = plugin.vm.strict
+        self.trace = sink_of(self, services.tracer)
         self.contexts: dict[int, Context] = {}
         self.roots: dict[str, RootContext] = {}
         self.deferred: list[Callable[[], None]] = []
@@ -144,7 +147,7 @@ class Vm:
     def _allocator(self) -> Call:
         for name in ALLOCATORS:
             if self._instance.function_type(name) == (("i32",), ("i32",)):
-                return self._instance.function(name)
+                return traced_export(self.trace, name, self._instance.function(name), returns=True)
         names = " nor ".join(ALLOCATORS)
         raise ModuleError(self.name, f"exports no allocator: neither {names} (i32) -> i32")
 
@@ -168,8 +171,11 @@ class Vm:
             raise ModuleError(self.name, f"exports {name} with {len(found[0])} parameters")
         self.rearm()
         self.current = self.context
+        call = self._instance.function(name)
+        if name != START_EXPORT.decode():  # which is a name of ours
+            call = traced_export(self.trace, name, call, returns=bool(found[1]))
         try:
-            self._instance.function(name)(*arguments)
+            call(*arguments)
         except GuestTrap as trap:
             if not (isinstance(trap.__cause__, ProcExit) and trap.__cause__.code == 0):
                 raise ModuleError(self.name, f"{name} failed: {trap}") from trap
