@@ -164,6 +164,7 @@ class HttpConnectionManager:
                 self.stats.downstream_rq_ws_on_non_ws_route.value += 1
             return refusal
         if info.continue_expected:
+            self.count(100)
             stream.encoder.encode_1xx(HeaderMap([(b":status", b"100")]))
         if config.max_stream_duration:
             stream.deadline = info.start + config.max_stream_duration
@@ -198,9 +199,10 @@ class HttpConnectionManager:
             stream.encoder.close_when_done()
         status = pairs[0][1]
         info.response_code = code = int(status) if status.isdigit() else 0
-        self._count(code)
+        self.count(code)
 
-    def _count(self, code: int) -> None:
+    def count(self, code: int) -> None:
+        """Count one answer, final or informational."""
         for stats in (self.stats, self.listener_stats):
             stats.downstream_rq_completed.value += 1
             hundred = code // 100

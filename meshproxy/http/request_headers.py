@@ -83,9 +83,10 @@ def sanitize(
     refusal = _normalize_path(headers, fields, config)
     if refusal is not None:
         return refusal
-    if fields.get(b"expect") == b"100-continue":
+    expect = fields.get(b"expect")
+    if expect is not None and expect.lower() == b"100-continue" and not config.proxy_100_continue:
         headers.remove(b"expect")
-        info.continue_expected = not config.proxy_100_continue
+        info.continue_expected = True
     if config.use_remote_address or b"x-forwarded-for" in fields:
         edge = _resolve_addresses(headers, fields, info, config, local_ip)
     else:

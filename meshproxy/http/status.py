@@ -26,6 +26,7 @@ REASONS: Final[dict[int, str]] = {
     502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
     505: "HTTP Version Not Supported", 506: "Variant Also Negotiates", 507: "Insufficient Storage",
     508: "Loop Detected", 510: "Not Extended", 511: "Network Authentication Required",
+    599: "Last Unassigned Server Error Code",
 }  # fmt: skip
 
 STATUS_TEXT: Final[tuple[bytes, ...]] = tuple(b"%d" % code for code in range(1000))

@@ -213,6 +213,7 @@ class Stream:
     def encode_1xx(self, headers: HeaderMap) -> None:
         """An informational response."""
         if self.manager.config.proxy_100_continue and not self.headers_sent:
+            self.manager.count(int(headers.pairs[0][1]))
             self.encoder.encode_1xx(headers)
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:

@@ -231,9 +231,11 @@ class Router:
 
     # -- response --------------------------------------------------------------------------------
 
-    def on_1xx(self, headers: HeaderMap) -> None:
+    def on_upstream_1xx(self, headers: HeaderMap) -> None:
         """An informational response."""
-        self.stream.encode_1xx(headers)
+        stream = self.stream
+        self._cluster.response_stats.record(int(headers.pairs[0][1]), stream.info.internal)
+        stream.encode_1xx(headers)
 
     def on_upstream_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The response begins."""
@@ -283,8 +285,6 @@ class Router:
             return
         info = stream.info
         stats = self._cluster.stats
-        if reason == "protocol error":
-            stats.upstream_cx_protocol_error.value += 1
         status, flag = _FAILURES.get(reason, (503, ResponseFlag.UpstreamRemoteReset.value))
         upstream.host.stats.rq_error += 1
         self.upstream = None

@@ -130,7 +130,7 @@ class UpstreamRequest:
     def on_1xx(self, headers: HeaderMap) -> None:
         """An informational response."""
         self.received = True
-        self.router.on_1xx(headers)
+        self.router.on_upstream_1xx(headers)
 
     def on_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The response's headers."""
@@ -157,7 +157,7 @@ class UpstreamRequest:
         self._done = True
         client = self._client
         if client is not None:
-            client.end()
+            client.fail()
         self._pause(False)
         self.router.on_upstream_failure(self, reason, details)
 

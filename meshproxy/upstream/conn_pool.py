@@ -145,8 +145,9 @@ class ConnPool:
             stats.upstream_cx_connect_timeout.value += 1
         self.host.stats.cx_connect_fail += 1
         self.connecting -= 1
-        self.remove(client, local=reason == CONNECTION_TIMEOUT)
+        # Taken away first: for those who wait no more, `remove` must not connect again.
         waiting, self.pending = self.pending, deque()
+        self.remove(client, local=reason == CONNECTION_TIMEOUT)
         for request in waiting:
             self._one_less_pending()
             stats.upstream_rq_pending_failure_eject.value += 1
@@ -195,7 +196,17 @@ class ConnPool:
 class PoolClient:
     """One upstream connection: between `network.connection.Connection` and the codec."""
 
-    __slots__ = ("codec", "idle_since", "last", "opened", "pool", "request", "served", "wire")
+    __slots__ = (
+        "_closed_by_peer",
+        "codec",
+        "idle_since",
+        "last",
+        "opened",
+        "pool",
+        "request",
+        "served",
+        "wire",
+    )
 
     def __init__(self, pool: ConnPool) -> None:
         self.pool = pool
@@ -203,6 +214,7 @@ class PoolClient:
         self.wire: Any = None
         self.request: PoolRequest | None = None
         self.last = False
+        self._closed_by_peer = False
         self.served = 0
         self.opened = self.idle_since = pool._now()
 
@@ -235,10 +247,14 @@ class PoolClient:
         assert codec is not None
         if codec.idle and codec.reusable and not self.last and not self.wire.closing:
             self.pool.on_ready(self)
-        elif not self.wire.closing:
-            if not codec.reusable:
-                self.pool.cluster.stats.upstream_cx_close_notify.value += 1
+        elif not self._closed_by_peer:
             self.wire.close_after_flush(False)
+
+    def fail(self) -> None:
+        """The response cannot be read to its end: the connection ends, and closes by itself."""
+        if not self._closed_by_peer:
+            self._count_active_destroy(local=True)
+        self._release()
 
     def reset(self) -> None:
         """Give the exchange up; the connection goes with it."""
@@ -289,10 +305,16 @@ class PoolClient:
     def on_eof(self) -> bool:
         """The peer sends no more: the end of a response, or of the connection."""
         assert self.codec is not None
-        if self.request is not None and not self.codec.ends_with_eof:
-            self._count_active_destroy(local=False)
-        self.codec.on_eof()
+        self._peer_closes(self.codec)
         return False
+
+    def _peer_closes(self, codec: ClientCodec) -> None:
+        self._closed_by_peer = True
+        if self in self.pool.idle:
+            self.pool.idle.remove(self)  # it may not be picked before the transport is gone
+        if self.request is not None and not codec.ends_with_eof:
+            self._count_active_destroy(local=False)
+        codec.on_eof()
 
     def on_watermark(self, high: bool) -> None:
         """The connection is full, or no more."""
@@ -306,10 +328,17 @@ class PoolClient:
 
     def on_closed(self, local: bool) -> None:
         """The connection is gone."""
-        if self.codec is not None:
-            if self.request is not None and not local and not self.codec.ends_with_eof:
-                self._count_active_destroy(local=False)
-            self.codec.on_eof()
+        codec = self.codec
+        if codec is not None:
+            if local:
+                codec.on_eof()  # where an error of ours closed it, somebody still waits
+            elif not self._closed_by_peer:
+                self._peer_closes(codec)
+            stats = self.pool.cluster.stats
+            if codec.broken:
+                stats.upstream_cx_protocol_error.value += 1
+            if codec.close_announced:
+                stats.upstream_cx_close_notify.value += 1
         if self.request is not None:
             self._release()
-        self.pool.remove(self, local)
+        self.pool.remove(self, local and not self._closed_by_peer)

@@ -36,6 +36,10 @@ class Request(RecordedResponse):
         if end_stream:
             self.client.end()
 
+    def on_reset(self, reason, details):
+        super().on_reset(reason, details)
+        self.client.fail()
+
     def on_data(self, data, end_stream):
         if end_stream:
             self.client.end()
@@ -126,6 +130,7 @@ def test_a_refused_connection_fails_everybody_who_waits(world):
         pool.new_stream(request)
     connector.waiting[0].on_connect_failure("remote connection failure", "refused")
     assert [request.failure for request in requests] == ["remote connection failure"] * 2
+    assert cluster.stats.upstream_cx_total.value == 2  # and nobody connects again
     assert cluster.stats.upstream_cx_connect_fail.value == 1
     assert cluster.stats.upstream_rq_pending_failure_eject.value == 2
     assert cluster.pending_active == 0
@@ -146,21 +151,57 @@ def test_a_connection_that_says_close_is_not_kept(world):
     cluster, pool, connector = world()
     first = Request()
     pool.new_stream(first)
-    _, wire = connector.succeed()
+    client, wire = connector.succeed()
     wire.dispatch(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
     assert first.ended
     assert pool.idle == []
     assert wire.closed == "flush"
+    client.on_closed(True)
     assert cluster.stats.upstream_cx_close_notify.value == 1
+    assert cluster.stats.upstream_cx_destroy_local.value == 1
 
 
-def test_a_peer_that_closes_before_answering_is_a_termination(world):
+@pytest.mark.parametrize("sees_eof", [True, False], ids=["closed", "reset"])
+def test_a_peer_that_goes_before_answering_is_a_termination(world, sees_eof):
     cluster, pool, connector = world()
     first = Request()
     pool.new_stream(first)
-    client, _ = connector.succeed()
-    client.on_eof()
+    client, wire = connector.succeed()
+    if sees_eof:
+        client.on_eof()
     client.on_closed(False)
     assert first.reset == "connection termination"
-    assert cluster.stats.upstream_cx_active.value == 0
-    assert cluster.stats.upstream_rq_active.value == 0
+    assert wire.closed is None
+    stats = cluster.stats
+    assert stats.upstream_cx_active.value == 0
+    assert stats.upstream_rq_active.value == 0
+    assert stats.upstream_cx_destroy_remote.value == 1
+    assert stats.upstream_cx_destroy_remote_with_active_rq.value == 1
+    assert stats.upstream_cx_protocol_error.value == 0
+    assert stats.upstream_cx_close_notify.value == 0
+
+
+def test_an_answer_that_is_not_http_is_a_protocol_error_and_ends_the_connection(world):
+    cluster, pool, connector = world()
+    first = Request()
+    pool.new_stream(first)
+    client, wire = connector.succeed()
+    wire.dispatch(b"garbage\r\n\r\n")
+    client.on_closed(True)
+    assert first.reset == "protocol error"
+    assert wire.closed == "abort"
+    stats = cluster.stats
+    assert stats.upstream_cx_protocol_error.value == 1
+    assert stats.upstream_cx_destroy_local_with_active_rq.value == 1
+    assert stats.upstream_rq_active.value == 0
+
+
+def test_a_connection_that_the_peer_has_closed_is_not_picked(world):
+    _, pool, connector = world()
+    pool.new_stream(Request())
+    client, wire = connector.succeed()
+    wire.dispatch(OK)
+    assert pool.idle == [client]
+    client.on_eof()
+    assert pool.next_step() == CONNECT
+    client.on_closed(False)

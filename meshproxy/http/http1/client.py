@@ -56,6 +56,8 @@ class ClientCodec:
         "_parser",
         "_reading",
         "_request_done",
+        "broken",
+        "close_announced",
         "reusable",
         "settings",
         "wire",
@@ -67,6 +69,8 @@ class ClientCodec:
         self.wire = wire
         self.settings = settings
         self.reusable = True  # False: the connection ends with this exchange
+        self.close_announced = False  # the peer says that it will close
+        self.broken = False  # what the peer sent was not HTTP, or was cut off
         self._parser = ResponseHeadParser()
         self._handler: ResponseDecoder | None = None
         self._reading = IDLE
@@ -170,6 +174,7 @@ class ClientCodec:
             else:
                 # Bytes nobody asked for: whose answer they are, nobody can say.
                 self.reusable = False
+                self.broken = True
                 self.wire.abort()
                 return
 
@@ -181,13 +186,13 @@ class ClientCodec:
         limit = self.settings.max_headers_bytes
         if end < 0 or end > limit:
             if len(data) > limit or has_stray_controls_so_far(data):
-                return self._break("headers too large" if len(data) > limit else "codec_error")
+                return self._break()
             self._held = data
             return b""
         end += 4
         parser = self._parser
         if not parser.feed(data[:end]) or len(parser.pairs) > self.settings.max_headers_count:
-            return self._break("codec_error")
+            return self._break()
         rest = data[end:]
         self._headers(parser, rest)
         return rest
@@ -201,7 +206,7 @@ class ClientCodec:
         strip = not HOP_BY_HOP.isdisjoint(fields)
         if 100 <= status < 200:
             if status == 101:  # nobody here asked to switch protocols
-                self._break("upgrade not requested")
+                self._break()
                 return
             if strip:
                 pairs = without_hop_by_hop(pairs, frozenset())
@@ -209,16 +214,19 @@ class ClientCodec:
             return
         if parser.version != "1.1":
             self.reusable = False
-        body = self._read_framing(parser, status, pairs, fields, strip)
+            self.close_announced = True
+        body = self._read_framing(status, pairs, fields, strip)
         if body is None:
-            self._break("codec_error")
+            self._break()
             return
         if strip:
             tokens = connection_tokens(pairs)
             if b"close" in tokens:
                 self.reusable = False
+                self.close_announced = True
             elif b"keep-alive" in tokens and parser.version == "1.0":
                 self.reusable = body != BODY_UNTIL_CLOSE
+                self.close_announced = False
             # Unlike in requests, Envoy keeps what a response's Connection field nominates.
             pairs = without_hop_by_hop(pairs, frozenset())
         headers = HeaderMap([(b":status", STATUS_TEXT[status]), *pairs])
@@ -230,12 +238,7 @@ class ClientCodec:
         handler.on_headers(headers, False)
 
     def _read_framing(
-        self,
-        parser: ResponseHeadParser,
-        status: int,
-        pairs: Pairs,
-        fields: dict[bytes, bytes],
-        strip: bool,
+        self, status: int, pairs: Pairs, fields: dict[bytes, bytes], strip: bool
     ) -> int | None:
         """RFC 9112, 6.3: how the response's body ends. None: it says two things at once."""
         coding = fields.get(b"transfer-encoding") if strip else None
@@ -290,7 +293,7 @@ class ClientCodec:
         assert decoder is not None
         payload = decoder.feed(data)
         if decoder.state == BROKEN:
-            return self._break("codec_error")
+            return self._break()
         if decoder.state != DONE:
             if payload:
                 self._deliver(payload, False)
@@ -299,7 +302,7 @@ class ClientCodec:
         if len(decoder.trailers) > 2:
             trailers = parse_trailers(decoder.trailers)
             if trailers is None:
-                return self._break("codec_error")
+                return self._break()
             if not self.settings.enable_trailers:
                 trailers = []
         self._decoder = None
@@ -328,13 +331,15 @@ class ClientCodec:
         if rest or not self._request_done:
             self._reading = FINISHED
             self.reusable = False
+            self.broken = bool(rest)
 
-    def _break(self, details: str) -> bytes:
+    def _break(self) -> bytes:
         handler, self._handler = self._handler, None
         self.reusable = False
+        self.broken = True
         self._reading = FINISHED
         if handler is not None:
-            handler.on_reset(PROTOCOL_ERROR, details)
+            handler.on_reset(PROTOCOL_ERROR, "")
         self.wire.abort()
         return b""
 
@@ -350,6 +355,7 @@ class ClientCodec:
         elif reading == HEAD and not self._held:
             handler.on_reset(TERMINATION, "")
         else:  # cut off in the middle of a message
+            self.broken = True
             handler.on_reset(PROTOCOL_ERROR, "")
 
     @property

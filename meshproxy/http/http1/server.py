@@ -301,8 +301,8 @@ class ServerCodec:
                 return b""
         if status == b"204" or status == b"304" or status[:1] == b"1":
             return b""
-        if end_stream:
-            return b"" if self._framing.head else b"content-length: 0\r\n"
+        if end_stream and not self._framing.head:
+            return b"content-length: 0\r\n"
         if self._framing.version == "1.0":
             self._close = self._close_delimited = True
             return b""
