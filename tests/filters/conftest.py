@@ -21,10 +21,17 @@ class Running:
     upstream: RecordingUpstream
 
     def get(self, path: str = "/", *headers: tuple[str, str]) -> tuple[Request, Answer]:
-        """What the upstream received and what the client got for one GET."""
+        """What the upstream received and what the client got for one GET that goes through."""
+        answer = self.ask(path, *headers)
+        return self.upstream.take(), answer
+
+    def ask(
+        self, path: str = "/", *headers: tuple[str, str], method: str = "GET", body: bytes = b""
+    ) -> Answer:
+        """What the client got for one request, wherever the answer was made."""
+        fields = [f"{name}: {value}" for name, value in headers]
         with RawClient(self.proxy.ports["ingress"]) as client:
-            answer = client.request(http_request("GET", path, headers=list(headers)))
-        return self.upstream.requests[-1], answer
+            return client.request(http_request(path, *fields, method=method, body=body))
 
 
 def plugin(name: str, configuration: str | None) -> dict[str, object]:
