@@ -42,10 +42,10 @@ class Memory(MemoryWindow):
 
     def read_again(self, address: int, size: int) -> bytes:
         """The same after a look at the memory's present size."""
-        if self.refresh():
-            data: bytes = self.chars[address : address + size]
-            if len(data) == size:
-                return data
+        self.refresh()  # also where nothing has changed: another argument's look came first
+        data: bytes = self.chars[address : address + size]
+        if len(data) == size:
+            return data
         raise Refused(self.fault)
 
     def write(self, address: int, data: bytes) -> None:

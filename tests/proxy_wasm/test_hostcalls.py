@@ -61,6 +61,18 @@ def test_a_header_value_is_the_first_one_of_the_name_in_any_case(name, value):
     assert request.text(16) == value
 
 
+@pytest.mark.parametrize("verb", ["add", "replace"])
+def test_name_and_value_may_both_lie_in_memory_that_has_just_grown(verb):
+    fresh = 2 * 65536  # the filter's memory has two pages
+    request = ask(f"""(block (result i32)
+      (drop (memory.grow (i32.const 1)))
+      (i64.store (i32.const {fresh}) (i64.const 0x76_006e_2d78))  ;; "x-n", 0, "v"
+      (call $proxy_{verb}_header_map_value (i32.const 0)
+        (i32.const {fresh}) (i32.const 3) (i32.const {fresh + 4}) (i32.const 1)))""")
+    assert request.words(0) == [0]
+    assert request.request.get(b"x-n") == b"v"
+
+
 def test_a_missing_header_is_not_found():
     assert status(f'(call $proxy_get_header_map_value (i32.const 0) "nope"/ {OUT})') == 1
 
