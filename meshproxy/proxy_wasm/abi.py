@@ -76,14 +76,11 @@ U32: Final = 0xFFFFFFFF
 class Hostcall:
     """One import from `env`. `*` marks an address the host writes to, `:64` an i64.
 
-    Every parameter else is an i32, and so is the result, a status. `lacking` is empty, or says what
-    does not work yet; such a call answers with `otherwise`.
+    Every parameter else is an i32, and so is the result, a status.
     """
 
     name: str
     parameters: tuple[str, ...]
-    otherwise: int = OK
-    lacking: str = ""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -150,22 +147,7 @@ def _rows(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"proxy_{name}", tuple(parameters)
 
 
-def _hostcalls() -> dict[str, Hostcall]:
-    lacking = {
-        # The statuses are those that no SDK panics on.
-        "proxy_grpc_call": (INTERNAL_FAILURE, "gRPC callouts"),
-        "proxy_grpc_stream": (INTERNAL_FAILURE, "gRPC callouts"),
-        "proxy_grpc_send": (NOT_FOUND, "gRPC callouts"),
-        "proxy_grpc_cancel": (NOT_FOUND, "gRPC callouts"),
-        "proxy_grpc_close": (NOT_FOUND, "gRPC callouts"),
-    }
-    table = {}
-    for name, parameters in _rows(_HOSTCALLS):
-        table[name] = Hostcall(name, parameters, *lacking.get(name, ()))
-    return table
-
-
-HOSTCALLS: Final = _hostcalls()
+HOSTCALLS: Final = {name: Hostcall(name, parameters) for name, parameters in _rows(_HOSTCALLS)}
 
 
 @dataclass(frozen=True, slots=True)

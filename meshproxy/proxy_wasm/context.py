@@ -15,6 +15,7 @@ from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
     CALL_DATA,
+    GRPC_RECEIVE_BUFFER,
     HTTP_CALL_RESPONSE_BODY,
     MAP_TYPES,
     NOT_FOUND,
@@ -27,6 +28,7 @@ from meshproxy.proxy_wasm.abi import (
 )
 from meshproxy.proxy_wasm.foreign import FUNCTIONS
 from meshproxy.proxy_wasm.header_names import (
+    NO_PSEUDO,
     REQUEST_PSEUDO,
     RESPONSE_PSEUDO,
     canonical,
@@ -278,6 +280,8 @@ class Context:
             return self.root.plugin.configuration if self.root.configuring else None
         if buffer_type == HTTP_CALL_RESPONSE_BODY:
             return self.root.call_body
+        if buffer_type == GRPC_RECEIVE_BUFFER:
+            return self.root.grpc.message
         if buffer_type == CALL_DATA:
             return self.vm.call_data
         return None
@@ -297,7 +301,6 @@ class Context:
         return function(self, arguments)
 
 
-NO_PSEUDO: Final[frozenset[bytes]] = frozenset()
 PSEUDO: Final = (REQUEST_PSEUDO, NO_PSEUDO, RESPONSE_PSEUDO) + (NO_PSEUDO,) * 5
 """The pseudo headers that may stand in a map, by map type."""
 

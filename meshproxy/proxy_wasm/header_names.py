@@ -12,6 +12,7 @@ from meshproxy.proxy_wasm.pairs import Pair
 
 REQUEST_PSEUDO: Final = frozenset((b":authority", b":path", b":method", b":scheme", b":protocol"))
 RESPONSE_PSEUDO: Final = frozenset((b":status",))
+NO_PSEUDO: Final[frozenset[bytes]] = frozenset()
 _TOKEN: Final = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _CACHE_SIZE: Final = 4096
 

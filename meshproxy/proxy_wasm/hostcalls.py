@@ -10,7 +10,7 @@ hot: the ones that read a key slice `memory.chars` themselves; a call of `read` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from meshproxy.proxy_wasm import pairs
 from meshproxy.proxy_wasm.abi import (
@@ -28,23 +28,15 @@ from meshproxy.proxy_wasm.abi import (
     U32,
     VM_CONFIGURATION,
 )
-from meshproxy.proxy_wasm.memory import Memory
-
-if TYPE_CHECKING:
-    from meshproxy.proxy_wasm.vm import Vm
+from meshproxy.proxy_wasm.callouts import Callouts
 
 MAX_PATH: Final = 8192
 
 
-class Hostcalls:
+class Hostcalls(Callouts):
     """The host side of one VM."""
 
-    __slots__ = ("memory", "vm")
-
-    memory: Memory
-
-    def __init__(self, vm: Vm) -> None:
-        self.vm = vm
+    __slots__ = ()
 
     # -- log, time, status ---------------------------------------------------------------------
 
@@ -327,53 +319,6 @@ class Hostcalls:
         except KeyError:
             return NOT_FOUND
         return EMPTY if item is None else self.memory.give(item, data, size)
-
-    # -- calls out -----------------------------------------------------------------------------
-
-    def proxy_call_foreign_function(
-        self,
-        name_data: int,
-        name_size: int,
-        arguments_data: int,
-        arguments_size: int,
-        results_data: int,
-        results_size: int,
-    ) -> int:
-        """A function of the host, by name; the guest need not want its result."""
-        memory = self.memory
-        name = memory.read(name_data, name_size)
-        result = self.vm.context.call_foreign_function(
-            name, memory.read(arguments_data, arguments_size)
-        )
-        if isinstance(result, int):
-            return result
-        if not results_data or not results_size:
-            return OK
-        return memory.give(result, results_data, results_size)
-
-    def proxy_http_call(
-        self,
-        upstream_data: int,
-        upstream_size: int,
-        headers_data: int,
-        headers_size: int,
-        body_data: int,
-        body_size: int,
-        trailers_data: int,
-        trailers_size: int,
-        timeout: int,
-        call_id: int,
-    ) -> int:
-        """Call a cluster; the answer comes with `proxy_on_http_call_response`."""
-        memory = self.memory
-        read = memory.read
-        upstream = read(upstream_data, upstream_size).decode("utf-8", "replace")
-        headers = pairs.decode(read(headers_data, headers_size)) or []
-        body = read(body_data, body_size)
-        trailers = pairs.decode(read(trailers_data, trailers_size)) or []
-        memory.write_u32(call_id, 0)
-        token = self.vm.context.root.http_call(upstream, headers, body, trailers, timeout)
-        return BAD_ARGUMENT if token is None else memory.write_u32(call_id, token)
 
 
 def missing_buffer(buffer_type: int) -> int:

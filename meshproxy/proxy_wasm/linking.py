@@ -81,11 +81,6 @@ class Linking:
     def _hostcall(self, name: str) -> Callable[..., int]:
         if self._forbids(name):
             return self._restricted(name, INTERNAL_FAILURE)
-        spec = HOSTCALLS[name]
-        if spec.lacking:
-            return self._answering(
-                spec.otherwise, f"{name} answers {spec.otherwise}: {spec.lacking} are not supported"
-            )
         function: Callable[..., int] = getattr(self._hostcalls, name)
         return function
 
@@ -104,18 +99,16 @@ class Linking:
         return restricted
 
     def _unknown(self, item: Import) -> Callable[..., int]:
-        return self._answering(UNIMPLEMENTED, f"{item} is unknown, it answers {UNIMPLEMENTED}")
-
-    def _answering(self, status: int, warning: str) -> Callable[..., int]:
         """A function that does nothing, and says so the first time."""
+        warning = f"{item} is unknown, it answers {UNIMPLEMENTED}"
         pending = [f"wasm log{self._prefix}: {self._module}: {warning}"]
 
-        def answering(*_: int) -> int:
+        def unknown(*_: int) -> int:
             if pending:
                 LOGGER.warning("%s", pending.pop())
-            return status
+            return UNIMPLEMENTED
 
-        return answering
+        return unknown
 
 
 def check_type(item: Import, parameters: tuple[str, ...]) -> None:

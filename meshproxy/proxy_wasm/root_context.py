@@ -20,6 +20,7 @@ from meshproxy.proxy_wasm.abi import (
 from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
 from meshproxy.proxy_wasm.exports import FAILED
+from meshproxy.proxy_wasm.grpc_calls import GrpcCalls
 from meshproxy.proxy_wasm.header_names import REQUEST_PSEUDO, clean
 from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.proxy_wasm.services import HttpCallRequest, HttpCallResponse
@@ -54,6 +55,7 @@ class RootContext(Context):
         self.call_status: tuple[int, bytes] = (0, b"")
         self.call_body: bytes | None = None
         self.call_maps: dict[int, HeaderMap] = {}
+        self.grpc = GrpcCalls(self)
         self._calls: dict[int, Timer] = {}
         self._tick: Timer | None = None
         self._tick_period = 0.0
@@ -201,6 +203,7 @@ class RootContext(Context):
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()
+        self.grpc.close_all()
         self.vm.services.shared_queues.unregister(self.on_queue_item)
 
 

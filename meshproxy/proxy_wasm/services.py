@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from meshproxy.http.dispatcher import Dispatcher, Timer
+from meshproxy.proxy_wasm.grpc_client import GrpcClient
 from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.proxy_wasm.shared_data import SharedData
 from meshproxy.proxy_wasm.shared_queue import SharedQueues
@@ -72,5 +73,6 @@ class Services:
     shared_queues: SharedQueues = field(default_factory=SharedQueues)
     node: Node = field(default_factory=Node)
     http_caller: HttpCaller | None = None
+    grpc_client: GrpcClient | None = None
     tracer: Tracer | None = None  # told every call of every VM that starts from now on
     pool: VmPool | None = None  # made by the first plugin

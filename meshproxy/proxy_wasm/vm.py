@@ -48,8 +48,8 @@ class Vm:
     __slots__ = (
         "_deadline",
         "_instance",
+        "_last_tokens",
         "_next_id",
-        "_next_token",
         "abi_version",
         "call_data",
         "context",
@@ -89,7 +89,7 @@ class Vm:
         self.current: Context | None = None
         self.context: Context = boot(self)
         self._next_id = 1
-        self._next_token = 0
+        self._last_tokens = [0, 0, 0]
         self.abi_version = abi_version(module)
         linking = Linking(self, module.name)
         self._instance = instance = Instance(
@@ -137,10 +137,11 @@ class Vm:
             self._next_id += 1
         return number
 
-    def new_token(self) -> int:
-        """A number for an HTTP call: 4, 8, 12 …; the two lowest bits are the kind of call."""
-        self._next_token = (self._next_token + 4) & 0xFFFFFFFF or 4
-        return self._next_token
+    def new_token(self, kind: int = 0) -> int:
+        """A number for a call: 4, 8, 12 … plus the kind, which is in the two lowest bits."""
+        number = (self._last_tokens[kind] + 4) & 0xFFFFFFFC or 4
+        self._last_tokens[kind] = number
+        return number | kind
 
     # -- start ---------------------------------------------------------------------------------
 

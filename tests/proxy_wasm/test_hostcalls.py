@@ -32,11 +32,8 @@ def status(body: str, **settings) -> int:
     return ask(body, **settings).words(0)[0]
 
 
-def test_every_hostcall_of_the_abi_is_there_with_its_parameters_or_listed_as_lacking():
+def test_every_hostcall_of_the_abi_is_there_with_its_parameters():
     for name, spec in HOSTCALLS.items():
-        if spec.lacking:
-            assert not hasattr(Hostcalls, name)
-            continue
         method = getattr(Hostcalls, name)
         names = list(inspect.signature(method).parameters)[1:]
         wanted = [parameter.lstrip("*").removesuffix(":64") for parameter in spec.parameters]
@@ -350,22 +347,6 @@ def test_hostcalls_of_abi_0_1_0_are_there_for_every_version(name):
 
 def test_done_without_an_end_is_not_found():
     assert status("(call $proxy_done)") == 1
-
-
-@pytest.mark.parametrize(
-    ("call", "wanted"),
-    [
-        (f"(call $proxy_grpc_call {'(i32.const 0) ' * 12})", 10),
-        (f"(call $proxy_grpc_stream {'(i32.const 0) ' * 9})", 10),
-        (f"(call $proxy_grpc_send {'(i32.const 0) ' * 4})", 1),
-        ("(call $proxy_grpc_cancel (i32.const 5))", 1),
-        ("(call $proxy_grpc_close (i32.const 5))", 1),
-    ],
-)
-def test_what_is_lacking_answers_its_listed_status_and_says_so_once(call, wanted, caplog):
-    request = ask(f"(block (result i32) (drop {call}) {call})")
-    assert request.words(0) == [wanted]
-    assert caplog.text.count("not supported") == 1
 
 
 # -- metrics ---------------------------------------------------------------------------------
