@@ -53,6 +53,7 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
         root_id=message.root_id,
         configuration=_configuration(plugin),
         failure_policy=FAIL_OPEN if message.fail_open else message.failure_policy,
+        fail_open=message.fail_open,
         reload_interval=_reload_interval(plugin),
         allowed_capabilities=_capabilities(plugin),
         allow_on_headers_stop_iteration=wrapped(plugin, "allow_on_headers_stop_iteration", False),

@@ -12,7 +12,8 @@ from meshproxy.errors import StartupError
 from meshproxy.http.filter import FilterFactory
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 from meshproxy.proxy_wasm.config import PluginConfig
-from meshproxy.proxy_wasm.plugin import Plugin, pool_of
+from meshproxy.proxy_wasm.plugin import Plugin
+from meshproxy.proxy_wasm.vm_pool import pool_of
 from meshproxy.wasm.errors import ModuleError
 
 

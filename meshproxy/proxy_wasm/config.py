@@ -44,6 +44,8 @@ class VmConfig:
 class PluginConfig:
     """`PluginConfig`. `allowed_capabilities`: None where nothing is restricted.
 
+    fail_open: the deprecated field, which does more than FAIL_OPEN: the stream in which the VM
+    failed goes on, too.
     reload_interval: seconds of `reload_config.backoff.base_interval`.
     direction: `xds.listener_direction` (0 unspecified, 1 inbound, 2 outbound).
     """
@@ -53,6 +55,7 @@ class PluginConfig:
     root_id: str = ""
     configuration: bytes = b""
     failure_policy: int = UNSPECIFIED
+    fail_open: bool = False
     reload_interval: float = 1.0
     allowed_capabilities: frozenset[str] | None = None
     allow_on_headers_stop_iteration: bool = False

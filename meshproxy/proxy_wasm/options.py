@@ -15,6 +15,7 @@ that is reserved: the guest does not see them, and one that is not in the list i
           MESHPROXY_STRICT_IMPORTS: "true"     # default false
           MESHPROXY_CALLBACK_TIMEOUT: 50ms     # default 100ms
           MESHPROXY_START_TIMEOUT: 20s         # default 10s
+          MESHPROXY_RESTART_TIMEOUT: 2s        # default 1s
           MESHPROXY_MEMORY_LIMIT: 32MiB        # default 64MiB
 
 MESHPROXY_COMPAT: with `envoy`, statuses and refusals are exactly Envoy's; with `friendly`, what is
@@ -23,6 +24,7 @@ MESHPROXY_STRICT_IMPORTS: an import `env.proxy_*` that nobody knows is an error;
 answered with 12 (Unimplemented), and one warning.
 MESHPROXY_CALLBACK_TIMEOUT: how long one callback may run before it is interrupted.
 MESHPROXY_START_TIMEOUT: the same for start functions, `on_vm_start` and `on_configure` together.
+MESHPROXY_RESTART_TIMEOUT: the same for a VM that starts while others serve, if that is shorter.
 MESHPROXY_MEMORY_LIMIT: bytes of linear memory that one VM may have.
 """
 
@@ -123,6 +125,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
                "'true' or 'false'"),
         Option("MESHPROXY_CALLBACK_TIMEOUT", "limits.callback_timeout", duration, _TIME),
         Option("MESHPROXY_START_TIMEOUT", "limits.start_timeout", duration, _TIME),
+        Option("MESHPROXY_RESTART_TIMEOUT", "limits.restart_timeout", duration, _TIME),
         Option("MESHPROXY_MEMORY_LIMIT", "limits.memory_size", memory,
                "a size like 64MiB, from 64KiB to 4GiB"),
     )

@@ -24,6 +24,7 @@ from meshproxy.proxy_wasm.grpc_calls import GrpcCalls
 from meshproxy.proxy_wasm.header_names import REQUEST_PSEUDO, clean
 from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.proxy_wasm.services import HttpCallRequest, HttpCallResponse
+from meshproxy.stats.metrics import WasmPluginStats
 from meshproxy.wasm.errors import ModuleError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class RootContext(Context):
         self.plugin: PluginConfig = plugin
         self.prefix = plugin.log_prefix
         self.users = 0  # plugins with this key
+        scope = vm.services.store.scope(f"wasm.{plugin.name}.")
+        self.stats = scope.block(WasmPluginStats)
         self.maps = [None] * MAP_TYPES
         self.encoded = None
         self.properties: dict[str, bytes] = {}

@@ -18,8 +18,8 @@ from meshproxy.stats.store import Store
 from meshproxy.wasm.engine import Engine, process_engine
 
 if TYPE_CHECKING:
-    from meshproxy.proxy_wasm.plugin import VmPool
     from meshproxy.proxy_wasm.trace import Tracer
+    from meshproxy.proxy_wasm.vm_pool import VmPool
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,8 @@ class StreamContext(StreamFilter, Context):
 
     def _headers_status(self, answer: int) -> int:
         """What to answer after a headers callback."""
+        if answer == FAILED and self.root.plugin.fail_open:
+            return CONTINUE
         if answer == FAILED or self._replied:
             return STOP_ALL_ITERATION_AND_WATERMARK
         resume, self._resume = self._resume, False
@@ -242,6 +244,8 @@ class StreamContext(StreamFilter, Context):
 
     def _data_status(self, answer: int) -> int:
         """What to answer after a body callback."""
+        if answer == FAILED and self.root.plugin.fail_open:
+            return CONTINUE
         if answer == FAILED or self._replied:
             return STOP_ITERATION_NO_BUFFER
         resume, self._resume = self._resume, False
@@ -249,6 +253,8 @@ class StreamContext(StreamFilter, Context):
 
     def _stops(self, status: int) -> bool:
         """Whether trailers are held back."""
+        if status == FAILED and self.root.plugin.fail_open:
+            return False
         if status == FAILED or self._replied:
             return True
         resume, self._resume = self._resume, False
@@ -295,11 +301,17 @@ class StreamContext(StreamFilter, Context):
 
     def on_vm_failed(self) -> None:
         """The VM is gone: this stream is answered with 503, or reset if that is too late."""
-        self._failed = True
-        if not self._ended:
+        if self._ended:
+            return
+        if not self.root.plugin.fail_open:
             self._refuse()
+        elif not (self._in_decode or self._in_encode):
+            self._continue_request()
+            self._continue_response()
 
     def _refuse(self) -> int:
+        if self.root.plugin.fail_open:
+            return CONTINUE
         self._failed = self._replied = True
         self._reply(FAIL_STREAM)
         return STOP_ALL_ITERATION_AND_WATERMARK

@@ -201,6 +201,7 @@ class Vm:
         if self.failed is None:
             trap = error if isinstance(error, GuestTrap) else GuestTrap(repr(error))
             self.failed = trap
+            self.context.root.stats.traps.value += 1
             self.deferred = []
             self.current = None
             LOGGER.error(

@@ -420,8 +420,12 @@ class WasmRuntimeStats:
 
 @dataclass(slots=True)
 class WasmPluginStats:
-    """`wasm.<plugin>.`"""
+    """`wasm.<plugin>.` Envoy never counts `vm_reload`, so neither do we.
 
+    `traps`: callbacks that did not return, ended by a trap of their own or by a limit.
+    """
+
+    traps: Counter
     vm_reload: Counter
     vm_reload_backoff: Counter
     vm_reload_failure: Counter

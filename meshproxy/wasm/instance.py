@@ -71,7 +71,12 @@ class Instance:
         self.ticker = engine.ticker
         self.ticker.start()
         store = Store(engine.wasmtime)
-        store.set_limits(memory_size=limits.memory_size, table_elements=limits.table_elements)
+        store.set_limits(
+            memory_size=limits.memory_size,
+            memories=limits.memories,
+            table_elements=limits.table_elements,
+            tables=limits.tables,
+        )
         self.gate = Gate(store)
         self.gate.set_deadline(ticks(limits.start_timeout))
         imports = [self._function_import(item) for item in module.imports]

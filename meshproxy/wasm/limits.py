@@ -26,12 +26,18 @@ class Limits:
     memory_size: bytes of linear memory; `memory.grow` beyond it fails inside the guest.
     callback_timeout: seconds that one callback may run (measured in ticks of 10 ms, never shorter).
     start_timeout: the same for `_initialize`, `_start`, `on_vm_start` and `on_configure` together.
+    restart_timeout: the same for a VM that starts while others serve, if that is shorter.
+    memories: linear memories of its modules; multi-memory modules would multiply the limit.
+    tables: tables of the guest, each of `table_elements` entries.
     """
 
     memory_size: int = 64 * MIB
     callback_timeout: float = 0.100
     start_timeout: float = 10.0
+    restart_timeout: float = 1.0
     table_elements: int = 1 << 20
+    memories: int = 1
+    tables: int = 16
 
 
 def ticks(seconds: float) -> int:

@@ -17,8 +17,9 @@ import wasmtime
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
-from meshproxy.proxy_wasm.plugin import Plugin, VmPool
+from meshproxy.proxy_wasm.plugin import Plugin
 from meshproxy.proxy_wasm.services import Services
+from meshproxy.proxy_wasm.vm_pool import VmPool
 from meshproxy.stats.store import Store
 from meshproxy.wasm.code_source import InlineCode
 from meshproxy.wasm.engine import Engine

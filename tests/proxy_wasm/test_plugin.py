@@ -4,7 +4,8 @@ import pytest
 
 from meshproxy.http.filter import CONTINUE, StreamFilter
 from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, FAIL_RELOAD
-from meshproxy.proxy_wasm.plugin import MAX_RELOADS, FailedFilter, pool_of
+from meshproxy.proxy_wasm.plugin import FailedFilter
+from meshproxy.proxy_wasm.vm_pool import pool_of
 from meshproxy.wasm.errors import ModuleError
 from tests.support.wat_filter import Request, World, filter_text
 
@@ -84,17 +85,26 @@ def test_a_second_plugin_that_refuses_leaves_the_first_alone():
 # -- failures ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("policy", [0, FAIL_RELOAD])
-def test_the_request_after_a_trap_gets_a_fresh_vm(policy):
+def test_the_request_after_a_trap_gets_a_fresh_vm():
     world = World()
-    plugin = world.plugin(MOODY, name="p", failure_policy=policy)
+    plugin = world.plugin(MOODY, name="p")
     before = plugin.vm
     assert trap(plugin).callbacks.reply.status == 503
     after = Request(plugin)
     assert after.headers() != CONTINUE
     assert after.callbacks.reply is None
     assert plugin.vm is not before
-    assert (stats(world, "vm_reload"), stats(world, "vm_reload_success")) == (1, 1)
+    assert (stats(world, "traps"), stats(world, "vm_reload_success")) == (1, 1)
+
+
+def test_fail_reload_refuses_until_the_interval_since_the_load_is_over():
+    world = World()
+    plugin = world.plugin(MOODY, name="p", failure_policy=FAIL_RELOAD, reload_interval=1.0)
+    trap(plugin)
+    assert type(plugin.new_filter()) is FailedFilter
+    world.dispatcher.advance(1.1)
+    assert type(plugin.new_filter()) is not FailedFilter
+    assert (stats(world, "vm_reload_backoff"), stats(world, "vm_reload_success")) == (1, 1)
 
 
 def test_the_other_streams_of_a_failed_vm_are_answered_and_never_enter_it_again():
@@ -138,15 +148,27 @@ def test_a_policy_without_reload_serves_without_a_vm(settings, kind):
         assert later.callbacks.reply.status == 503
 
 
-def test_reloads_are_bounded_in_every_interval():
-    world = World()
-    plugin = world.plugin(MOODY, name="p", reload_interval=1.0)
-    for _ in range(MAX_RELOADS + 1):
-        trap(plugin)
-    assert type(plugin.new_filter()) is FailedFilter
-    assert stats(world, "vm_reload_backoff") == 1
-    world.dispatcher.advance(1.0)
-    assert type(plugin.new_filter()) is not FailedFilter
+@pytest.mark.parametrize("where", ["request_headers", "request_body", "request_trailers"])
+def test_fail_open_of_old_lets_the_stream_go_on_in_which_the_vm_failed(where):
+    types = "(param i32 i32 i32)" if where != "request_trailers" else "(param i32 i32)"
+    text = filter_text(f"""(func (export "proxy_on_{where}") {types} (result i32) unreachable)""")
+    request = Request(World().plugin(text, failure_policy=FAIL_OPEN, fail_open=True))
+    assert request.headers(end_stream=False) == CONTINUE
+    assert request.body(b"body") == (CONTINUE, b"body")
+    assert request.trailers() == CONTINUE
+    assert request.answer() == CONTINUE
+    assert request.callbacks.reply is None
+    assert request.plugin.vm is None
+
+
+def test_fail_open_of_old_lets_waiting_streams_go_on():
+    plugin = World().plugin(MOODY, failure_policy=FAIL_OPEN, fail_open=True)
+    waiting = Request(plugin)
+    waiting.headers()
+    late = Request(plugin)
+    assert trap(plugin).callbacks.reply is None
+    assert waiting.events == ["continue_decoding", "continue_encoding"]
+    assert late.headers() == CONTINUE
 
 
 def test_a_reload_that_fails_is_not_tried_again_within_the_interval(caplog):
@@ -161,7 +183,7 @@ def test_a_reload_that_fails_is_not_tried_again_within_the_interval(caplog):
     Request(plugin).headers()
     assert type(plugin.new_filter()) is FailedFilter
     assert type(plugin.new_filter()) is FailedFilter
-    assert (stats(world, "vm_reload"), stats(world, "vm_reload_failure")) == (1, 1)
+    assert stats(world, "vm_reload_failure") == 1
     assert "reload failed: filter.wasm: proxy_on_vm_start returned false" in caplog.text
     assert keeper.vm.failed is None
 
