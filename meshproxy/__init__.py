@@ -5,6 +5,7 @@ THE MAP. Imports point strictly down; packages on one floor do not import each o
 
     9  cli              the command line: flags, `validate`, `demo`
     8  demo             two versions of an app, the proxy before them, a table of what happened
+       filter_tools     for people who write filters: inspect, test, trace, bench, new, pytest
        server           process, signals, logging, drain: the composition root
     7  config           YAML to protos to frozen objects; the only floor that sees a proto
     6  http_filters     built-in HTTP filters, one file each, and the adapter for Wasm

@@ -5,6 +5,7 @@ Owns the names of the services. Refuses to make any: the server does, once per w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -75,4 +76,7 @@ class Services:
     http_caller: HttpCaller | None = None
     grpc_client: GrpcClient | None = None
     tracer: Tracer | None = None  # told every call of every VM that starts from now on
+    # What WASI's clocks say, in nanoseconds; the dispatcher's time may be as old as its turn.
+    realtime: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], int] = time.monotonic_ns
     pool: VmPool | None = None  # made by the first plugin

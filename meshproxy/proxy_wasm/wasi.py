@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.proxy_wasm.abi import (
@@ -100,9 +99,9 @@ class Wasi:
     def clock_time_get(self, clock: int, precision: int, at: int) -> int:
         """0 is Unix time, 1 monotonic, both in nanoseconds."""
         if clock == 0:
-            return self.memory.write_u64(at, time.time_ns())
+            return self.memory.write_u64(at, self._vm.services.realtime())
         if clock == 1:
-            return self.memory.write_u64(at, time.monotonic_ns())
+            return self.memory.write_u64(at, self._vm.services.monotonic())
         return ERRNO_NOTSUP
 
     def clock_res_get(self, clock: int, at: int) -> int:
