@@ -28,7 +28,8 @@ method call and write through what they were given. The only class that touches 
 
 LIFE OF A REQUEST (HTTP/1.1, no Wasm)
 
-     1 network/listener.py      accepts, picks the filter chain, builds a Connection
+     1 network/listener.py      accepts, picks the filter chain, builds a Connection; with other
+                                network filters before it, HTTP is the last of a FilterManager
      2 network/connection.py    data_received(bytes)      to codec.dispatch(bytes)
      3 http/http1.py            ServerCodec               to manager.new_stream(), decode_headers()
      4 http/conn_manager.py     stats, request id, x-forwarded-*, deadline

@@ -14,9 +14,11 @@ from typing import Any, Final
 from meshproxy.config.access_log import build_access_logs
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
+from meshproxy.config.filter_chain import Builders, build_filter_chains
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import seconds, seconds_or_never, wrapped
 from meshproxy.config.route import build_route_configuration
+from meshproxy.config.tcp_proxy import build_tcp_proxy
 from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
 from meshproxy.http.conn_manager import HttpConnectionManagerConfig
@@ -86,20 +88,20 @@ def _listener(at: At, context: BuildContext) -> ListenerConfig | None:
     if where is None and "address" not in at.spot.children:
         at.error(problems, Code.REQUIRED, "the field 'address' is required", "address")
     address = build_address(where, problems) if where is not None else None
-    manager = _only_manager(at, problems)
-    config = _manager(manager, context) if manager is not None else None
-    if address is None or config is None:
+    chains = build_filter_chains(at, _NETWORK_FILTERS, context)
+    if address is None or not chains:
         return None
     return ListenerConfig(
         name=at.message.name,
         address=address,
-        manager=config,
+        filter_chains=chains,
         stat_prefix=at.message.stat_prefix,
         per_connection_buffer_limit_bytes=wrapped(at, "per_connection_buffer_limit_bytes", _MIB),
         tcp_backlog_size=wrapped(at, "tcp_backlog_size", 128),
         reuse_port=wrapped(at, "enable_reuse_port", True),
         ipv4_compat=at.message.address.socket_address.ipv4_compat,
         traffic_direction=at.message.traffic_direction,
+        mode=at.message.address.pipe.mode,
     )
 
 
@@ -121,31 +123,6 @@ def build_address(at: At, problems: Problems) -> Address | None:
                 problems, Code.INVALID, text, "address", expected="an IP address, or 0.0.0.0"
             )
         return None
-
-
-def _only_manager(at: At, problems: Problems) -> At | None:
-    """The connection manager of a listener that has one filter chain with one filter."""
-    chains = at.many("filter_chains")
-    if not chains:
-        text = "the listener has no filter chain"
-        at.error(problems, Code.REQUIRED, text, "filter_chains")
-        return None
-    for chain in chains[1:]:
-        text = "a second filter chain is not supported"
-        chain.error(problems, Code.UNSUPPORTED_VALUE, text)
-    filters = chains[0].many("filters")
-    if not filters:
-        text = "the filter chain has no HTTP connection manager"
-        chains[0].error(problems, Code.REQUIRED, text, "filters")
-        return None
-    for extra in filters[1:]:
-        text = "the HTTP connection manager must be the only filter of its chain"
-        extra.error(problems, Code.INVALID, text)
-    first = filters[0]
-    if not first.has("typed_config") and "typed_config" not in first.spot.children:
-        first.error(problems, Code.REQUIRED, "the field 'typed_config' is required")
-    manager = first.unpack("typed_config")
-    return manager if manager is not None and manager.type_name == _MANAGER else None
 
 
 def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | None:
@@ -271,3 +248,9 @@ def _filter_config(at: At, problems: Problems) -> Any:
     if at.type_name == ROUTER:
         return RouterConfig(at.message.suppress_envoy_headers)
     return build_plugin(at, problems) if at.type_name == WASM else None
+
+
+_NETWORK_FILTERS: Final[Builders] = {
+    _MANAGER: _manager,
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": build_tcp_proxy,
+}

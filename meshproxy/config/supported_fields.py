@@ -12,6 +12,7 @@ _ROUTE: Final = "envoy.config.route.v3."
 _LOG: Final = "envoy.config.accesslog.v3."
 _MATCHER: Final = "envoy.type.matcher.v3."
 _MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3."
+_TCP_PROXY: Final = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _LOGGERS: Final = "envoy.extensions.access_loggers."
 _UPSTREAM: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _WASM: Final = "envoy.extensions.wasm.v3."
@@ -41,7 +42,14 @@ FIELDS: Final[dict[str, str]] = {
     _LISTENER + "Filter": "name typed_config",
     _CORE + "Address": "socket_address pipe",
     _CORE + "SocketAddress": "protocol address port_value ipv4_compat",
-    _CORE + "Pipe": "path",
+    _CORE + "Pipe": "path mode",
+    # ---- network filters
+    _TCP_PROXY: (
+        "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts access_log"
+        " max_downstream_connection_duration"
+    ),
+    _TCP_PROXY + ".WeightedCluster": "clusters",
+    _TCP_PROXY + ".WeightedCluster.ClusterWeight": "name weight",
     # ---- HTTP connection manager
     _MANAGER + "HttpConnectionManager": (
         "codec_type stat_prefix route_config http_filters server_name use_remote_address"
@@ -193,7 +201,7 @@ VALUES: Final[dict[str, str]] = {
 EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     _LISTENER + "Filter.typed_config": (
         "network filter in envoy.extensions.filters.network.",
-        (_MANAGER + "HttpConnectionManager",),
+        (_MANAGER + "HttpConnectionManager", _TCP_PROXY),
     ),
     _MANAGER + "HttpFilter.typed_config": (
         "HTTP filter in envoy.extensions.filters.http.",
@@ -231,6 +239,7 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.network",
         _MANAGER + "HttpConnectionManager",
     ),
+    ("envoy.filters.network.tcp_proxy", "envoy.filters.network", _TCP_PROXY),
     (
         "envoy.filters.http.router",
         "envoy.filters.http",

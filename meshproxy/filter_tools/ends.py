@@ -83,6 +83,9 @@ class FakeConnection:
 
     connection_id: Final = 1
     remote_address: Final = CLIENT
+    direct_remote_address: Final = CLIENT
+    requested_server_name: Final = None
+    tls: Final = None
     local_address: Final = LISTENER
 
 

@@ -20,9 +20,10 @@ from meshproxy.filter_tools.messages import (
     raw_pairs,
     with_length,
 )
-from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager, PeerInfo
+from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
 from meshproxy.http.filter_chain import FilterChain
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.peer_info import PeerInfo
 from meshproxy.http.stream import Stream
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http import request_headers
 from meshproxy.http.codec import RequestDecoder, ResponseEncoder
@@ -18,6 +18,7 @@ from meshproxy.http.http1 import ServerCodec
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PathNormalizer
+from meshproxy.http.peer_info import PeerInfo
 from meshproxy.http.stream import Stream
 from meshproxy.http.stream_info import ResponseFlag
 
@@ -89,16 +90,6 @@ class HttpConnectionManagerConfig:
     headers_with_underscores_action: int = 0
 
 
-class ConnectionListener(Protocol):
-    """Who counts the connections of one listener."""
-
-    def connected(self) -> None:
-        """A connection was accepted."""
-
-    def disconnected(self, milliseconds: int) -> None:
-        """A connection is gone, after so long."""
-
-
 class HttpConnectionManager:
     """The connection manager of one listener at run time."""
 
@@ -110,13 +101,11 @@ class HttpConnectionManager:
         "active",
         "chain",
         "config",
-        "connection_listener",
         "connections",
         "dispatcher",
         "draining",
         "listener_stats",
         "local_ip",
-        "on_idle",
         "route_config",
         "stats",
         "wall_offset",
@@ -140,8 +129,6 @@ class HttpConnectionManager:
         self.connections: set[HttpConnection] = set()
         self.draining = False
         self.local_ip = request_headers.host_ip()
-        self.connection_listener: ConnectionListener | None = None
-        self.on_idle: Callable[[], None] | None = None
         self.wall_offset = dispatcher.time() - dispatcher.now()
         self._date_second = -1
         self._date = (b"date", b"")
@@ -239,8 +226,6 @@ class HttpConnectionManager:
         connection = stream.connection
         connection.stream = None
         connection.idle_since = now
-        if self.draining and not self.active and self.on_idle is not None:
-            self.on_idle()
 
     def on_idle_stream(self, stream: Stream) -> None:
         """Nothing has moved on a stream for `stream_idle_timeout`."""
@@ -278,10 +263,10 @@ class HttpConnectionManager:
         for connection in tuple(self.connections):
             connection.close_if_idle()
 
-    def close(self) -> None:
-        """Close every connection, whatever it is doing."""
-        for connection in tuple(self.connections):
-            connection.wire.abort()
+    @property
+    def requests_active(self) -> int:
+        """How many streams have not ended."""
+        return len(self.active)
 
 
 class HttpConnection:
@@ -324,8 +309,6 @@ class HttpConnection:
         stats.downstream_cx_active.value += 1
         stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_http1_active.value += 1
-        if manager.connection_listener is not None:
-            manager.connection_listener.connected()
         manager.start_sweeping()
         return codec.dispatch
 
@@ -378,10 +361,6 @@ class HttpConnection:
             stats.downstream_cx_destroy_remote.value += 1
         milliseconds = int((manager.dispatcher.now() - self._opened) * 1000)
         stats.downstream_cx_length_ms.record(milliseconds)
-        if manager.connection_listener is not None:
-            manager.connection_listener.disconnected(milliseconds)
-        if manager.draining and manager.on_idle is not None:
-            manager.on_idle()
 
     def destroyed_with_request(self) -> None:
         """The peer went away while it was owed a response."""
@@ -434,18 +413,3 @@ class HttpConnection:
             stats.downstream_cx_max_duration_reached.value += 1
             self.last_request = True
             self.close_if_idle()
-
-
-class PeerInfo:
-    """What formatters and properties may know of a downstream connection."""
-
-    __slots__ = ("direct_remote_address", "id", "local_address", "remote_address",
-                 "requested_server_name", "tls")  # fmt: skip
-
-    def __init__(self, connection: Any) -> None:
-        self.id: int = connection.connection_id
-        self.local_address = connection.local_address
-        self.remote_address = connection.remote_address
-        self.direct_remote_address = connection.remote_address
-        self.requested_server_name: str | None = None
-        self.tls: Any = None

@@ -390,7 +390,8 @@ def _failure_reason(info: StreamInfo) -> str | None:
 
 def _attempts(info: StreamInfo) -> int:
     # The first try is not counted yet when it is written into the request's headers.
-    return info.attempt_count or (1 if info.cluster is not None else 0)
+    first = info.cluster is not None and info.request_headers is not None
+    return info.attempt_count or int(first)
 
 
 def _route_name(info: StreamInfo) -> str | None:

@@ -40,6 +40,16 @@ class ConnectionOwner(Protocol):
         """It is gone; `local`: we closed it."""
 
 
+class ConnectionTracker(Protocol):
+    """Who counts connections, whatever they are for: a listener."""
+
+    def connected(self, connection: Connection) -> None:
+        """A connection is up."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """A connection is gone."""
+
+
 class WriteBatch:
     """What one read makes us write, on whichever connections, is sent when it has been dealt with.
 
@@ -83,9 +93,14 @@ class Connection(asyncio.Protocol):
         "above_high",
         "connection_id",
         "delayed_close_timeout",
+        "direct_remote_address",
         "local_address",
+        "opened",
         "owner",
         "remote_address",
+        "requested_server_name",
+        "tracker",
+        "was_reset",
     )
 
     def __init__(
@@ -94,7 +109,12 @@ class Connection(asyncio.Protocol):
         self.owner = owner
         self.connection_id = next(_ids)
         self.local_address: Address | None = None
-        self.remote_address: Address | None = None
+        self.remote_address: Address | None = None  # a listener filter may know a better one
+        self.direct_remote_address: Address | None = None
+        self.requested_server_name: str | None = None
+        self.tracker: ConnectionTracker | None = None
+        self.opened = 0.0
+        self.was_reset = False  # the peer has broken off
         self.above_high = False
         self.delayed_close_timeout = 1.0
         self._buffer_limit = buffer_limit
@@ -117,9 +137,15 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.local_address = Address.from_sockaddr(transport.get_extra_info("sockname"))
         self.remote_address = Address.from_sockaddr(transport.get_extra_info("peername"))
+        self.direct_remote_address = self.remote_address
         limit = self._buffer_limit
         self._transport.set_write_buffer_limits(high=limit, low=limit // 2)
+        if self.tracker is not None:
+            self.tracker.connected(self)
         self._dispatch = self.owner.on_connected(self)
+        if self._read_disabled > 0 and not self._closing:
+            # Reading begins after this call, whatever was said in it.
+            asyncio.get_running_loop().call_soon(self._pause_if_disabled)
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes from the peer."""
@@ -144,8 +170,11 @@ class Connection(asyncio.Protocol):
         if self._delayed_close is not None:
             self._delayed_close.cancel()
         local, self._closing = self._closing, True
+        self.was_reset = isinstance(exc, ConnectionResetError)
         self._dispatch = _discard
         self.owner.on_closed(local)
+        if self.tracker is not None:
+            self.tracker.disconnected(self)
 
     def pause_writing(self) -> None:
         """asyncio: more than the limit is waiting to be sent."""
@@ -200,6 +229,23 @@ class Connection(asyncio.Protocol):
         elif self._read_disabled == 0:
             self._transport.resume_reading()
 
+    def _pause_if_disabled(self) -> None:
+        if self._read_disabled > 0 and not self._closing:
+            self._transport.pause_reading()
+
+    def write_eof(self) -> None:
+        """Send what is queued, then the end of our side; the peer may go on sending."""
+        if self._closing:
+            return
+        self.flush()
+        self._transport.write_eof()
+
+    def finish(self) -> None:
+        """Both sides have ended: let go of the connection. Nobody has closed it on the other."""
+        if not self._closing:
+            self.flush()
+            self._transport.close()
+
     def close_after_flush(self, linger: bool) -> None:
         """Send what is queued, then close; `linger` waits for the peer to close first."""
         if self._closing:
@@ -223,6 +269,14 @@ class Connection(asyncio.Protocol):
         self._held = []
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the system has not taken yet."""
+        if self._transport is None:
+            return 0
+        size: int = self._transport.get_write_buffer_size()
+        return size + sum(map(len, self._held))
 
     @property
     def closing(self) -> bool:

@@ -50,13 +50,18 @@ class Connector:
         buffer_limit: int,
         received: Counter,
         sent: Counter,
-    ) -> None:
-        """Begin. `owner.on_connected` or `owner.on_connect_failure` is called, never at once."""
+    ) -> Any:
+        """Begin. `owner.on_connected` or `owner.on_connect_failure` is called, never at once.
+
+        `cancel()` of the result: neither is.
+        """
 
         def factory() -> Connection:
             return Connection(owner, buffer_limit, received, sent)
 
-        self.dispatcher.spawn(_connect(owner, address, timeout, factory), f"connect {address.text}")
+        return self.dispatcher.spawn(
+            _connect(owner, address, timeout, factory), f"connect {address.text}"
+        )
 
 
 async def _connect(

@@ -1,7 +1,7 @@
 """A listener: a bound socket, what accepts on it, and how it stops.
 
-Owns binding, accepting, counting and closing. Refuses to know what a connection speaks: the
-connection manager that it is built with does.
+Owns binding, accepting, counting and closing. Refuses to know what a connection speaks: its filter
+chain does.
 """
 
 from __future__ import annotations
@@ -10,36 +10,43 @@ import asyncio
 import errno
 import os
 import socket
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshproxy.errors import StartupError
-from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
 from meshproxy.network.address import Address
 from meshproxy.network.connection import Connection
+from meshproxy.network.filter_chain import FilterChain, FilterChainConfig
 from meshproxy.stats.metrics import ListenerStats, ListenerWorkerStats
 
 if TYPE_CHECKING:
-    from meshproxy.http.conn_manager import HttpConnectionManagerConfig
     from meshproxy.stats.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerConfig:
-    """A `Listener` with one filter chain that ends in an HttpConnectionManager.
+    """A `Listener`. `name` is empty where the configuration gives none; sizes are bytes.
 
-    `name` is empty where the configuration gives none; sizes are bytes.
+    `mode` are the permission bits of a Unix socket's file, 0 for those that the system gives.
     """
 
     name: str
     address: Address
-    manager: HttpConnectionManagerConfig
+    filter_chains: tuple[FilterChainConfig, ...]
     stat_prefix: str = ""
     per_connection_buffer_limit_bytes: int = 1024 * 1024
     tcp_backlog_size: int = 128
     reuse_port: bool = True
     ipv4_compat: bool = False
     traffic_direction: int = 0
+    mode: int = 0
+
+    @property
+    def manager(self) -> Any:
+        """The first terminal filter's configuration: the only one of most listeners."""
+        return self.filter_chains[0].filters[-1].config
 
     @property
     def stat_name(self) -> str:
@@ -49,38 +56,45 @@ class ListenerConfig:
 
 
 class Listener:
-    """A listener at run time. `open` binds; `stop_accepting` ends accepting and nothing else."""
+    """A listener at run time. `open` binds; `stop_accepting` ends accepting and nothing else.
 
-    def __init__(
-        self, config: ListenerConfig, manager: HttpConnectionManager, store: Store
-    ) -> None:
+    `on_idle` is called when the last connection has gone.
+    """
+
+    def __init__(self, config: ListenerConfig, chains: Sequence[FilterChain], store: Store) -> None:
         self.config = config
         self.name = config.name
-        self.manager = manager
+        self.chains = chains
         self.local_address = config.address
+        self.connections: set[Connection] = set()
+        self.on_idle: Callable[[], None] | None = None
         scope = store.scope(f"listener.{config.stat_name}.")
         self.stats = scope.block(ListenerStats)
         self.worker_stats = scope.scope("worker_0.").block(ListenerWorkerStats)
         self._server: asyncio.Server | None = None
-        manager.connection_listener = self
 
     async def open(self) -> None:
         """Bind and begin to accept. StartupError where the address cannot be had."""
         sock = self._bind()
         self.local_address = Address.from_sockaddr(sock.getsockname())
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
+        make_server = loop.create_server
+        if sock.family == socket.AF_UNIX:
+            make_server = loop.create_unix_server  # type: ignore[assignment]
+        self._server = await make_server(
             self._accept, sock=sock, backlog=self.config.tcp_backlog_size
         )
 
     def _accept(self) -> Connection:
-        stats = self.manager.stats
-        return Connection(
-            HttpConnection(self.manager),
+        chain = self.chains[0]
+        connection = Connection(
+            chain.make_owner(),
             self.config.per_connection_buffer_limit_bytes,
-            stats.downstream_cx_rx_bytes_total,
-            stats.downstream_cx_tx_bytes_total,
+            chain.received,
+            chain.sent,
         )
+        connection.tracker = self
+        return connection
 
     def _bind(self) -> socket.socket:
         address = self.config.address
@@ -96,6 +110,8 @@ class Listener:
                     only = 0 if self.config.ipv4_compat else 1
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
             sock.bind(address.sockaddr)
+            if self.config.mode and not address.text.startswith("@"):
+                os.chmod(address.text, self.config.mode)  # noqa: PTH101  # a socket, not a file
             sock.setblocking(False)
         except OSError as error:
             sock.close()
@@ -109,18 +125,46 @@ class Listener:
         if server is not None:
             server.close()
 
-    def connected(self) -> None:
+    def drain(self) -> None:
+        """Let every connection end as soon as nothing is under way on it."""
+        for chain in self.chains:
+            for each in chain.drainables:
+                each.drain()
+
+    def announce_drain(self) -> None:
+        """Tell clients that they had better come no more; nothing is closed."""
+        for chain in self.chains:
+            for each in chain.drainables:
+                each.draining = True
+
+    def close(self) -> None:
+        """Close every connection, whatever it is doing."""
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    @property
+    def requests_active(self) -> int:
+        """What a drain waits for."""
+        return sum(each.requests_active for chain in self.chains for each in chain.drainables)
+
+    def connected(self, connection: Connection) -> None:
         """A connection was accepted."""
+        self.connections.add(connection)
+        connection.opened = time.monotonic()
         for stats in (self.stats, self.worker_stats):
             stats.downstream_cx_total.value += 1
             stats.downstream_cx_active.value += 1
 
-    def disconnected(self, milliseconds: int) -> None:
-        """A connection is gone, after so long."""
+    def disconnected(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
         for stats in (self.stats, self.worker_stats):
             stats.downstream_cx_active.value -= 1
         self.stats.downstream_cx_destroy.value += 1
-        self.stats.downstream_cx_length_ms.record(milliseconds)
+        length = int((time.monotonic() - connection.opened) * 1000)
+        self.stats.downstream_cx_length_ms.record(length)
+        if not self.connections and self.on_idle is not None:
+            self.on_idle()
 
 
 def _remove_stale(path: str) -> None:

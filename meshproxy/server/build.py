@@ -6,6 +6,7 @@ Owns the wiring, top to bottom. Refuses to know the process: signals and the end
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,13 @@ from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionMan
 from meshproxy.http.filter_chain import FilterChain
 from meshproxy.http_filters import HTTP_FILTERS, FactoryContext
 from meshproxy.network.connector import Connector
+from meshproxy.network.filter_chain import FilterChain as NetworkFilterChain
+from meshproxy.network.filter_chain import FilterChainConfig
 from meshproxy.network.listener import Listener, ListenerConfig
+from meshproxy.network_filters import NETWORK_FILTERS, NetworkFactoryContext
+from meshproxy.network_filters.filter import NetworkFilterFactory
+from meshproxy.network_filters.filter_manager import FilterManager
+from meshproxy.network_filters.http_connection_manager import HttpFactory
 from meshproxy.router.router import RouterFactory
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
 
@@ -40,8 +47,49 @@ class World:
 
 
 def build_listener(config: ListenerConfig, world: World) -> Listener:
-    """A listener with its connection manager, filter chain and router; not yet bound."""
-    manager_config = _with_access_logs(config.manager, world.access_logs)
+    """A listener with its filter chains; not yet bound."""
+    chains = [_filter_chain(chain, config, world) for chain in config.filter_chains]
+    return Listener(config, chains, world.store)
+
+
+def _filter_chain(
+    chain: FilterChainConfig, listener: ListenerConfig, world: World
+) -> NetworkFilterChain:
+    factories: list[NetworkFilterFactory] = []
+    for each in chain.filters:
+        context = NetworkFactoryContext(
+            name=each.name,
+            store=world.store,
+            cluster_manager=world.cluster_manager,
+            dispatcher=world.dispatcher,
+            connector=Connector(world.dispatcher),
+            http_manager=lambda config: _http_manager(config, listener, world),
+            access_logs=lambda specs: _access_logs(specs, world.access_logs),
+            services=world.services,
+            direction=listener.traffic_direction,
+        )
+        factories.append(NETWORK_FILTERS[each.type_name](each.config, context))
+    last = factories[-1]
+    if len(factories) == 1 and isinstance(last, HttpFactory):
+        # hot: nothing stands between the connection and its codec.
+        make_owner: Any = last.make_owner
+    else:
+        limit = listener.per_connection_buffer_limit_bytes
+
+        def make_owner() -> FilterManager:
+            return FilterManager(factories, limit, world.dispatcher)
+
+    drainables = [each.drainable for each in factories if each.drainable is not None]
+    return NetworkFilterChain(chain, make_owner, last.received, last.sent, drainables)
+
+
+def _http_manager(
+    config: HttpConnectionManagerConfig, listener: ListenerConfig, world: World
+) -> HttpConnectionManager:
+    """A connection manager with its HTTP filters and router."""
+    manager_config = replace(
+        config, access_logs=_access_logs(config.access_logs, world.access_logs)
+    )
     manager_config.route_config.bind(world.cluster_manager)
     prefix = f"http.{manager_config.stat_prefix}."
     scope = world.store.scope(prefix)
@@ -57,7 +105,7 @@ def build_listener(config: ListenerConfig, world: World) -> Listener:
             cluster_manager=world.cluster_manager,
             dispatcher=world.dispatcher,
             services=world.services,
-            direction=config.traffic_direction,
+            direction=listener.traffic_direction,
         )
         factories.append(HTTP_FILTERS[each.type_name](each.config, context))
     router = RouterFactory(
@@ -65,19 +113,14 @@ def build_listener(config: ListenerConfig, world: World) -> Listener:
         stats,
         suppress_envoy_headers=last.config.suppress_envoy_headers,
     )
-    chain = FilterChain(factories, router, config.per_connection_buffer_limit_bytes)
-    listener_stats = world.store.scope(f"listener.{config.stat_name}.{prefix}")
-    manager = HttpConnectionManager(
+    chain = FilterChain(factories, router, listener.per_connection_buffer_limit_bytes)
+    listener_stats = world.store.scope(f"listener.{listener.stat_name}.{prefix}")
+    return HttpConnectionManager(
         manager_config, chain, stats, listener_stats.block(ListenerHttpStats), world.dispatcher
     )
-    return Listener(config, manager, world.store)
 
 
-def _with_access_logs(
-    config: HttpConnectionManagerConfig, manager: AccessLogManager
-) -> HttpConnectionManagerConfig:
-    logs: list[Any] = [
-        AccessLog(manager.file(spec.path).write, spec.render, spec.passes)
-        for spec in config.access_logs
-    ]
-    return replace(config, access_logs=tuple(logs))
+def _access_logs(specs: Sequence[Any], manager: AccessLogManager) -> tuple[Any, ...]:
+    return tuple(
+        AccessLog(manager.file(spec.path).write, spec.render, spec.passes) for spec in specs
+    )

@@ -50,21 +50,21 @@ async def drain(listeners: Sequence[Listener], grace: float) -> bool:
     done = asyncio.Event()
 
     def look() -> None:
-        if not any(listener.manager.connections for listener in listeners):
+        if not any(listener.connections for listener in listeners):
             done.set()
 
     for listener in listeners:
-        listener.manager.on_idle = look
-        listener.manager.drain()
+        listener.on_idle = look
+        listener.drain()
     look()
     try:
         async with asyncio.timeout(grace):
             await done.wait()
     except TimeoutError:
-        left = sum(len(listener.manager.active) for listener in listeners)
+        left = sum(listener.requests_active for listener in listeners)
         logger.warning("drain time is over: cutting off %d requests", left)
         return False
     finally:
         for listener in listeners:
-            listener.manager.close()
+            listener.close()
     return True

@@ -200,7 +200,7 @@ class Server:
         cut = spawn(self._owner, self._cut.wait(), "second signal")
         await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
         for listener in self.listeners:
-            listener.manager.close()
+            listener.close()
 
     def _enter(self, state: State) -> None:
         if state not in NEXT[self._state]:
@@ -263,7 +263,7 @@ class Server:
         for listener in self.listeners:
             if inbound_only and listener.config.traffic_direction != 1:
                 continue
-            listener.manager.draining = True
+            listener.announce_drain()
             if not (graceful and skip_exit):
                 listener.stop_accepting()
                 self._listener_stats.listener_stopped.value += 1

@@ -165,7 +165,7 @@ ROUTER_FILTER = f"{{name: r, typed_config: {{'@type': {URL}{ROUTER}}}}}"
          "the listener has no filter chain", "listeners[0].filter_chains"),
         ("static_resources: {listeners: [{name: a, address: {pipe: {path: /a}},"
          " filter_chains: [{}]}]}",
-         "has no HTTP connection manager", "filter_chains[0].filters"),
+         "the filter chain has no filter", "filter_chains[0].filters"),
         (LISTENER.replace("    address:\n", "").replace(
             "      socket_address: {address: 127.0.0.1, port_value: 0}\n", ""),
          "'address' is required", "listeners[0].address"),

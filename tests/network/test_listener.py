@@ -1,6 +1,5 @@
 import asyncio
 import socket
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,9 +11,9 @@ from meshproxy.stats.store import Store
 
 def listener(port, **options):
     config = ListenerConfig(
-        name="", address=Address.parse("127.0.0.1", port), manager=SimpleNamespace(), **options
+        name="", address=Address.parse("127.0.0.1", port), filter_chains=(), **options
     )
-    return Listener(config, SimpleNamespace(connection_listener=None), Store())
+    return Listener(config, [], Store())
 
 
 def test_port_0_is_replaced_by_what_the_system_chose_but_not_in_metrics():
@@ -40,11 +39,17 @@ def test_an_address_in_use_is_said_as_envoy_says_it():
     asyncio.run(main())
 
 
+class ConnectionDouble:
+    opened = 0.0
+
+
 def test_connections_are_counted():
     each = listener(0)
-    each.connected()
-    each.connected()
-    each.disconnected(5)
+    first, second = ConnectionDouble(), ConnectionDouble()
+    each.connected(first)
+    each.connected(second)
+    each.disconnected(first)
+    assert each.connections == {second}
     assert each.stats.downstream_cx_total.value == 2
     assert each.stats.downstream_cx_active.value == 1
     assert each.stats.downstream_cx_destroy.value == 1

@@ -116,6 +116,7 @@ class ProxyProcess:
         self.ports = {
             entry["name"]: int(entry["local_address"]["socket_address"]["port_value"])
             for entry in listeners
+            if "socket_address" in entry["local_address"]
         }
 
     def _is_ready(self) -> bool:

@@ -1,0 +1,116 @@
+"""The HTTP connection manager as the terminal filter of a chain.
+
+Owns the seam between the two contracts. Refuses to know HTTP: `http/conn_manager.py` does.
+
+Alone in its chain it owns the connection itself, with nothing in between (`make_owner`); after
+other filters its connection is `FilteredWire`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
+from meshproxy.network_filters.filter import (
+    STOP_ITERATION,
+    NetworkFilter,
+    NetworkFilterCallbacks,
+)
+from meshproxy.network_filters.registry import NETWORK_FILTERS, NetworkFactoryContext
+
+if TYPE_CHECKING:
+    from meshproxy.http.buffer import Buffer
+
+TYPE: str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+@NETWORK_FILTERS.register(TYPE)
+def build(config: Any, context: NetworkFactoryContext) -> HttpFactory:
+    """The connection manager of one chain."""
+    return HttpFactory(context.http_manager(config))
+
+
+class HttpFactory:
+    """Makes the HTTP connection of each connection."""
+
+    __slots__ = ("drainable", "received", "sent")
+    half_close = False
+
+    def __init__(self, manager: HttpConnectionManager) -> None:
+        self.drainable = manager
+        self.received = manager.stats.downstream_cx_rx_bytes_total
+        self.sent = manager.stats.downstream_cx_tx_bytes_total
+
+    def make_owner(self) -> HttpConnection:
+        """The owner of a connection that has no other filter."""
+        return HttpConnection(self.drainable)
+
+    def __call__(self, callbacks: NetworkFilterCallbacks) -> HttpFilter:
+        """The filter of one connection."""
+        return HttpFilter(self.make_owner(), callbacks)
+
+
+class HttpFilter(NetworkFilter):
+    """One HTTP connection behind other filters."""
+
+    __slots__ = ("_callbacks", "_dispatch", "_http")
+
+    def __init__(self, http: HttpConnection, callbacks: NetworkFilterCallbacks) -> None:
+        self._http = http
+        self._callbacks = callbacks
+        self._dispatch: Callable[[bytes], None] | None = None
+
+    def on_new_connection(self) -> int:
+        """The connection has come as far as this filter."""
+        self._dispatch = self._http.on_connected(FilteredWire(self._callbacks))
+        return STOP_ITERATION if self._callbacks.connection.closing else 0
+
+    def on_data(self, data: Buffer, end_stream: bool) -> int:
+        """Bytes for the codec."""
+        taken = data.take()
+        if taken and self._dispatch is not None:
+            self._dispatch(taken)
+        if end_stream and not self._http.on_eof():
+            self._callbacks.connection.finish()
+        return STOP_ITERATION
+
+    def on_watermark(self, high: bool) -> None:
+        """The connection is full, or no more."""
+        self._http.on_watermark(high)
+
+    def on_closed(self, local: bool) -> None:
+        """The connection is gone."""
+        self._http.on_closed(local)
+
+
+class FilteredWire:
+    """`http.codec.Wire` of a connection with filters: what is written goes through them."""
+
+    __slots__ = ("_callbacks", "_connection")
+
+    def __init__(self, callbacks: NetworkFilterCallbacks) -> None:
+        self._callbacks = callbacks
+        self._connection = callbacks.connection
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if not self._connection.closing:
+            self._callbacks.inject_write_data(data, False)
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Send pieces."""
+        self.write(b"".join(pieces))
+
+    def __getattr__(self, name: str) -> Any:
+        # Everything but writing is the connection's own.
+        return getattr(self._connection, name)
+
+    @property
+    def delayed_close_timeout(self) -> float:
+        """Seconds that a lingering close gives the peer."""
+        return self._connection.delayed_close_timeout
+
+    @delayed_close_timeout.setter
+    def delayed_close_timeout(self, seconds: float) -> None:
+        self._connection.delayed_close_timeout = seconds
