@@ -30,6 +30,7 @@ INVALID_MEMORY_ACCESS: Final = 6
 EMPTY: Final = 7
 CAS_MISMATCH: Final = 8
 INTERNAL_FAILURE: Final = 10
+BROKEN_CONNECTION: Final = 11
 UNIMPLEMENTED: Final = 12
 
 # Map types; the first four belong to a stream.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
+    BROKEN_CONNECTION,
     HTTP_CALL_RESPONSE_HEADERS,
     HTTP_CALL_RESPONSE_TRAILERS,
     MAP_TYPES,
@@ -160,6 +161,11 @@ class RootContext(Context):
         callback = self.vm.exports.proxy_on_http_call_response
         if callback is None:
             return
+        if response.failure:
+            self.call_status = (BROKEN_CONNECTION, b"reset")
+            if not self.vm.strict:
+                # No headers at all is Envoy's word for it, and a panic in older Go filters.
+                response = broken_response(response.failure)
         headers, trailers = response.headers, response.trailers
         self.call_maps = {
             HTTP_CALL_RESPONSE_HEADERS: HeaderMap(headers),
@@ -169,6 +175,7 @@ class RootContext(Context):
         callback(self, token, len(headers), len(response.body), len(trailers))
         self.call_body = None
         self.call_maps = {}
+        self.call_status = (0, b"")
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -208,6 +215,14 @@ class RootContext(Context):
         self._calls.clear()
         self.grpc.close_all()
         self.vm.services.shared_queues.unregister(self.on_queue_item)
+
+
+def broken_response(reason: str) -> HttpCallResponse:
+    """What stands for an answer that was not completed."""
+    body = f"upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+    length = b"%d" % len(body)
+    headers = [(b":status", b"503"), (b"content-length", length), (b"content-type", b"text/plain")]
+    return HttpCallResponse(headers, body.encode())
 
 
 def property_key(path: bytes) -> str:

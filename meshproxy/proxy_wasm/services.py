@@ -36,11 +36,15 @@ class HttpCallRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpCallResponse:
-    """The answer; a failed call has a synthetic one (503, 504), as in Envoy."""
+    """The answer; a failed call has a synthetic one (503, 504), as in Envoy.
+
+    `failure`: why an answer that had begun was not completed; what came of it is left out.
+    """
 
     headers: list[Pair]
     body: bytes = b""
     trailers: list[Pair] = field(default_factory=list)
+    failure: str = ""
 
 
 class HttpCaller(Protocol):

@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING, Any
 import meshproxy
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http.log_file import AccessLogManager
+from meshproxy.network.connector import Connector
 from meshproxy.network.dispatcher import LoopDispatcher
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.proxy_wasm.services import Node, Services
+from meshproxy.router.async_client import AsyncClient
+from meshproxy.router.router import RouterFactory
 from meshproxy.server import log_levels
 from meshproxy.server import logging as server_logging
 from meshproxy.server.build import World, build_listener
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
-from meshproxy.stats.metrics import ListenerManagerStats
+from meshproxy.server.wasm_callouts import HttpCalls
+from meshproxy.stats.metrics import ListenerManagerStats, RouterStats
 from meshproxy.stats.server_metrics import ServerMetrics
 from meshproxy.stats.store import Store
 from meshproxy.upstream.cluster_manager import ClusterManager
@@ -159,6 +163,7 @@ class Server:
             dispatcher=dispatcher,
             store=self.store,
             node=Node(serialized=node.serialized, fields=node.fields),
+            http_caller=HttpCalls(self._async_client(dispatcher, manager)),
         )
         world = World(self.store, dispatcher, manager, self._access_logs, services)
         built = [build_listener(config, world) for config in self.config.listeners]
@@ -176,6 +181,10 @@ class Server:
             self._listener_stats.listener_create_success.value += 1
         self._listener_stats.total_listeners_active.value = len(built)
         self._listener_stats.workers_started.value = 1
+
+    def _async_client(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> AsyncClient:
+        stats = self.store.scope("http.async-client.").block(RouterStats)
+        return AsyncClient(manager, dispatcher, RouterFactory(Connector(dispatcher), stats))
 
     def _flush_stats(self, dispatcher: LoopDispatcher) -> None:
         self.store.flush()

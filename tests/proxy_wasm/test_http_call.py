@@ -131,3 +131,14 @@ def test_calls_end_with_the_root_and_an_answer_comes_once():
     assert again.words(4) == [8]
     request.plugin.close()
     assert caller.cancelled == 1
+
+
+@pytest.mark.parametrize(("strict", "headers", "body"), [(True, 0, 0), (False, 3, 83)])
+def test_an_answer_that_broke_off_is_a_503_or_in_the_strict_profile_nothing(strict, headers, body):
+    world = World()
+    caller = world.services.http_caller = Caller()
+    request = Request(world.plugin(calling(), strict=strict))
+    request.headers()
+    caller.done[0](HttpCallResponse([], failure="connection"))
+    assert request.words(12, 2) == [headers, body]
+    assert request.plugin.vm.context.root.call_status == (0, b"")
