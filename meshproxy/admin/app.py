@@ -147,7 +147,9 @@ class AdminServer:
         # A browser says where a request comes from; pages from elsewhere do not press our buttons.
         if request.method != "GET" and request.headers.get("sec-fetch-site") == "cross-site":
             return Answer("cross-site request refused", 403)
-        return handle(self._view, request.method, request.rel_url.raw_path, await _query(request))
+        query = await _query(request)
+        answer = handle(self._view, request.method, request.rel_url.raw_path, query)
+        return answer if isinstance(answer, Answer) else await answer
 
 
 def _milliseconds_since(moment: float) -> int:

@@ -5,7 +5,7 @@ Owns the words. Refuses to know any endpoint, and HTTP beyond status and content
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
@@ -63,7 +63,8 @@ class Param:
     flag: bool = False
 
 
-Handler = Callable[["ServerView", Query], Answer]
+Handler = Callable[["ServerView", Query], Answer | Awaitable[Answer]]
+"""What takes its time (compiling) answers later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,21 @@ from meshproxy.admin import (
     prometheus,
     server_info,
     stats_text,
+    wasm,
 )
 from meshproxy.admin.endpoint import HTML, JSON, Answer, BadRequest, Endpoint, Param, Query
 from meshproxy.admin.selection import FILTER, INVERT_FILTER, TYPE, USED_ONLY, Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from meshproxy.admin.view import ServerView
 
 FORMATS: Final = ("html", "active-html", "text", "json")
 BUCKET_MODES: Final = ("cumulative", "disjoint", "detailed", "summary")
 
 
-def handle(view: ServerView, method: str, path: str, query: Query) -> Answer:
+def handle(view: ServerView, method: str, path: str, query: Query) -> Answer | Awaitable[Answer]:
     """Answer one request; every path and method has an answer."""
     endpoint = BY_PATH.get(path)
     if endpoint is None:
@@ -247,6 +250,13 @@ ENDPOINTS: Final = (
         "print server stats in prometheus format",
         prometheus_stats,
         params=_PROMETHEUS,
+    ),
+    Endpoint(
+        "/wasm/reload",
+        "load the code of Wasm plugins anew; the old VMs end with their last streams",
+        wasm.reload,
+        mutates=True,
+        params=(Param("plugin", "The plugin to reload, may be given several times; default all"),),
     ),
 )
 

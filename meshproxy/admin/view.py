@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from meshproxy.network.address import Address
+    from meshproxy.proxy_wasm.vm_pool import VmPool
     from meshproxy.stats.store import Store
     from meshproxy.upstream.cluster import Cluster
 
@@ -132,6 +133,10 @@ class ServerView(Protocol):
     @property
     def loaded_at(self) -> float:
         """When the configuration was loaded, in unix seconds."""
+
+    @property
+    def wasm(self) -> VmPool | None:
+        """The Wasm plugins and their VMs; None where there is no plugin."""
 
     def fail_health_checks(self, failed: bool) -> None:
         """Make the server unfit for traffic, or fit again: state, `server.live`, health checks."""

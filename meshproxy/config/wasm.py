@@ -48,6 +48,7 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
             limits=options.limits,
             strict=options.strict,
             strict_imports=options.strict_imports,
+            reload_on_change=options.reload_on_change,
         ),
         name=message.name,
         root_id=message.root_id,

@@ -18,10 +18,11 @@ class LoopDispatcher:
     The simple ones are attributes that hold the callee itself: no frame in between.
     """
 
-    __slots__ = ("call_later", "call_soon", "now", "owner", "random", "time")
+    __slots__ = ("_loop", "call_later", "call_soon", "now", "owner", "random", "time")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: TaskOwner) -> None:
         self.owner = owner
+        self._loop = loop
         # Not loop.time(): uvloop's has milliseconds only, and stands still during a turn.
         self.now: Callable[[], float] = time.monotonic
         self.time: Callable[[], float] = time.time
@@ -30,6 +31,11 @@ class LoopDispatcher:
         self.call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle] = (
             loop.call_later
         )
+
+    def offload(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run `work` in a thread and give its result to `done`, here. It must not raise."""
+        future = self._loop.run_in_executor(None, work)
+        future.add_done_callback(lambda finished: done(finished.result()))
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[Any]:
         """Run a coroutine that is cancelled when the owner ends, if not before."""

@@ -28,7 +28,7 @@ class VmConfig:
     strict: statuses and refusals exactly as Envoy gives them. Otherwise (`friendly`) what is
     refused only because of its phase is readable, or ignored with a warning: the Rust SDK panics on
     a status that it does not expect. strict_imports: an import nobody knows is an error; otherwise
-    `env.proxy_*` answers 12.
+    `env.proxy_*` answers 12. reload_on_change: whether the file of the code is watched.
     """
 
     code: CodeSource
@@ -38,6 +38,7 @@ class VmConfig:
     limits: Limits = field(default_factory=Limits)
     strict: bool = False
     strict_imports: bool = False
+    reload_on_change: bool = True
 
 
 @dataclass(frozen=True, slots=True)

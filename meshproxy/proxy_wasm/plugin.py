@@ -18,6 +18,7 @@ from meshproxy.http.filter import STOP_ITERATION, StreamFilter
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig
 from meshproxy.proxy_wasm.guest_answers import FAIL_STREAM
+from meshproxy.proxy_wasm.reload import Loaded, load
 from meshproxy.proxy_wasm.restart import Restart, restart_policy
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.stream_context import StreamContext
@@ -40,21 +41,31 @@ class Plugin:
         self.config = config
         self._pool = pool
         self._dispatcher = pool.services.dispatcher
-        code = config.vm.code.load()
-        self._module = pool.services.engine.compile(code, config.vm.code.name)
-        self._vm_key = config.vm_key(code)
+        self._loaded = loaded = load(pool.services.engine, config.vm.code)
+        self._vm_key = config.vm_key(loaded.code)
         scope = pool.services.store.scope(f"wasm.{config.name}.")
-        self._stats = scope.block(WasmPluginStats)
+        self.stats = scope.block(WasmPluginStats)
         self._root: RootContext | None = None
         self._kind: type[StreamContext] = StreamContext
         self._closed = False
-        self._start(config)
+        self._serve(pool.root(config, loaded.module, self._vm_key))
         self._restart = restart_policy(config, self._dispatcher)
+        pool.plugins.append(self)
 
     @property
     def vm(self) -> Vm | None:
         """The VM that serves new streams, None after a failure."""
         return self._root.vm if self._root is not None else None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the code that serves, or would."""
+        return self._loaded.module.digest
+
+    @property
+    def signature(self) -> object:
+        """How the source of the code looked when it was loaded."""
+        return self._loaded.signature
 
     def new_filter(self) -> StreamFilter:
         """The filter of one stream: its context, or what the failure policy says without a VM."""
@@ -63,27 +74,41 @@ class Plugin:
             return self._without_vm()
         return self._kind(root)
 
-    def canary(self) -> None:
-        """Start and configure a throw-away VM. Raises ModuleError as the real one would."""
-        root = self._pool.fresh(self.config, self._module)
-        root.users = 1
-        self._pool.release(root)
+    def replace(self, loaded: Loaded, batch: int) -> None:
+        """Serve new streams by this code; the old VM ends with its last stream.
+
+        A canary is configured first. Raises ModuleError, and then nothing has changed. Plugins of
+        one `batch` share VMs as those of the start do.
+        """
+        config = while_serving(self.config)
+        key = f"{self.config.vm_key(loaded.code)} {batch}"
+        self._pool.canary(config, loaded.module)
+        root = self._pool.root(config, loaded.module, key)
+        old = self._root
+        self._loaded, self._vm_key = loaded, key
+        self._restart = restart_policy(self.config, self._dispatcher)
+        self._serve(root)
+        if old is not None:
+            self._pool.release(old)
 
     def close(self) -> None:
         """The plugin is not configured any more; its streams may go on."""
         self._closed = True
+        self._pool.plugins.remove(self)
         root, self._root = self._root, None
         if root is not None:
             self._pool.release(root)
 
-    def _start(self, config: PluginConfig) -> None:
-        root = self._pool.root(config, self._module, self._vm_key)
-        root.vm.on_failed.append(self._on_failed)
+    def _serve(self, root: RootContext) -> None:
+        """New streams belong to this root, until its VM fails."""
+
+        def failed() -> None:
+            if self._root is root:
+                self._root = None
+
+        root.vm.on_failed.append(failed)
         self._kind = stream_context_class(root.vm.exports.present())
         self._root = root
-
-    def _on_failed(self) -> None:
-        self._root = None
 
     def _without_vm(self) -> StreamFilter:
         if self.config.failure_policy == FAIL_OPEN:
@@ -97,16 +122,17 @@ class Plugin:
     def _begin_again(self, restart: Restart) -> bool:
         """Try to get a fresh VM. The counters move as Envoy's do: `vm_reload` never."""
         if not restart.begin():
-            self._stats.vm_reload_backoff.value += 1
+            self.stats.vm_reload_backoff.value += 1
             return False
         try:
-            self._start(while_serving(self.config))
+            config = while_serving(self.config)
+            self._serve(self._pool.root(config, self._loaded.module, self._vm_key))
         except ModuleError as error:
             restart.failed()
-            self._stats.vm_reload_failure.value += 1
+            self.stats.vm_reload_failure.value += 1
             LOGGER.error("wasm log%s: reload failed: %s", self.config.log_prefix, error)
             return False
-        self._stats.vm_reload_success.value += 1
+        self.stats.vm_reload_success.value += 1
         return True
 
 

@@ -49,6 +49,8 @@ class RootContext(Context):
         self.plugin: PluginConfig = plugin
         self.prefix = plugin.log_prefix
         self.users = 0  # plugins with this key
+        self.streams = 0
+        self.finished: Callable[[], None] | None = None  # called when a retired root has ended
         scope = vm.services.store.scope(f"wasm.{plugin.name}.")
         self.stats = scope.block(WasmPluginStats)
         self.maps = [None] * MAP_TYPES
@@ -63,7 +65,8 @@ class RootContext(Context):
         self._calls: dict[int, Timer] = {}
         self._tick: Timer | None = None
         self._tick_period = 0.0
-        self._draining: Callable[[], None] | None = None
+        self._draining = False  # it waits for the guest to be done
+        self._patience: Timer | None = None
 
     def configure(self) -> None:
         """Create, start and configure. Raises ModuleError naming the callback that failed."""
@@ -88,6 +91,7 @@ class RootContext(Context):
             raise ModuleError(self.vm.name, f"{callback} failed: {self.vm.failed}")
         if not result:
             self.vm.contexts.pop(self.id, None)
+            self.on_vm_failed()  # what it has set up goes with it
             raise ModuleError(self.vm.name, f"{callback} returned false")
 
     # -- timer ---------------------------------------------------------------------------------
@@ -179,30 +183,51 @@ class RootContext(Context):
 
     # -- the end -------------------------------------------------------------------------------
 
-    def shut_down(self, finished: Callable[[], None]) -> None:
-        """End the root: `proxy_on_done`, and once the guest agrees `proxy_on_delete`."""
+    def retire(self, finished: Callable[[], None]) -> None:
+        """No new stream comes here: the root ends after its last one, and says so by `finished`."""
+        self.finished = finished
+        if not self.streams:
+            self._shut_down()
+
+    def last_stream_ended(self) -> None:
+        """Nobody needs this root. Whoever says so may be in the middle of something."""
+        self.vm.services.dispatcher.call_later(0.0, self._shut_down)
+
+    def _shut_down(self) -> None:
+        """`proxy_on_done`, and once the guest agrees, or its time is over, `proxy_on_delete`."""
+        if self.vm.failed is not None or self._draining:
+            return
+        self._draining = True
         exports = self.vm.exports
-        self._draining = finished
         done = 1 if exports.proxy_on_done is None else exports.proxy_on_done(self)
         if done:
             self._delete()
+        elif self._draining:
+            limit = self.plugin.vm.limits.done_timeout
+            self._patience = self.vm.services.dispatcher.call_later(limit, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        limit = self.plugin.vm.limits.done_timeout
+        self.warn(f"proxy_done was not called within {limit:g} s of proxy_on_done: it ends now")
+        self._delete()
 
     def done(self) -> int:
         """The guest agrees now. Returns a status."""
-        if self._draining is None:
+        if not self._draining:
             return NOT_FOUND
         self.vm.deferred.append(self._delete)
         return OK
 
     def _delete(self) -> None:
-        finished, self._draining = self._draining, None
-        if finished is None:
+        if not self._draining:
             return
+        self._draining = False
         if self.vm.exports.proxy_on_delete is not None:
             self.vm.exports.proxy_on_delete(self)
         self.vm.contexts.pop(self.id, None)
         self.on_vm_failed()
-        finished()
+        if self.finished is not None and self.vm.failed is None:
+            self.finished()
 
     def on_vm_failed(self) -> None:
         """Nothing will be called any more: timers and calls end."""
@@ -210,6 +235,9 @@ class RootContext(Context):
             self._tick.cancel()
             self._tick = None
         self._tick_period = 0.0
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()

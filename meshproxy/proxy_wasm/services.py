@@ -67,9 +67,18 @@ class Node:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+def at_once(work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+    """The offload of a process without threads: work is done here and now."""
+    done(work())
+
+
 @dataclass(slots=True)
 class Services:
-    """Everything a VM may use, one object per worker."""
+    """Everything a VM may use, one object per worker.
+
+    offload: do what may block or take long somewhere else; `done` gets the result, here. The work
+    must not raise.
+    """
 
     dispatcher: Dispatcher
     store: Store
@@ -83,4 +92,5 @@ class Services:
     # What WASI's clocks say, in nanoseconds; the dispatcher's time may be as old as its turn.
     realtime: Callable[[], int] = time.time_ns
     monotonic: Callable[[], int] = time.monotonic_ns
+    offload: Callable[[Callable[[], Any], Callable[[Any], None]], None] = at_once
     pool: VmPool | None = None  # made by the first plugin

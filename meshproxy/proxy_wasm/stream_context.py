@@ -81,6 +81,7 @@ class StreamContext(StreamFilter, Context):
 
     def __init__(self, root: RootContext) -> None:
         self.root = root
+        root.streams += 1
         self.vm = root.vm
         self.maps = [None, None, None, None, None, None, None, None]
 
@@ -288,16 +289,18 @@ class StreamContext(StreamFilter, Context):
 
     def on_destroy(self) -> None:
         """`proxy_on_done`, then `proxy_on_delete`."""
-        vm = self.vm
+        vm, root = self.vm, self.root
         self._ended = True
-        if not self.id or vm.failed is not None:
-            return
-        exports = vm.exports
-        if exports.proxy_on_done is not None:
-            exports.proxy_on_done(self)  # a stream cannot ask to live on; Envoy ignores false
-        if exports.proxy_on_delete is not None:
-            exports.proxy_on_delete(self)
-        vm.contexts.pop(self.id, None)
+        if self.id and vm.failed is None:
+            exports = vm.exports
+            if exports.proxy_on_done is not None:
+                exports.proxy_on_done(self)  # a stream cannot ask to live on; Envoy ignores false
+            if exports.proxy_on_delete is not None:
+                exports.proxy_on_delete(self)
+            vm.contexts.pop(self.id, None)
+        root.streams -= 1
+        if root.finished is not None and not root.streams:
+            root.last_stream_ended()
 
     def on_vm_failed(self) -> None:
         """The VM is gone: this stream is answered with 503, or reset if that is too late."""

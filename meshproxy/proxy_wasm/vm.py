@@ -63,6 +63,7 @@ class Vm:
         "metrics",
         "on_failed",
         "plugin",
+        "retiring",
         "roots",
         "services",
         "strict",
@@ -81,6 +82,7 @@ class Vm:
         self.trace = sink_of(self, services.tracer)
         self.contexts: dict[int, Context] = {}
         self.roots: dict[str, RootContext] = {}
+        self.retiring = 0  # roots that wait for their streams, or to be done
         self.deferred: list[Callable[[], None]] = []
         self.metrics = MetricTable(services.store.scope("wasmcustom."))
         self.failed: GuestTrap | None = None

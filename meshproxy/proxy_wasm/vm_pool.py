@@ -6,7 +6,10 @@ failure (`plugin.py`) and what a VM does (`vm.py`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from meshproxy.proxy_wasm.config import PluginConfig
+from meshproxy.proxy_wasm.reload import Reloader
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.services import Services
 from meshproxy.proxy_wasm.vm import Vm
@@ -14,13 +17,20 @@ from meshproxy.stats.metrics import WasmRuntimeStats, WasmStats
 from meshproxy.wasm.engine import CompiledModule
 from meshproxy.wasm.errors import ModuleError
 
+if TYPE_CHECKING:
+    from meshproxy.proxy_wasm.plugin import Plugin
+
 
 class VmPool:
     """The VMs of one worker, by key."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.plugins: list[Plugin] = []
+        self.reloader = Reloader(self)
         self._vms: dict[str, Vm] = {}
+        self._batch = 0
+        self._digests: set[str] = set()  # of compiled code that is kept
         wasm = services.store.scope("wasm.")
         self._stats = wasm.scope("envoy.wasm.runtime.wasmtime.").block(WasmRuntimeStats)
         self._all = wasm.block(WasmStats)
@@ -30,6 +40,7 @@ class VmPool:
 
         Raises ModuleError with module, callback and reason.
         """
+        self._digests.add(module.digest)
         vm = self._vms.get(key)
         if vm is None or vm.failed is not None:
             root = self.fresh(plugin, module)
@@ -57,8 +68,27 @@ class VmPool:
         self._stats.created.value += 1
         self._stats.active.value += 1
         self._all.wasm_vm_count.value += 1
-        vm.on_failed.append(self._one_less)
+        vm.on_failed.append(lambda: self._gone(vm))
         return root
+
+    def canary(self, plugin: PluginConfig, module: CompiledModule) -> None:
+        """Start and configure a throw-away VM. Raises ModuleError as the real one would."""
+        self._digests.add(module.digest)
+        root = self.fresh(plugin, module)
+        root.users = 1
+        self.release(root)
+
+    def new_batch(self) -> int:
+        """A number that no VM key has yet, for plugins that are reloaded together."""
+        self._batch += 1
+        return self._batch
+
+    def forget_unused_modules(self) -> None:
+        """Let go of compiled code that no plugin would start again."""
+        used = {each.digest for each in self.plugins}
+        for digest in self._digests - used:
+            self.services.engine.forget(digest)
+        self._digests = used
 
     def release(self, root: RootContext) -> None:
         """One plugin fewer needs this root; the last one ends it, and the VM's last root the VM."""
@@ -66,19 +96,28 @@ class VmPool:
         vm = root.vm
         if root.users > 0 or vm.failed is not None:
             return
+        # Whoever wants such a root from now on gets a new one.
+        if vm.roots.get(root.plugin.key) is root:
+            del vm.roots[root.plugin.key]
+        vm.retiring += 1
 
         def finished() -> None:
-            vm.roots.pop(root.plugin.key, None)
-            if not vm.roots and vm.failed is None:
+            vm.retiring -= 1
+            if not vm.roots and not vm.retiring:
                 vm.stop()
-                self._one_less()
-                self._vms = {key: other for key, other in self._vms.items() if other is not vm}
+                self._gone(vm)
 
-        root.shut_down(finished)
+        root.retire(finished)
 
-    def _one_less(self) -> None:
+    def close(self) -> None:
+        """End every plugin, and with the last one every VM."""
+        for plugin in list(self.plugins):
+            plugin.close()
+
+    def _gone(self, vm: Vm) -> None:
         self._stats.active.value -= 1
         self._all.wasm_vm_count.value -= 1
+        self._vms = {key: other for key, other in self._vms.items() if other is not vm}
 
 
 def pool_of(services: Services) -> VmPool:

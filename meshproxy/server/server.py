@@ -38,6 +38,7 @@ from meshproxy.upstream.resolver import SystemResolver
 
 if TYPE_CHECKING:
     from meshproxy.network.listener import Listener
+    from meshproxy.proxy_wasm.vm_pool import VmPool
     from meshproxy.server.options import Options
     from meshproxy.upstream.cluster import Cluster
 
@@ -110,6 +111,7 @@ class Server:
         self.runtime_layers: Sequence[tuple[str, Mapping[str, str]]] = config.runtime_layers
         self.admin_layer: dict[str, str] | None = None
         self._cluster_manager: ClusterManager | None = None
+        self._services: Services | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -127,6 +129,8 @@ class Server:
             admin = await self._start_admin()
             self._enter(State.INITIALIZING)
             await self._start_listeners(dispatcher, manager)
+            if self.wasm is not None:
+                self.wasm.reloader.watch()
             self._ready()
             self._flush_stats(dispatcher)
             await self._quit.wait()
@@ -159,11 +163,12 @@ class Server:
 
     async def _start_listeners(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
         node = self.config.node
-        services = Services(
+        self._services = services = Services(
             dispatcher=dispatcher,
             store=self.store,
             node=Node(serialized=node.serialized, fields=node.fields),
             http_caller=HttpCalls(self._async_client(dispatcher, manager)),
+            offload=dispatcher.offload,
         )
         world = World(self.store, dispatcher, manager, self._access_logs, services)
         built = [build_listener(config, world) for config in self.config.listeners]
@@ -210,6 +215,8 @@ class Server:
         await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
         for listener in self.listeners:
             listener.close()
+        if self.wasm is not None:
+            self.wasm.close()
 
     def _enter(self, state: State) -> None:
         if state not in NEXT[self._state]:
@@ -237,6 +244,11 @@ class Server:
     def clusters(self) -> Mapping[str, Cluster]:
         """The clusters by name."""
         return {} if self._cluster_manager is None else self._cluster_manager.clusters
+
+    @property
+    def wasm(self) -> VmPool | None:
+        """The Wasm plugins, if there are any."""
+        return None if self._services is None else self._services.pool
 
     @property
     def bootstrap(self) -> Mapping[str, Any]:

@@ -444,9 +444,12 @@ class WasmRuntimeStats:
 class WasmPluginStats:
     """`wasm.<plugin>.` Envoy never counts `vm_reload`, so neither do we.
 
-    `traps`: callbacks that did not return, ended by a trap of their own or by a limit.
+    `module_reload_*`: new code, or the same anew, for a plugin that serves. `traps`: callbacks that
+    did not return, ended by a trap of their own or by a limit.
     """
 
+    module_reload_failure: Counter
+    module_reload_success: Counter
     traps: Counter
     vm_reload: Counter
     vm_reload_backoff: Counter

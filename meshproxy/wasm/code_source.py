@@ -24,7 +24,10 @@ class CodeSource(Protocol):
         """What error messages call the module: a path, a URL, `inline`."""
 
     def load(self) -> bytes:
-        """The bytes. Raises ModuleError with the reason."""
+        """The bytes. Raises ModuleError with the reason. May block."""
+
+    def signature(self) -> object:
+        """Something that is another when the source has changed; None where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,14 @@ class LocalFile:
             raise ModuleError(self.path, error.strerror or str(error)) from error
         return checked_size(self.path, code)
 
+    def signature(self) -> object:
+        """What the file system says of the file; None where it is not there."""
+        try:
+            facts = Path(self.path).stat()
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
 
 @dataclass(frozen=True, slots=True)
 class InlineCode:
@@ -61,6 +72,10 @@ class InlineCode:
         if self.sha256 and hashlib.sha256(self.code).hexdigest() != self.sha256.lower():
             raise ModuleError(self.name, f"its SHA-256 is not {self.sha256}")
         return checked_size(self.name, self.code)
+
+    def signature(self) -> object:
+        """It never changes."""
+        return None
 
 
 def checked_size(name: str, code: bytes) -> bytes:

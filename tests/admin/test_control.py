@@ -22,6 +22,7 @@ MUTATING = [
     "/reopen_logs",
     "/reset_counters",
     "/runtime_modify",
+    "/wasm/reload",
 ]
 
 

@@ -107,6 +107,7 @@ class FakeServer:
         self.state = "LIVE"
         self.uptime = 9.7
         self.loaded_at = 1795478228.6004
+        self.wasm = None
 
     def fail_health_checks(self, failed):
         self.done.append(("fail", failed))

@@ -230,6 +230,7 @@ def test_a_token_that_was_never_given_has_its_status(hostcall, wanted):
 
 def test_open_calls_end_with_their_root():
     caller = Caller(STREAM)
+    caller.request.end()
     caller.plugin.close()
     assert caller.stream.events == ["reset"]
 

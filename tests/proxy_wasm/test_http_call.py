@@ -130,6 +130,10 @@ def test_calls_end_with_the_root_and_an_answer_comes_once():
     again.headers()
     assert again.words(4) == [8]
     request.plugin.close()
+    assert caller.cancelled == 0  # its streams wait for it
+    request.end()
+    again.end()
+    request.plugin._dispatcher.advance(0)
     assert caller.cancelled == 1
 
 

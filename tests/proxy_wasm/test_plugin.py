@@ -234,14 +234,6 @@ def test_two_plugins_with_one_root_end_it_together():
     assert vm.failed is not None
 
 
-def test_a_canary_starts_like_the_real_one_and_leaves_nothing():
-    world = World()
-    plugin = world.plugin(QUIET)
-    plugin.canary()
-    assert world.store.metrics["wasm.envoy.wasm.runtime.wasmtime.created"].value == 2
-    assert world.store.metrics["wasm.envoy.wasm.runtime.wasmtime.active"].value == 1
-
-
 def test_shared_data_go_with_the_last_vm_of_their_id():
     world = World()
     plugin = world.plugin(QUIET, vm_id="v")

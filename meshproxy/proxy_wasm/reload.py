@@ -1,0 +1,162 @@
+"""New code for plugins that serve: on request, and when a filter's file has changed.
+
+Owns the order: load and compile away from the loop, then plugin by plugin a canary, the swap, and
+the retirement of the old VM (`plugin.py`). Refuses to know threads: they are injected. Whatever
+fails on the way leaves the old VM serving.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from meshproxy.wasm.code_source import CodeSource
+from meshproxy.wasm.engine import CompiledModule, Engine
+from meshproxy.wasm.errors import ModuleError
+
+if TYPE_CHECKING:
+    from meshproxy.proxy_wasm.plugin import Plugin
+    from meshproxy.proxy_wasm.vm_pool import VmPool
+
+LOGGER: Final = logging.getLogger("meshproxy.wasm")
+POLL: Final = 1.0
+"""Seconds between two looks at the files. A file must look the same twice before it is loaded: who
+copies a module does not do it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A module that is ready for VMs. `signature`: how its source looked just before."""
+
+    module: CompiledModule
+    code: bytes
+    signature: object
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one plugin's reload: the digest that serves now; `error` where it is the
+    old one."""
+
+    plugin: str
+    digest: str
+    error: str = ""
+
+
+Done = Callable[[list[Outcome]], None]
+
+
+def load(engine: Engine, source: CodeSource) -> Loaded:
+    """Load and compile. Raises ModuleError; takes as long as the compiler does."""
+    signature = source.signature()
+    code = source.load()
+    return Loaded(engine.compile(code, source.name), code, signature)
+
+
+class Reloader:
+    """Reloads the plugins of one worker, one request after the other."""
+
+    def __init__(self, pool: VmPool) -> None:
+        self._pool = pool
+        self._requests: deque[tuple[Sequence[Plugin], Done]] = deque()
+        self._settling: dict[CodeSource, object] = {}
+        self._tried: dict[Plugin, object] = {}
+
+    # -- on request ----------------------------------------------------------------------------
+
+    def reload(self, names: Collection[str], done: Done) -> None:
+        """Give fresh VMs to the plugins of these names, or to all where none is given.
+
+        `done` is called once, after the last of them.
+        """
+        chosen = [each for each in self._pool.plugins if not names or each.config.name in names]
+        self._request(chosen, done)
+
+    def _request(self, plugins: Sequence[Plugin], done: Done) -> None:
+        self._requests.append((plugins, done))
+        if len(self._requests) == 1:
+            self._next()
+
+    def _next(self) -> None:
+        plugins, _ = self._requests[0]
+        sources = list({each.config.vm.code: None for each in plugins})
+        engine = self._pool.services.engine
+
+        def work() -> dict[CodeSource, Loaded | ModuleError]:
+            found: dict[CodeSource, Loaded | ModuleError] = {}
+            for source in sources:
+                try:
+                    found[source] = load(engine, source)
+                except ModuleError as error:
+                    found[source] = error
+            return found
+
+        self._pool.services.offload(work, self._swap)
+
+    def _swap(self, loaded: dict[CodeSource, Loaded | ModuleError]) -> None:
+        plugins, done = self._requests.popleft()
+        batch = self._pool.new_batch()
+        outcomes = [
+            self._swap_one(each, loaded[each.config.vm.code], batch)
+            for each in plugins
+            if each in self._pool.plugins  # or it was closed in the meantime
+        ]
+        self._pool.forget_unused_modules()
+        done(outcomes)
+        if self._requests:
+            self._next()
+
+    def _swap_one(self, plugin: Plugin, loaded: Loaded | ModuleError, batch: int) -> Outcome:
+        name, prefix = plugin.config.name, plugin.config.log_prefix
+        try:
+            if isinstance(loaded, ModuleError):
+                raise loaded
+            plugin.replace(loaded, batch)
+        except ModuleError as error:
+            plugin.stats.module_reload_failure.value += 1
+            LOGGER.error("wasm log%s: not reloaded, the old code serves on: %s", prefix, error)
+            return Outcome(name, plugin.digest, str(error))
+        plugin.stats.module_reload_success.value += 1
+        LOGGER.info("wasm log%s: reloaded %s", prefix, plugin.digest)
+        return Outcome(name, plugin.digest)
+
+    # -- on change -----------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Look at the files of all plugins that are there, from now on and again and again."""
+        self._pool.services.dispatcher.call_later(POLL, self._poll)
+
+    def _poll(self) -> None:
+        watched = [each for each in self._pool.plugins if each.config.vm.reload_on_change]
+        sources = list({each.config.vm.code: None for each in watched})
+
+        def work() -> dict[CodeSource, object]:
+            return {source: source.signature() for source in sources}
+
+        self._pool.services.offload(work, lambda found: self._compare(watched, found))
+
+    def _compare(self, watched: Sequence[Plugin], found: dict[CodeSource, object]) -> None:
+        changed = [each for each in watched if self._has_changed(each, found)]
+        settled = [
+            each
+            for each in changed
+            if self._settling.get(each.config.vm.code) == found[each.config.vm.code]
+        ]
+        self._settling = {each.config.vm.code: found[each.config.vm.code] for each in changed}
+        for each in settled:
+            self._tried[each] = found[each.config.vm.code]
+        if settled:
+            self._request(settled, _nobody)
+        self.watch()
+
+    def _has_changed(self, plugin: Plugin, found: dict[CodeSource, object]) -> bool:
+        """Whether a file is not what was loaded; one that failed counts as loaded."""
+        now: Any = found[plugin.config.vm.code]
+        return now is not None and now not in (plugin.signature, self._tried.get(plugin))
+
+
+def _nobody(outcomes: list[Outcome]) -> None:
+    """The log says it all."""
