@@ -13,6 +13,7 @@ from meshproxy.filter_tools.messages import Headers, Message
 from meshproxy.http.filter import CONTINUE, StreamFilter
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import NO_ROUTE
+from meshproxy.http.stream_info import HTTP11
 from meshproxy.network.address import Address
 from meshproxy.router.action import ForwardAction
 from meshproxy.router.route import Route, RouteConfiguration, VirtualHost
@@ -127,6 +128,7 @@ class Downstream:
     """The client (`http.codec.ResponseEncoder`): records the answer."""
 
     def __init__(self) -> None:
+        self.protocol = HTTP11
         self.answer = Message()
         self.reading_paused = 0
 

@@ -49,12 +49,20 @@ class RequestDecoder(Protocol):
     def on_codec_error(self, reply: LocalReply) -> None:
         """The rest of the request cannot be read: answer with `reply`, if there is still time."""
 
+    def send_local_reply(self, reply: LocalReply) -> None:
+        """Answer with `reply`; the rest of the request does not matter any more."""
+
     def on_reset(self, details: str) -> None:
         """The peer went away before the stream had ended."""
 
 
 class ResponseEncoder(Protocol):
-    """The server codec, seen by the stream whose response it writes."""
+    """The server codec, seen by the stream whose response it writes.
+
+    `protocol` is the request's, in the words of `%PROTOCOL%`.
+    """
+
+    protocol: str
 
     def encode_1xx(self, headers: HeaderMap) -> None:
         """An informational response; the final one is still to come."""

@@ -36,7 +36,7 @@ SWEEP_INTERVAL: Final = 0.02
 CONNECTION_SWEEP_TURNS: Final = 10
 
 REQUEST_HEADER_TIMEOUT: Final = LocalReply(
-    408, "request_header_timeout", b"Request Timeout", close=True
+    408, "request_header_timeout", b"request header timeout", close=True
 )
 REQUEST_OVERALL_TIMEOUT: Final = LocalReply(
     408, "request_overall_timeout", b"request timeout", close=True
@@ -47,8 +47,9 @@ STREAM_IDLE_TIMEOUT: Final = LocalReply(
 REQUEST_IDLE_TIMEOUT: Final = LocalReply(
     408, "stream_idle_timeout", b"stream timeout", flag=ResponseFlag.StreamIdleTimeout
 )
-MAX_STREAM_DURATION: Final = LocalReply(
-    504, "max_duration_timeout", b"stream timeout", flag=ResponseFlag.DurationTimeout
+MAX_STREAM_DURATION: Final = LocalReply(504, "max_duration_timeout", b"downstream duration timeout")
+MAX_REQUEST_DURATION: Final = LocalReply(
+    408, "max_duration_timeout", b"downstream duration timeout"
 )
 
 
@@ -153,8 +154,6 @@ class HttpConnectionManager:
         if info.continue_expected:
             self.count(100)
             stream.encoder.encode_1xx(HeaderMap([(b":status", b"100")]))
-        if config.max_stream_duration:
-            stream.deadline = info.start + config.max_stream_duration
         return None
 
     def finish_response_headers(self, stream: Stream, headers: HeaderMap) -> None:
@@ -184,6 +183,8 @@ class HttpConnectionManager:
         connection = stream.connection
         if self.draining or connection.last_request:
             stream.encoder.close_when_done()
+        if not stream.request_complete:
+            self.stats.downstream_rq_response_before_rq_complete.value += 1
         status = pairs[0][1]
         info.response_code = code = int(status) if status.isdigit() else 0
         self.count(code)
@@ -234,6 +235,13 @@ class HttpConnectionManager:
             STREAM_IDLE_TIMEOUT if stream.request_complete else REQUEST_IDLE_TIMEOUT
         )
 
+    def on_max_duration(self, stream: Stream) -> None:
+        """A stream has lived for `max_stream_duration`."""
+        self.stats.downstream_rq_max_duration_reached.value += 1
+        stream.send_local_reply(
+            MAX_STREAM_DURATION if stream.request_complete else MAX_REQUEST_DURATION
+        )
+
     # -- the clock ---------------------------------------------------------------------------
 
     def start_sweeping(self) -> None:
@@ -275,6 +283,7 @@ class HttpConnection:
     __slots__ = (
         "_opened",
         "_requests",
+        "_speaks",
         "codec",
         "head_since",
         "idle_since",
@@ -292,6 +301,7 @@ class HttpConnection:
         self._opened = self.idle_since = manager.dispatcher.now()
         self.head_since: float | None = None
         self._requests = 0
+        self._speaks = False
         self.wire: Any = None
         self.peer: PeerInfo | None = None
         self.codec: ServerCodec | None = None
@@ -301,16 +311,25 @@ class HttpConnection:
         manager = self.manager
         self.wire = connection
         connection.delayed_close_timeout = manager.config.delayed_close_timeout
+        connection.delayed_closes = manager.stats.downstream_cx_delayed_close_timeout
         self.peer = PeerInfo(connection)
-        self.codec = codec = ServerCodec(connection, self, manager.config.http1)
+        self.codec = ServerCodec(connection, self, manager.config.http1)
         manager.connections.add(self)
         stats = manager.stats
         stats.downstream_cx_total.value += 1
         stats.downstream_cx_active.value += 1
+        manager.start_sweeping()
+        return self._first_data
+
+    def _first_data(self, data: bytes) -> None:
+        """A connection is of a protocol from its first byte on."""
+        assert self.codec is not None
+        self._speaks = True
+        stats = self.manager.stats
         stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_http1_active.value += 1
-        manager.start_sweeping()
-        return codec.dispatch
+        self.wire.dispatch_to(self.codec.dispatch)
+        self.codec.dispatch(data)
 
     def new_stream(self, encoder: ResponseEncoder) -> RequestDecoder:
         """A request begins."""
@@ -353,7 +372,8 @@ class HttpConnection:
         manager.connections.discard(self)
         stats = manager.stats
         stats.downstream_cx_active.value -= 1
-        stats.downstream_cx_http1_active.value -= 1
+        if self._speaks:
+            stats.downstream_cx_http1_active.value -= 1
         stats.downstream_cx_destroy.value += 1
         if local:
             stats.downstream_cx_destroy_local.value += 1
@@ -388,17 +408,17 @@ class HttpConnection:
                 limit = config.request_headers_timeout
                 if limit and now - self.head_since >= limit:
                     stats.downstream_rq_header_timeout.value += 1
-                    codec.refuse(REQUEST_HEADER_TIMEOUT)
+                    codec.give_up(REQUEST_HEADER_TIMEOUT)
                     return
                 if config.request_timeout and now - self.head_since >= config.request_timeout:
                     stats.downstream_rq_timeout.value += 1
-                    codec.refuse(REQUEST_OVERALL_TIMEOUT)
+                    codec.give_up(REQUEST_OVERALL_TIMEOUT)
                     return
             else:
                 self.head_since = None
             if config.idle_timeout and now - self.idle_since >= config.idle_timeout:
                 stats.downstream_cx_idle_timeout.value += 1
-                self.wire.close_after_flush(False)
+                self.wire.close_after_flush(self._speaks)
                 return
         elif (
             config.request_timeout

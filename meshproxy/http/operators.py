@@ -388,12 +388,6 @@ def _failure_reason(info: StreamInfo) -> str | None:
     return reason.replace(" ", "_") if reason else None
 
 
-def _attempts(info: StreamInfo) -> int:
-    # The first try is not counted yet when it is written into the request's headers.
-    first = info.cluster is not None and info.request_headers is not None
-    return info.attempt_count or int(first)
-
-
 def _route_name(info: StreamInfo) -> str | None:
     return info.route_name or None
 
@@ -450,7 +444,7 @@ OPERATORS: Final[dict[str, Maker]] = {
     "ROUTE_NAME": _plain(_route_name),
     "UPSTREAM_CLUSTER": _plain(_cluster_name),
     "UPSTREAM_CLUSTER_RAW": _plain(lambda info: info.cluster_name or None),
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT": _plain(_attempts),
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT": _plain(lambda info: info.attempt_count),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": _plain(_failure_reason),
     "UPSTREAM_CONNECTION_ID": _plain(lambda info: info.upstream_connection_id or 0),
     "CONNECTION_ID": _plain(lambda info: info.connection and info.connection.id),

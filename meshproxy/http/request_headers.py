@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 UPGRADE_FAILED: Final = LocalReply(403, "upgrade_failed", close=True)
 ABSOLUTE_PATH_REJECTED: Final = LocalReply(404, "absolute_path_rejected")
+MISSING_HOST: Final = LocalReply(400, "missing_host_header", close=True)
 BAD_PATH: Final = LocalReply(400, "path_normalization_failed", close=True)
 
 # Only an internal client may say these.
@@ -78,6 +79,8 @@ def sanitize(
     """Change `headers` in place and learn from them into `info`. Returns a refusal instead."""
     pairs = headers.pairs
     fields = dict(pairs)
+    if b":authority" not in fields:
+        return MISSING_HOST
     if b"upgrade" in fields:
         return UPGRADE_FAILED
     refusal = _normalize_path(headers, fields, config)

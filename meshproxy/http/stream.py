@@ -20,7 +20,7 @@ from meshproxy.http.codec import ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import STATUS_TEXT, grpc_status
-from meshproxy.http.stream_info import HTTP11, ResponseFlag, StreamInfo
+from meshproxy.http.stream_info import ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
     from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
@@ -70,6 +70,7 @@ class Stream:
         "_local_reply",
         "_route",
         "chain",
+        "cluster_entry",
         "connection",
         "deadline",
         "decode_aborted",
@@ -94,10 +95,11 @@ class Stream:
         self.info = info = StreamInfo()
         info.start = self._last_active = now = dispatcher.now()
         info.start_time = now + connection.manager.wall_offset
-        info.protocol = HTTP11
+        info.protocol = encoder.protocol
         info.connection = connection.peer
         self.random = dispatcher.random()
         self._route: Any = _UNROUTED
+        self.cluster_entry: Any = None  # where the route sends to: `router.action.ClusterEntry`
         self._filters: tuple[ActiveFilter, ...] = ()
         self._decode_path: FilterPath | None = None
         self._encode_path: FilterPath | None = None
@@ -127,6 +129,9 @@ class Stream:
         chain = self.chain
         self.terminal = chain.terminal(self)
         if chain.factories:
+            # Matched before the filters run, so that what one of them answers is logged with its
+            # cluster.
+            self._match()
             self._filters, self._decode_path, self._encode_path = chain.instantiate(self)
             self._decode_path.send_headers(headers, end_stream)
         else:
@@ -173,13 +178,7 @@ class Stream:
         stats.downstream_cx_protocol_error.value += 1
         if reply.flag == 0:
             self.info.response_flags |= ResponseFlag.DownstreamProtocolError.value
-        self.request_complete = True  # nothing more of it will come
-        if self.headers_sent:
-            self.reset(reply.details)
-        else:
-            stats.downstream_rq_response_before_rq_complete.value += 1
-            stats.downstream_rq_rx_reset.value += 1
-            self.send_local_reply(reply)
+        self.send_local_reply(reply)
 
     def on_reset(self, details: str) -> None:
         """The peer went away."""
@@ -197,11 +196,18 @@ class Stream:
     def route(self) -> Any:
         """The matched route or None; matched on first use."""
         route = self._route
-        if route is _UNROUTED:
-            headers = self.info.request_headers
-            assert headers is not None
-            self._route = route = self.manager.route_config.route(headers, self.random)
-            self.info.route = route
+        return self._match() if route is _UNROUTED else route
+
+    def _match(self) -> Any:
+        info = self.info
+        headers = info.request_headers
+        assert headers is not None
+        self._route = info.route = route = self.manager.route_config.route(headers, self.random)
+        if route is not None:
+            self.cluster_entry = entry = route.choose(headers, self.random)
+            info.cluster = entry and entry.cluster
+            if route.idle_timeout is not None:
+                self.idle_timeout = route.idle_timeout
         return route
 
     def clear_route_cache(self) -> None:
@@ -359,9 +365,10 @@ class Stream:
         if self.response_complete:
             return
         info = self.info
-        if info.response_code_details is None:
-            info.response_code_details = details
-        self.manager.stats.downstream_rq_tx_reset.value += 1
+        info.response_code_details = details
+        stats = self.manager.stats
+        stats.downstream_rq_tx_reset.value += 1
+        stats.downstream_rq_rx_reset.value += 1  # Envoy's name for a stream that is reset at all
         self._abort()
         self.encoder.reset_stream()
 
@@ -391,6 +398,7 @@ class Stream:
         self.info.response_end = self.manager.dispatcher.now()
         if not self.request_complete:
             # The codec ends the connection after such a response; what still comes is not read.
+            self.manager.stats.downstream_rq_rx_reset.value += 1
             self._stop_request()
         self._destroy()
 
@@ -418,7 +426,10 @@ class Stream:
             if self.terminal is not None:
                 self.terminal.on_timeout()
             return
-        if self.idle_timeout and now - self._last_active >= self.idle_timeout:
+        longest = self.manager.config.max_stream_duration
+        if longest and now - self.info.start >= longest:
+            self.manager.on_max_duration(self)
+        elif self.idle_timeout and now - self._last_active >= self.idle_timeout:
             self.manager.on_idle_stream(self)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> Any:

@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
         "above_high",
         "connection_id",
         "delayed_close_timeout",
+        "delayed_closes",
         "direct_remote_address",
         "local_address",
         "opened",
@@ -116,7 +117,8 @@ class Connection(asyncio.Protocol):
         self.opened = 0.0
         self.was_reset = False  # the peer has broken off
         self.above_high = False
-        self.delayed_close_timeout = 1.0
+        self.delayed_close_timeout = 1.0  # seconds
+        self.delayed_closes: Counter | None = None  # how often it passed
         self._buffer_limit = buffer_limit
         self._transport: Any = None
         self._dispatch: Callable[[bytes], None] = _discard
@@ -167,9 +169,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the connection is gone."""
+        local, self._closing = self._closing, True
         if self._delayed_close is not None:
             self._delayed_close.cancel()
-        local, self._closing = self._closing, True
+            local = False  # the peer closed while we waited for that
         self.was_reset = isinstance(exc, ConnectionResetError)
         self._dispatch = _discard
         self.owner.on_closed(local)
@@ -260,15 +263,28 @@ class Connection(asyncio.Protocol):
             # What the peer is still sending is read and dropped; unread, it would become a reset.
             self._transport.resume_reading()
         loop = asyncio.get_running_loop()
-        self._delayed_close = loop.call_later(self.delayed_close_timeout, self._transport.close)
+        self._delayed_close = loop.call_later(self.delayed_close_timeout, self._waited_enough)
+
+    def _waited_enough(self) -> None:
+        self._delayed_close = None
+        if self.delayed_closes is not None:
+            self.delayed_closes.value += 1
+        self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
         self._closing = True
         self._dispatch = _discard
         self._held = []
+        if self._delayed_close is not None:
+            self._delayed_close.cancel()
+            self._delayed_close = None
         if self._transport is not None:
             self._transport.abort()
+
+    def dispatch_to(self, dispatch: Callable[[bytes], None]) -> None:
+        """From now on, `dispatch` takes what the peer sends."""
+        self._dispatch = dispatch
 
     @property
     def unsent(self) -> int:

@@ -20,7 +20,7 @@ from meshproxy.router.router import Router, RouterFactory
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher, Timer
-    from meshproxy.router.action import Clusters
+    from meshproxy.router.action import ClusterEntry, Clusters
 
 MAX_ROUTES: Final = 1024
 
@@ -89,6 +89,7 @@ class AsyncStream:
         "_router",
         "_starting",
         "_timer",
+        "cluster_entry",
         "headers_sent",
         "info",
         "paused",
@@ -100,6 +101,7 @@ class AsyncStream:
         self._client = client
         self._receiver = receiver
         self.route = route
+        self.cluster_entry: ClusterEntry | None = None
         self.random = client.dispatcher.random()
         self.paused = False  # what is sent now waits here
         self.headers_sent = False  # the response's, to the receiver
@@ -120,7 +122,10 @@ class AsyncStream:
 
     def send_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The request's headers; `:method`, `:path` and `:authority` are there."""
-        self.info.request_headers = headers
+        info = self.info
+        info.request_headers = headers
+        self.cluster_entry = entry = self.route.choose(headers, self.random)
+        info.cluster = entry and entry.cluster
         self._starting = True
         self._router.decode_headers(headers, end_stream)
         self._starting = False

@@ -55,6 +55,7 @@ def bind_route(
     route.rewrite = None
     route.timeout = 0.0
     route.idle_timeout = None
+    route.choose = _no_cluster
     if isinstance(action, ForwardAction):
         route.timeout = action.timeout
         route.idle_timeout = action.idle_timeout
@@ -80,6 +81,10 @@ def bind_route(
             # These carry the request's own URI as their location, so they differ per request.
             route.kind = REDIRECT
             route.redirect = compile_direct_response(reply)
+
+
+def _no_cluster(headers: HeaderMap, random_value: int) -> None:
+    """Where a route sends that answers by itself."""
 
 
 class _Binder:

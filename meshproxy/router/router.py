@@ -119,7 +119,7 @@ class Router:
         if route.kind != FORWARD:
             self._answer(route, headers)
             return
-        entry = route.choose(headers, stream.random)
+        entry = stream.cluster_entry
         cluster = entry.cluster if entry is not None else None
         if cluster is None:
             stats.no_cluster.value += 1
@@ -129,8 +129,7 @@ class Router:
         self.headers_only = end_stream
         self._entry = entry
         self._cluster = cluster
-        info = stream.info
-        info.cluster = cluster
+        stream.info.attempt_count = 1
         refused = self._prepare(route, entry, headers)
         if refused is not None:
             stream.send_local_reply(refused)
@@ -182,7 +181,6 @@ class Router:
         stream = self.stream
         cluster = self._cluster
         info = stream.info
-        info.attempt_count += 1
         host = cluster.choose_host(self.request_headers, stream.random)
         if host is None:
             cluster.stats.upstream_cx_none_healthy.value += 1
@@ -284,13 +282,10 @@ class Router:
         if self._retry_stale(upstream, reason):
             return
         info = stream.info
-        stats = self._cluster.stats
         status, flag = _FAILURES.get(reason, (503, ResponseFlag.UpstreamRemoteReset.value))
         upstream.host.stats.rq_error += 1
         self.upstream = None
         if stream.headers_sent or (upstream.received and info.response_headers is not None):
-            stats.upstream_rq_rx_reset.value += 1
-            self.factory.stats.rq_reset_after_downstream_response_started.value += 1
             info.response_flags |= flag
             info.response_code_details = (
                 f"upstream_reset_after_response_started{{{reason.replace(' ', '_')}}}"
@@ -318,6 +313,7 @@ class Router:
         ):
             return False
         self._retried = True
+        self.stream.info.attempt_count += 1
         self._try()
         return True
 

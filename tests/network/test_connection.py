@@ -94,6 +94,29 @@ def test_closing_after_flush_sends_what_was_written_in_the_same_read():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("patience", [0.001, 3600.0], ids=["passed", "not passed"])
+def test_a_peer_that_has_time_to_close_first_is_not_closed_by_us(patience):
+    async def main():
+        def answer(connection):
+            connection.delayed_close_timeout = patience
+            connection.delayed_closes = delayed_closes
+            connection.write(b"last")
+            connection.close_after_flush(True)
+
+        delayed_closes = Counter()
+        owner = Owner(answer)
+        reader, writer, _, _ = await served(owner)
+        writer.write(b"ask")
+        assert await reader.readexactly(4) == b"last"
+        if patience < 1:
+            await owner.closed.wait()
+        await end(owner, writer)
+        assert owner.closed_locally is (patience < 1)
+        assert delayed_closes.value == (patience < 1)
+
+    asyncio.run(main())
+
+
 def test_reading_stops_while_disabled_and_calls_nest():
     async def main():
         owner = Owner()

@@ -2,12 +2,13 @@
 
 import json
 import re
+import time
 
 import pytest
 
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.harness import PROXIES, Case, Pair
-from tests.support.raw_client import http_request
+from tests.support.raw_client import TIMEOUT_S, http_request
 from tests.support.upstreams import answering
 
 ROUTES = """
@@ -86,9 +87,20 @@ def test_text_lines_are_the_same(pair: Pair, case: Case):
 @pytest.mark.parametrize("fields", [(), ("x-in: value",), ('x-in: a"b\\c\t\xe9',)])
 def test_json_lines_are_the_same(pair: Pair, where: str, fields: tuple[str, ...]):
     case = Case("json", http_request("/only", *fields), listener=where, log_lines=0)
+    before = {kind: len(_json_lines(pair, kind)) for kind in PROXIES}
     pair.run(case)
-    lines = {kind: _json_lines(pair, kind) for kind in PROXIES}
+    # the request and the probe after it
+    lines = {kind: _new_json_lines(pair, kind, before[kind], 2) for kind in PROXIES}
     assert lines["meshproxy"] == lines["envoy"]
+
+
+def _new_json_lines(pair: Pair, kind: str, before: int, expected: int) -> list[object]:
+    """What is logged after `before` lines; waits until `expected` lines are written."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(lines := _json_lines(pair, kind)) < before + expected:
+        assert time.monotonic() < deadline, f"{kind} has logged {lines[before:]}"
+        time.sleep(0.005)
+    return lines[before:]
 
 
 def _json_lines(pair: Pair, kind: str) -> list[object]:

@@ -50,6 +50,9 @@ def configuration(up: int, dead: int) -> str:
 
 LOCAL = [
     Case("no route", http_request("/nothing")),
+    Case("no route, HEAD", http_request("/nothing", method="HEAD")),
+    Case("no route, with a body to come",
+         http_request("/nothing", "content-length: 3", method="POST")),
     Case("refused", http_request("/dead")),
     Case("refused, HEAD", http_request("/dead", method="HEAD")),
     Case("refused, with a body",
@@ -214,8 +217,20 @@ CASES = [
         "1.0 without host",
         b"GET /only HTTP/1.0\r\n\r\n",
         listener="old",
+        differs="closes at once",
     ),
-    Case("no route for 1.0", http_request("/nothing", version="1.0"), listener="old"),
+    Case(
+        "no route for 1.0",
+        http_request("/nothing", version="1.0"),
+        listener="old",
+        differs="closes at once",
+    ),
+    Case(
+        "no route, connection: close",
+        http_request("/nothing", "connection: close"),
+        differs="closes at once",
+    ),
+    Case("refused, connection: close", http_request("/dead", "connection: close")),
 ]
 
 

@@ -34,7 +34,6 @@ BAD_TRANSFER_ENCODING: Final = LocalReply(
 )
 NO_CHUNKED_IN_10: Final = _bad("http1.transfer_encoding_in_http_10")
 UPGRADE_REQUIRED: Final = LocalReply(426, "low_version", close=True)
-MISSING_HOST: Final = _bad("missing_host_header")
 
 _HOST: Final = b"host"
 _INTERESTING: Final = HOP_BY_HOP | {b"te", b"content-length"}
@@ -166,7 +165,7 @@ def _read_target(
     target = parser.target
     if parser.method == b"CONNECT":
         framing.authority, framing.path = target, b""
-        return None if host is not None or framing.version == "1.0" else MISSING_HOST
+        return None
     if target[:1] == b"/" or (target == b"*" and parser.method == b"OPTIONS"):
         framing.path = target
     else:
@@ -187,10 +186,9 @@ def _read_target(
         ):  # RFC 9112, 3.2.2: the target overrules Host, which must still be there
             host = absolute
     if host is None:
-        if framing.version == "1.0" and settings.default_host_for_http_10:
-            host = settings.default_host_for_http_10
-        else:
-            return MISSING_HOST
+        if framing.version != "1.0" or not settings.default_host_for_http_10:
+            return None  # the manager answers what names no host
+        host = settings.default_host_for_http_10
     framing.authority = host
     return BAD_HOST if host.translate(None, _HOST_BYTES) else None
 
@@ -207,7 +205,7 @@ def request_pairs(parser: RequestHeadParser, framing: RequestFraming) -> Pairs:
     pairs = parser.pairs
     if framing.strip:
         pairs = without_hop_by_hop(pairs, framing.tokens | {b"te"})
-    head: Pairs = [(b":authority", framing.authority)]
+    head: Pairs = [(b":authority", framing.authority)] if framing.authority else []
     if framing.path:
         head.append((b":path", framing.path))
     head.append((b":method", parser.method))

@@ -38,6 +38,7 @@ from meshproxy.http.http1.request_line import (
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import status_lines
+from meshproxy.http.stream_info import HTTP10, HTTP11
 
 # _reading; the BODY_* values of framing.py are its other states
 HEAD: Final = 10
@@ -77,6 +78,7 @@ class ServerCodec:
         "_writing",
         "callbacks",
         "head_started",
+        "protocol",
         "settings",
         "wire",
     )
@@ -100,6 +102,7 @@ class ServerCodec:
         self._close_delimited = False  # the response's end is the connection's end
         self._close = False  # the connection ends after this response
         self.head_started = False  # bytes of a head have arrived that is not complete
+        self.protocol = HTTP11  # of the last request
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -151,6 +154,7 @@ class ServerCodec:
 
     def _begin(self, head: bytes) -> None:
         parser = self._parser
+        self.protocol = HTTP11
         if not parser.feed(head):
             return self.refuse(malformed(parser.pairs) or BAD_REQUEST)
         if len(parser.pairs) > self.settings.max_headers_count:
@@ -159,6 +163,8 @@ class ServerCodec:
         if framing.refusal is not None:
             return self.refuse(framing.refusal)
         self._framing = framing
+        if framing.version == "1.0":
+            self.protocol = HTTP10
         self._close = not framing.keep_alive
         self._chunked = self._close_delimited = False
         self._writing = IDLE
@@ -235,6 +241,13 @@ class ServerCodec:
 
     def refuse(self, reply: LocalReply) -> None:
         """The head is not a request: its answer is the connection's last."""
+        self._refused_stream().on_codec_error(reply)
+
+    def give_up(self, reply: LocalReply) -> None:
+        """The head has not become a request in time: its answer is the connection's last."""
+        self._refused_stream().send_local_reply(reply)
+
+    def _refused_stream(self) -> RequestDecoder:
         self._held = b""
         self._reading = DISCARD
         self._writing = IDLE
@@ -242,12 +255,13 @@ class ServerCodec:
         self._close = True
         self._chunked = self._close_delimited = False
         self._stream = stream = self.callbacks.new_stream(self)
-        stream.on_codec_error(reply)
+        return stream
 
     def on_eof(self) -> bool:
         """The peer will send no more. True: a complete request is still owed its response."""
         if self._stream is not None and self._reading == COMPLETE:
             self._close = True
+            self._framing.keep_alive = False
             self._held = b""
             return True
         self.on_closed()
@@ -279,6 +293,10 @@ class ServerCodec:
         pairs = headers.pairs
         status = pairs[0][1]
         framing = self._framing
+        if self._reading != COMPLETE:
+            # Answered before the request had ended: what is still to come cannot be told apart
+            # from a next request by everybody, so the connection ends with this response.
+            self._close = True
         line = _STATUS_LINES[framing.version].get(status)
         if line is None:  # filters may say anything; Envoy sends it as it is
             line = b"HTTP/%b %b Unknown\r\n" % (framing.version.encode(), status)
@@ -338,12 +356,9 @@ class ServerCodec:
     def _response_complete(self) -> None:
         self._writing = FINISHED
         self._stream = None
-        if self._reading != COMPLETE:
-            # Answered before the request had ended: what is still to come cannot be told apart
-            # from a next request by everybody, so the connection ends here.
-            self._close = True
         if self._close:
-            linger = self._reading != COMPLETE
+            # A client that was not the one to end the connection may still be sending.
+            linger = self._reading != COMPLETE or self._framing.keep_alive
             self._reading = DISCARD
             self._held = b""
             self.wire.close_after_flush(linger)
@@ -359,7 +374,7 @@ class ServerCodec:
         """The response cannot be finished: the connection is the only way to say so."""
         self._stream = None
         self._reading = DISCARD
-        self.wire.close_after_flush(False)
+        self.wire.close_after_flush(True)
 
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading the request's body."""
