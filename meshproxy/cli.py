@@ -1,4 +1,4 @@
-"""The command line: Envoy's flags with Envoy's spelling, and `validate` and `demo`.
+"""The command line: Envoy's flags with Envoy's spelling, and `validate`, `demo`, `filter`.
 
 Owns what goes to stdout and stderr before the log exists, and the exit codes. What the flags do is
 not known here; an import that costs time waits until it is needed: `--version` answers at once.
@@ -21,6 +21,7 @@ USAGE: Final = """\
 usage: meshproxy -c FILE [FLAG...]                      serve
        meshproxy validate [--format text|json] FILE...  check configurations, all errors at once
        meshproxy demo [--exit] [--port PORT]            see it at work
+       meshproxy filter inspect|test|trace|bench    for people who write filters
 
 The flags are Envoy's:
 """
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _validate(arguments[1:])
         if arguments[:1] == ["demo"]:
             return _demo(arguments[1:])
+        if arguments[:1] == ["filter"]:
+            from meshproxy.filter_tools.commands import main as filter_command
+
+            return filter_command(arguments[1:])
         return _envoy(arguments)
     except FlagError as error:
         print(f"{error}\nFor the flags: meshproxy --help", file=sys.stderr)

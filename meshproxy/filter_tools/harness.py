@@ -105,7 +105,9 @@ class FilterHarness:
         self.close()
 
     def close(self) -> None:
-        """End every plugin: `proxy_on_done` and `proxy_on_delete` of its root."""
+        """End the streams that are still open, then every plugin with its roots and its VM."""
+        for stream in tuple(self._manager.active):
+            stream.on_reset("harness_closed")
         for each in self._filters:
             each.close()
         self.advance(0)
@@ -244,6 +246,7 @@ class LoadedFilter:
         self.config = config
         self._plugin: Plugin | None = None
         self._watched: Vm | None = None
+        self._closed = False
 
     def start(self, pool: VmPool) -> None:
         """Load and configure. Raises ModuleError with the reason."""
@@ -276,8 +279,10 @@ class LoadedFilter:
         vm.on_failed.append(failed)
 
     def close(self) -> None:
-        """The filter is not configured any more."""
-        self.plugin.close()
+        """The filter is not configured any more; open streams go on, and its VM with them."""
+        if not self._closed:
+            self._closed = True
+            self.plugin.close()
 
     def stream(self) -> HttpStream:
         """A new stream through this filter alone."""

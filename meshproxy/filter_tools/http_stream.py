@@ -55,7 +55,7 @@ class HttpStream:
         """`settle` runs what is due now; the harness makes streams (`harness.py`)."""
         self._settle = settle
         self._sent = Message()  # which parts of the request have been sent
-        self._answered = Message()  # which parts of the upstream's answer
+        self._answered = Message()  # the upstream's answer
         self._tap = Tap()
         self._client = Downstream()
         self._terminal: Upstream | None = None
@@ -99,6 +99,11 @@ class HttpStream:
         They differ from what was sent and received by what the proxy itself adds.
         """
         return self._tap.request, self._tap.answer
+
+    @property
+    def upstream_answer(self) -> Message:
+        """The upstream's answer, before the filters."""
+        return self._answered
 
     @property
     def local_reply(self) -> Message | None:
@@ -187,14 +192,15 @@ class HttpStream:
         stream = self._stream
         stream.info.response_code_details = VIA_UPSTREAM
         stream.info.upstream_response_start = stream.manager.dispatcher.now()
-        self._answered = Message(Headers(), complete=end_stream)
         pairs = [(b":status", b"%d" % status), *raw_pairs(headers)]
+        self._answered = Message(Headers.of(pairs), complete=end_stream)
         stream.encode_headers(HeaderMap(pairs), end_stream)
         self._settle()
 
     def response_body(self, data: bytes | str = b"", *, end_stream: bool = False) -> None:
         """Let the upstream send a piece of its answer's body."""
         self._more(self._answered, "response")
+        self._answered.body += raw(data)
         self._answered.complete = end_stream
         if self._wants_answer():
             self._stream.encode_data(raw(data), end_stream)
@@ -203,6 +209,7 @@ class HttpStream:
     def response_trailers(self, trailers: HeadersInput) -> None:
         """Let the upstream end its answer with trailers."""
         self._more(self._answered, "response")
+        self._answered.trailers = Headers.of(raw_pairs(trailers))
         self._answered.complete = True
         if self._wants_answer():
             self._stream.encode_trailers(HeaderMap(raw_pairs(trailers)))

@@ -6,7 +6,7 @@ know what a callback means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.abi import CALLBACKS, Callback
@@ -76,20 +76,25 @@ def bind_exports(vm: Vm, instance: Instance, allowed: frozenset[str] | None) -> 
         if found is None or (allowed is not None and name not in allowed):
             continue
         parameters, results = found
-        fits = set(parameters) <= {"i32"} and results in ((), ("i32",))
-        if not fits or len(parameters) not in callback.arities:
-            wanted = " or ".join(type_text(("i32",) * n, ("i32",)) for n in callback.arities)
-            raise ModuleError(
-                instance.module.name,
-                f"Bad function signature for: {name}, it is {type_text(parameters, results)}, "
-                f"want {wanted}",
-            )
+        wrong = misfit(callback, parameters, results)
+        if wrong:
+            raise ModuleError(instance.module.name, wrong)
         call = traced_export(
             vm.trace, name, instance.function(name), returns=callback.returns and bool(results)
         )
         if not results:
             call = always(callback.absent, call)
         setattr(vm.exports, name, entry(vm, callback, len(parameters), call))
+
+
+def misfit(callback: Callback, parameters: Sequence[str], results: Sequence[str]) -> str:
+    """What is wrong with the type of an exported callback; empty where it can be called."""
+    fits = set(parameters) <= {"i32"} and tuple(results) in ((), ("i32",))
+    if fits and len(parameters) in callback.arities:
+        return ""
+    wanted = " or ".join(type_text(("i32",) * n, ("i32",)) for n in callback.arities)
+    found = type_text(parameters, results)
+    return f"Bad function signature for: {callback.name}, it is {found}, want {wanted}"
 
 
 def always(result: int, call: Call) -> Call:

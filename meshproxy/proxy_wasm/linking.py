@@ -37,6 +37,33 @@ HELPERS: Final = {
 }
 
 
+# Who answers an import.
+HOSTCALL: Final = "hostcall"
+WASI_FUNCTION: Final = "WASI"
+HELPER: Final = "helper"
+UNKNOWN: Final = "unknown"
+
+
+def answered_by(item: Import, *, strict: bool = False) -> str:
+    """Who answers an import; UNKNOWN is answered with 12, and refused where that is `strict`.
+
+    LookupError with the reason where the module cannot be loaded for it.
+    """
+    if item.module == "env":
+        if item.name in HOSTCALLS:
+            check_type(item, HOSTCALLS[item.name].types)
+            return HOSTCALL
+        if item.name in HELPERS:
+            check_type(item, HELPERS[item.name])
+            return HELPER
+        if item.name.startswith("proxy_") and not strict:
+            return UNKNOWN
+    elif item.module in WASI_MODULES and item.name in WASI:
+        check_type(item, WASI[item.name])
+        return WASI_FUNCTION
+    raise LookupError(f"Failed to load Wasm module due to a missing import: {item}")
+
+
 class Linking:
     """The host side of one VM. The functions need its memory, which `attach` brings."""
 
@@ -60,23 +87,15 @@ class Linking:
         return traced_import(self._trace, name, self._find(item), returns=bool(item.results))
 
     def _find(self, item: Import) -> Callable[..., int]:
-        if item.module == "env":
-            if item.name in HOSTCALLS:
-                check_type(item, HOSTCALLS[item.name].types)
-                return self._hostcall(item.name)
-            if item.name in HELPERS:
-                check_type(item, HELPERS[item.name])
-                function: Callable[..., int] = getattr(self._wasi, item.name)
-                return function
-            if item.name.startswith("proxy_") and not self._strict_imports:
-                return self._unknown(item)
-        elif item.module in WASI_MODULES and item.name in WASI:
-            check_type(item, WASI[item.name])
-            if self._forbids(item.name):
-                return self._restricted(item.name, ERRNO_NOTCAPABLE)
-            wasi: Callable[..., int] = getattr(self._wasi, item.name)
-            return wasi
-        raise LookupError(f"Failed to load Wasm module due to a missing import: {item}")
+        kind = answered_by(item, strict=self._strict_imports)
+        if kind == HOSTCALL:
+            return self._hostcall(item.name)
+        if kind == UNKNOWN:
+            return self._unknown(item)
+        if kind == WASI_FUNCTION and self._forbids(item.name):
+            return self._restricted(item.name, ERRNO_NOTCAPABLE)
+        function: Callable[..., int] = getattr(self._wasi, item.name)
+        return function
 
     def _hostcall(self, name: str) -> Callable[..., int]:
         if self._forbids(name):

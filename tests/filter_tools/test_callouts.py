@@ -81,10 +81,12 @@ def test_a_callout_to_a_cluster_that_does_not_exist_is_refused():
         assert stream.downstream.status == 200
 
 
-def test_closing_the_plugin_cancels_what_is_under_way(harness):
+def test_the_end_of_the_plugin_cancels_what_is_under_way(harness):
     loaded = harness.load(asking())
-    loaded.request()
+    stream = loaded.request()
     loaded.close()
+    assert loaded.callouts[0].pending  # the stream goes on
+    stream.disconnect()
     assert loaded.callouts[0].cancelled
     with pytest.raises(RuntimeError, match="was cancelled"):
         loaded.callouts[0].respond()

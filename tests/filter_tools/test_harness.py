@@ -130,3 +130,14 @@ def test_every_step_can_be_listened_to():
     assert steps[0] == "[host->vm] proxy_on_configure(1, 0)"
     assert steps[-1] == "[host<-vm] proxy_on_done return: 1"
     assert "[vm<-host] env.proxy_set_tick_period_milliseconds return: 0" in steps
+
+
+def test_closing_ends_open_streams_and_then_the_plugins():
+    steps: list[str] = []
+    with FilterHarness(engine=ENGINE, trace=lambda vm, step: steps.append(str(step))) as harness:
+        stream = harness.load(TICKING).stream()
+        stream.request_headers()
+        harness.load(MARKING).close()
+    assert stream.ended
+    ends = [step for step in steps if "proxy_on_done(" in step]
+    assert ends == ["[host->vm] proxy_on_done(2)", "[host->vm] proxy_on_done(1)"]

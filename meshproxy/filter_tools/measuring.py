@@ -1,0 +1,83 @@
+"""How long a filter's callbacks take: every call timed, told by its middle and its tail.
+
+Owns the timing and the arithmetic. Refuses to know which requests are sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from meshproxy.proxy_wasm.abi import CALLBACKS
+from meshproxy.proxy_wasm.vm import Vm
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One callback's figures. Times in seconds."""
+
+    name: str
+    calls: int
+    total: float
+    p50: float
+    p99: float
+
+
+class Stopwatch:
+    """Times every callback of a VM from `attach` on; costs 0.2 us a call, which is taken off."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[int]] = {}
+        self._overhead = _overhead()
+
+    def attach(self, vm: Vm) -> None:
+        """Begin: every callback that the VM will call goes through here."""
+        for name in CALLBACKS:
+            entry = getattr(vm.exports, name)
+            if entry is not None:
+                times = self._times.setdefault(name, [])
+                setattr(vm.exports, name, timed(entry, times.append))
+
+    def clear(self) -> None:
+        """Forget what was timed so far."""
+        for times in self._times.values():
+            times.clear()
+
+    def phases(self) -> list[Phase]:
+        """The callbacks that were called, in the ABI's order."""
+        return [self._phase(name, times) for name, times in self._times.items() if times]
+
+    def _phase(self, name: str, times: Sequence[int]) -> Phase:
+        ordered = sorted(max(each - self._overhead, 0) for each in times)
+        return Phase(
+            name, len(ordered), sum(ordered) / 1e9, quantile(ordered, 0.5) / 1e9,
+            quantile(ordered, 0.99) / 1e9,
+        )  # fmt: skip
+
+
+def timed(entry: Callable[..., int], note: Callable[[int], None]) -> Callable[..., int]:
+    """The callback, and a note of its nanoseconds for every call."""
+    clock = time.perf_counter_ns
+
+    def timing(*arguments: object) -> int:
+        before = clock()
+        result = entry(*arguments)
+        note(clock() - before)
+        return result
+
+    return timing
+
+
+def quantile(ordered: Sequence[int], share: float) -> int:
+    """The value that `share` of all are not above (nearest rank)."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _overhead() -> int:
+    """What timing itself costs: nanoseconds of an empty call, the middle of many."""
+    times: list[int] = []
+    empty = timed(lambda *_: 0, times.append)
+    for _ in range(1000):
+        empty(None, 0, 0)
+    return quantile(sorted(times), 0.5)

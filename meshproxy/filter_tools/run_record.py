@@ -1,0 +1,28 @@
+"""One request through one filter, as a value: everything that the reports tell.
+
+Owns what is kept. Refuses to run (`commands/running.py`) and to print (`report.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshproxy.filter_tools.callouts import Callout
+from meshproxy.filter_tools.harness import LoadedFilter, Trap
+from meshproxy.filter_tools.http_stream import HttpStream
+from meshproxy.filter_tools.logs import LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What happened. `paused`: "request" or "response" where a filter still held it back."""
+
+    file: str
+    filter: LoadedFilter
+    stream: HttpStream
+    paused: str
+    logs: Sequence[LogLine]
+    metrics: dict[str, int]
+    callouts: Sequence[Callout]
+    traps: Sequence[Trap]
