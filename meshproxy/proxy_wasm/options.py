@@ -16,6 +16,7 @@ that is reserved: the guest does not see them, and one that is not in the list i
           MESHPROXY_CALLBACK_TIMEOUT: 50ms     # default 100ms
           MESHPROXY_START_TIMEOUT: 20s         # default 10s
           MESHPROXY_RESTART_TIMEOUT: 2s        # default 1s
+          MESHPROXY_PAUSED_TIMEOUT: 5m         # default 60s
           MESHPROXY_DONE_TIMEOUT: 30s          # default 10s
           MESHPROXY_MEMORY_LIMIT: 32MiB        # default 64MiB
           MESHPROXY_RELOAD_ON_CHANGE: "false"  # default true
@@ -27,6 +28,8 @@ answered with 12 (Unimplemented), and one warning.
 MESHPROXY_CALLBACK_TIMEOUT: how long one callback may run before it is interrupted.
 MESHPROXY_START_TIMEOUT: the same for start functions, `on_vm_start` and `on_configure` together.
 MESHPROXY_RESTART_TIMEOUT: the same for a VM that starts while others serve, if that is shorter.
+MESHPROXY_PAUSED_TIMEOUT: how long a stream may wait for the filter that has paused it; it is
+answered with 504 then.
 MESHPROXY_DONE_TIMEOUT: how long a plugin that is not needed any more may put off its end, from
 `proxy_on_done` to `proxy_done`.
 MESHPROXY_RELOAD_ON_CHANGE: whether a filter's file is watched, and loaded anew when it changes.
@@ -132,6 +135,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
         Option("MESHPROXY_CALLBACK_TIMEOUT", "limits.callback_timeout", duration, _TIME),
         Option("MESHPROXY_START_TIMEOUT", "limits.start_timeout", duration, _TIME),
         Option("MESHPROXY_RESTART_TIMEOUT", "limits.restart_timeout", duration, _TIME),
+        Option("MESHPROXY_PAUSED_TIMEOUT", "limits.paused_timeout", duration, _TIME),
         Option("MESHPROXY_DONE_TIMEOUT", "limits.done_timeout", duration, _TIME),
         Option("MESHPROXY_RELOAD_ON_CHANGE", "reload_on_change", _choice(true=True, false=False),
                "'true' or 'false'"),

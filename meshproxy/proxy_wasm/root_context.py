@@ -24,6 +24,7 @@ from meshproxy.proxy_wasm.exports import FAILED
 from meshproxy.proxy_wasm.grpc_calls import GrpcCalls
 from meshproxy.proxy_wasm.header_names import REQUEST_PSEUDO, clean
 from meshproxy.proxy_wasm.pairs import Pair
+from meshproxy.proxy_wasm.paused import PausedStreams
 from meshproxy.proxy_wasm.services import HttpCallRequest, HttpCallResponse
 from meshproxy.stats.metrics import WasmPluginStats
 from meshproxy.wasm.errors import ModuleError
@@ -50,6 +51,7 @@ class RootContext(Context):
         self.prefix = plugin.log_prefix
         self.users = 0  # plugins with this key
         self.streams = 0
+        self.paused = PausedStreams(self)
         self.finished: Callable[[], None] | None = None  # called when a retired root has ended
         scope = vm.services.store.scope(f"wasm.{plugin.name}.")
         self.stats = scope.block(WasmPluginStats)

@@ -450,6 +450,7 @@ class WasmPluginStats:
 
     module_reload_failure: Counter
     module_reload_success: Counter
+    streams_paused_timeout: Counter
     traps: Counter
     vm_reload: Counter
     vm_reload_backoff: Counter

@@ -27,6 +27,7 @@ class Limits:
     callback_timeout: seconds that one callback may run (measured in ticks of 10 ms, never shorter).
     start_timeout: the same for `_initialize`, `_start`, `on_vm_start` and `on_configure` together.
     restart_timeout: the same for a VM that starts while others serve, if that is shorter.
+    paused_timeout: seconds that a stream may wait for its guest to let it go on.
     done_timeout: seconds that a plugin may take to be done once it is not needed any more.
     memories: linear memories of its modules; multi-memory modules would multiply the limit.
     tables: tables of the guest, each of `table_elements` entries.
@@ -36,6 +37,7 @@ class Limits:
     callback_timeout: float = 0.100
     start_timeout: float = 10.0
     restart_timeout: float = 1.0
+    paused_timeout: float = 60.0
     done_timeout: float = 10.0
     table_elements: int = 1 << 20
     memories: int = 1
