@@ -15,7 +15,16 @@ from typing import Any, Final
 import yaml
 
 from meshproxy.config import json_events
-from meshproxy.config.nodes import Composer, Mapping, Node, Scalar, Sequence, TreeError, plain_value
+from meshproxy.config.nodes import (
+    TOO_DEEP,
+    Composer,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    TreeError,
+    plain_value,
+)
 from meshproxy.config.problems import Mark, Problems, Source
 from meshproxy.errors import Code, Place
 
@@ -89,7 +98,11 @@ def _compose(source: Source, problems: Problems, *, json: bool) -> Node | None:
     except yaml.MarkedYAMLError as error:
         at: Any = error.problem_mark or error.context_mark
         mark = Mark(source, at.line + 1, at.column + 1) if at else Mark(source, 0, 0)
-        problems.add(Code.SYNTAX, _syntax_message(error, mark), mark)
+        if "maximum nesting depth" in str(error.problem):
+            # libyaml looks ahead for the colon of a key, and so meets its own limit before ours.
+            problems.add(Code.LIMIT, TOO_DEEP, mark)
+        else:
+            problems.add(Code.SYNTAX, _syntax_message(error, mark), mark)
     except yaml.reader.ReaderError as error:
         problems.add(Code.ENCODING, str(error.reason), _offset_mark(source, error))
     else:

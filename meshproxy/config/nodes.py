@@ -28,7 +28,7 @@ _INTEGER: Final = re.compile(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-
 _INT32: Final = range(-(2**31), 2**31)
 _INT64: Final = range(-(2**63), 2**63)
 
-_TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
+TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
 _TOO_MANY: Final = f"more than {MAX_NODES} nodes, counting what aliases stand for"
 
 ScalarValue: TypeAlias = bool | int | float | str | None
@@ -128,7 +128,7 @@ class Composer:
         if self._expects_key():
             raise TreeError(Code.SYNTAX, node.mark, "a key must be a single word")
         if len(self._open) >= MAX_DEPTH:
-            raise TreeError(Code.LIMIT, node.mark, _TOO_DEEP)
+            raise TreeError(Code.LIMIT, node.mark, TOO_DEEP)
         self._count(1, node.mark)
         self._open.append(node)
         self._keys.append(None)
@@ -156,7 +156,7 @@ class Composer:
                 Code.LIMIT, mark, f"alias '*{anchor}' refers to a node that contains it"
             )
         elif len(self._open) + node.height > MAX_DEPTH:
-            raise TreeError(Code.LIMIT, mark, _TOO_DEEP)
+            raise TreeError(Code.LIMIT, mark, TOO_DEEP)
         if self._expects_key():
             if not isinstance(node, Scalar):
                 raise TreeError(Code.SYNTAX, mark, "a key must be a single word")
