@@ -74,7 +74,8 @@ class ProxyProcess:
             command = ["taskset", "-c", str(cpu), *command]
         command += ["-c", str(config), "--concurrency", "1", "-l", log_level]
         command += ["--admin-address-path", str(self._address_file), *arguments]
-        with self._log_file.open("wb") as log:
+        # Appending: what is logged to /dev/stderr has an offset of its own.
+        with self._log_file.open("ab") as log:
             # A session of its own: Ctrl-C reaches pytest alone, and pytest ends the proxy.
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
