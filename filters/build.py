@@ -1,4 +1,6 @@
-"""Compiles the C filters into the wheel. Knows the compiler and the folders, nothing of meshproxy.
+"""The wheel's build hook: compiles the C filters, and has `meshproxy/compile.py` compile modules.
+
+Knows the compiler and the folders, nothing of meshproxy.
 
 Each folder `filters/NAME/` that holds `*.c` becomes `meshproxy/_filters/NAME.wasm`. The files lie
 beside the package's own sources, so a wheel and an editable install find them in the same place;
@@ -9,8 +11,10 @@ compiler version, flags) has changed.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +40,8 @@ FLAGS = (
     "-s",
 )
 STAMPS = "digests.json"
+COMPILED = "build/compiled"
+SWITCH = "MESHPROXY_COMPILE"
 
 
 class FiltersBuildHook(BuildHookInterface[Any]):
@@ -46,7 +52,13 @@ class FiltersBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile what has changed; a wheel without filters is not built."""
         if self.target_name == "wheel":
-            build(Path(self.root))
+            root = Path(self.root)
+            build(root)
+            compile_python(root, editable=version == "editable", build_data=build_data)
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """The wheel has been written: what it was made of goes."""
+        shutil.rmtree(Path(self.root, COMPILED), ignore_errors=True)
 
 
 def build(root: Path) -> list[Path]:
@@ -68,6 +80,30 @@ def build(root: Path) -> list[Path]:
             stale.unlink()
     (target / STAMPS).write_text(json.dumps(fresh, indent=1) + "\n")
     return [target / name for name in fresh]
+
+
+def compile_python(root: Path, *, editable: bool, build_data: dict[str, Any]) -> None:
+    """Compile the package's hot modules as `meshproxy/compile.py` describes."""
+    wanted = os.environ.get(SWITCH, "")
+    if wanted == "0" or (editable and wanted != "1"):
+        return
+    spec = importlib.util.spec_from_file_location("compile_hot", root / "meshproxy" / "compile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    target = root if editable else root / COMPILED
+    try:
+        made = module.compile_modules(root / "meshproxy", target)
+    except module.CompileError as error:
+        if wanted == "1":
+            raise
+        sys.stderr.write(f"meshproxy is built as plain Python, which is slower: {error}\n")
+        return
+    if not editable:
+        build_data["force_include"].update({str(target / path): str(path) for path in made})
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
 
 
 def digest(source: Path, folder: Path) -> str:

@@ -18,7 +18,8 @@ THE MAP. Imports point strictly down; packages on one floor do not import each o
        proxy_wasm       the Proxy-Wasm ABI: hostcalls, contexts, properties
     1  http             header maps, codecs, streams, the contract of a filter
        wasm             the Wasm engine: modules, limits, compile cache, raw calls
-    0  errors           what configuration and start-up raise
+    0  compile          which modules are compiled with mypyc, and how; no run needs it
+       errors           what configuration and start-up raise
        resources        where the files that come with the package lie
        stats            every metric, declared; the store that holds them
 

@@ -111,7 +111,7 @@ class AsyncStream:
         info.route = route
         info.start = client.dispatcher.now()
         info.start_time = client.dispatcher.time()
-        self._router = Router(client.factory, self)  # type: ignore[arg-type]  # it stands in for one
+        self._router = Router(client.factory, self)
         self._done = False
         self._deadline: float | None = None
         self._timer: Timer | None = None

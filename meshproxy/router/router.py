@@ -7,7 +7,7 @@ the client hears when that fails. Refuses to know matching (`route.py`), one try
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import (
@@ -25,7 +25,8 @@ from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.conn_pool import ConnPool
 
 if TYPE_CHECKING:
-    from meshproxy.http.stream import Stream
+    from meshproxy.http.stream_info import StreamInfo
+    from meshproxy.router.route import Route
 
 _EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 _SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
@@ -45,6 +46,47 @@ _FAILURES: Final[dict[str, tuple[int, int]]] = {
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 
+class RouterStream(Protocol):
+    """What the router needs of its stream: downstream's (`http/stream.py`), or a request from
+    inside (`async_client.py`)."""
+
+    info: StreamInfo
+    deadline: float | None
+    headers_sent: bool
+    random: int
+    cluster_entry: Any
+
+    @property
+    def route(self) -> Route | None:
+        """The route of the request."""
+
+    @property
+    def manager(self) -> Any:
+        """Has the `dispatcher`."""
+
+    @property
+    def encoder(self) -> Any:
+        """Has `read_disable(disable)`, which stops the request's body."""
+
+    def send_local_reply(self, reply: LocalReply) -> None:
+        """Answer from here."""
+
+    def reset(self, details: str) -> None:
+        """End the stream: what has been sent of the response will not be completed."""
+
+    def encode_1xx(self, headers: HeaderMap) -> None:
+        """An informational response."""
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The response's headers."""
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body."""
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers."""
+
+
 class RouterFactory:
     """Makes the router of each stream; holds what all of them share."""
 
@@ -57,7 +99,7 @@ class RouterFactory:
         # Route timeout in seconds -> its header; routes have few different ones.
         self.timeouts: dict[float, tuple[bytes, bytes]] = {}
 
-    def __call__(self, stream: Stream) -> Router:
+    def __call__(self, stream: RouterStream) -> Router:
         """The router of one stream."""
         return Router(self, stream)
 
@@ -89,7 +131,7 @@ class Router:
 
     request_headers: HeaderMap
 
-    def __init__(self, factory: RouterFactory, stream: Stream) -> None:
+    def __init__(self, factory: RouterFactory, stream: RouterStream) -> None:
         self.factory = factory
         self.stream = stream
         self.upstream: UpstreamRequest | None = None
@@ -102,7 +144,8 @@ class Router:
 
     def now(self) -> float:
         """Monotonic seconds."""
-        return self.stream.manager.dispatcher.now()
+        now: float = self.stream.manager.dispatcher.now()
+        return now
 
     # -- request ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from meshproxy.stats.histogram import DEFAULT_BUCKETS, Distribution, bin_scale, difference
 from meshproxy.stats.tags import Labels, TagProducer, sanitize
@@ -26,7 +26,7 @@ class Metric:
 
     __slots__ = ("labels", "name", "tagged_name")
 
-    kind: str = ""
+    kind: ClassVar[str] = ""
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Counter(Metric):
     """A value that only grows, until somebody resets it."""
 
     __slots__ = ("_was_used", "value")
-    kind = "counter"
+    kind: ClassVar[str] = "counter"
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         super().__init__(name, tagged_name, labels)
@@ -69,7 +69,7 @@ class Gauge(Metric):
     """
 
     __slots__ = ("moves_with", "value")
-    kind = "gauge"
+    kind: ClassVar[str] = "gauge"
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         super().__init__(name, tagged_name, labels)
@@ -86,7 +86,7 @@ class Histogram(Metric):
     """A distribution of whole numbers (milliseconds, bytes), see `stats/histogram.py`."""
 
     __slots__ = ("_flushed", "bins", "count", "interval", "small")
-    kind = "histogram"
+    kind: ClassVar[str] = "histogram"
 
     def __init__(self, name: str = "", tagged_name: str = "", labels: Labels = ()) -> None:
         super().__init__(name, tagged_name, labels)
