@@ -21,6 +21,7 @@ from meshproxy.proxy_wasm.abi import (
     NOT_FOUND,
     OK,
     PLUGIN_CONFIGURATION,
+    RESPONSE_TRAILERS,
     STREAM_UPSTREAM,
     UNIMPLEMENTED,
     V0_1_0,
@@ -239,7 +240,10 @@ class Context:
             # Four zero bytes are an empty map for every SDK; no bytes are an error to Go's.
             return b"" if self.vm.strict else b"\0\0\0\0"
         found = encode(headers.pairs)
-        self.encoded = (map_type, found)
+        if map_type <= RESPONSE_TRAILERS and self.vm.current is self:
+            # Only a stream's own callbacks know when it is out of date again: an answer's maps are
+            # others each time, and who acts on a stream from outside does not see it go on.
+            self.encoded = (map_type, found)
         return found
 
     def set_header_map_pairs(self, map_type: int, pairs: list[Pair]) -> int:

@@ -121,6 +121,25 @@ def test_maps_and_body_of_an_answer_are_there_during_its_callback_only():
     assert root.readable(6) is None
 
 
+def test_every_answer_shows_its_own_headers():
+    request, caller = start(
+        filter_text(f"""
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+      (drop (call $proxy_http_call "auth"/ "{escaped(encode(GOOD))}"/ ""/ ""/ (i32.const 5)
+        (i32.const 4)))
+      (i32.const 1))
+    (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+      (drop (call $proxy_get_header_map_pairs (i32.const 6) (i32.const 24) (i32.const 28)))
+      (drop (call $proxy_set_effective_context (i32.const 2)))
+      (drop (call $proxy_get_header_map_pairs (i32.const 6) (i32.const 32) (i32.const 36))))""")
+    )
+    request.headers()
+    for done, status in zip(caller.done, (b"200", b"403"), strict=True):
+        headers = [(b":status", status)]
+        done(HttpCallResponse(headers))
+        assert [request.text(24), request.text(32)] == [encode(headers)] * 2
+
+
 def test_calls_end_with_the_root_and_an_answer_comes_once():
     request, caller = start(calling())
     caller.done[0](HttpCallResponse([(b":status", b"200")]))
