@@ -1,4 +1,7 @@
-/* The Proxy-Wasm ABI 0.2.1 for filters in plain C: the hostcalls that HTTP filters use, and memory.
+/* The Proxy-Wasm ABI 0.2.1 for filters in plain C: the hostcalls that HTTP filters use, text and memory.
+ *
+ * Beside it lie, each for one subject: contexts.h (what a filter remembers of plugins and streams), lines.h
+ * (configuration), pairs.h (header maps as bytes, local responses), sha256.h.
  *
  * No SDK, no libc: clang --target=wasm32-freestanding -nostdlib. Include it in ONE file of a filter; it defines the
  * ABI marker and the allocator that the host calls. Hostcalls have the names and the order of arguments of the
@@ -28,11 +31,13 @@ typedef enum {
 enum { CONTINUE = 0, PAUSE = 1 };
 typedef enum { TRACE, DEBUG, INFO, WARN, ERROR, CRITICAL } LogLevel;
 typedef enum {
-  REQUEST_HEADERS = 0, REQUEST_TRAILERS = 1, RESPONSE_HEADERS = 2, RESPONSE_TRAILERS = 3
+  REQUEST_HEADERS = 0, REQUEST_TRAILERS = 1, RESPONSE_HEADERS = 2, RESPONSE_TRAILERS = 3,
+  HTTP_CALL_RESPONSE_HEADERS = 6
 } MapType;
 typedef enum {
-  REQUEST_BODY = 0, RESPONSE_BODY = 1, VM_CONFIGURATION = 6, PLUGIN_CONFIGURATION = 7
+  REQUEST_BODY = 0, RESPONSE_BODY = 1, HTTP_CALL_RESPONSE_BODY = 4, VM_CONFIGURATION = 6, PLUGIN_CONFIGURATION = 7
 } BufferType;
+typedef enum { REQUEST_STREAM = 0, RESPONSE_STREAM = 1 } StreamType;
 typedef enum { COUNTER, GAUGE, HISTOGRAM } MetricType;
 
 /* ---- hostcalls ---------------------------------------------------------------------------------------------- */
@@ -45,6 +50,17 @@ Status HOSTCALL(proxy_add_header_map_value)(MapType map, const char *key, u32 ke
 Status HOSTCALL(proxy_replace_header_map_value)(MapType map, const char *key, u32 key_size, const char *value, u32 size);
 Status HOSTCALL(proxy_remove_header_map_value)(MapType map, const char *key, u32 key_size);
 Status HOSTCALL(proxy_get_header_map_pairs)(MapType map, char **pairs, u32 *size);
+Status HOSTCALL(proxy_set_buffer_bytes)(BufferType type, u32 start, u32 size, const char *data, u32 data_size);
+Status HOSTCALL(proxy_send_local_response)(u32 status, const char *details, u32 details_size, const char *body,
+                                           u32 body_size, const char *headers, u32 headers_size, u32 grpc_status);
+Status HOSTCALL(proxy_continue_stream)(StreamType stream);
+Status HOSTCALL(proxy_set_effective_context)(u32 context);
+Status HOSTCALL(proxy_get_current_time_nanoseconds)(u64 *time);
+Status HOSTCALL(proxy_get_shared_data)(const char *key, u32 key_size, char **value, u32 *value_size, u32 *cas);
+Status HOSTCALL(proxy_set_shared_data)(const char *key, u32 key_size, const char *value, u32 value_size, u32 cas);
+Status HOSTCALL(proxy_http_call)(const char *upstream, u32 upstream_size, const char *headers, u32 headers_size,
+                                 const char *body, u32 body_size, const char *trailers, u32 trailers_size,
+                                 u32 timeout_ms, u32 *token);
 Status HOSTCALL(proxy_define_metric)(MetricType type, const char *name, u32 name_size, u32 *id);
 Status HOSTCALL(proxy_increment_metric)(u32 id, i64 delta);
 
@@ -75,6 +91,28 @@ static inline int text_equal(Text a, Text b) {
 
 static inline int text_starts_with(Text text, Text prefix) {
   return text.size >= prefix.size && text_equal((Text){text.data, prefix.size}, prefix);
+}
+
+static inline int is_digit(char c) { return c >= '0' && c <= '9'; }
+static inline char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
+
+/* Equal but for the case of ASCII letters. */
+static inline int text_equal_nocase(Text a, Text b) {
+  if (a.size != b.size) return 0;
+  for (u32 i = 0; i < a.size; i++) if (lower(a.data[i]) != lower(b.data[i])) return 0;
+  return 1;
+}
+
+/* A decimal number without sign; 0 where it is none or does not fit. */
+static inline int parse_number(Text text, u64 *number) {
+  u64 value = 0;
+  if (!text.size || text.size > 18) return 0;
+  for (u32 i = 0; i < text.size; i++) {
+    if (!is_digit(text.data[i])) return 0;
+    value = value * 10 + (u64)(text.data[i] - '0');
+  }
+  *number = value;
+  return 1;
 }
 
 /* Cut and return what stands before the first `separator` (all of it where there is none). */
@@ -190,11 +228,12 @@ static inline Text text_join(Text a, Text b, Text c, Text d) {
   return (Text){to, a.size + b.size + c.size + d.size};
 }
 
-static inline Text text_number(u32 number) {
-  char *end = scratch_alloc(16), *at = end + 16;
-  if (!end) return (Text){0, 0};
+static inline Text text_number(u64 number) {
+  enum { DIGITS = 24 };
+  char *start = scratch_alloc(DIGITS), *at = start + DIGITS;
+  if (!start) return (Text){0, 0};
   do *--at = (char)('0' + number % 10), number /= 10; while (number);
-  return (Text){at, (u32)(end + 16 - at)};
+  return (Text){at, (u32)(start + DIGITS - at)};
 }
 
 /* The first value of a header, in scratch memory; data is 0 where there is no such header. */
@@ -203,6 +242,21 @@ static inline Text get_header(MapType map, Text name) {
   u32 size = 0;
   if (proxy_get_header_map_value(map, name.data, name.size, &value, &size) != OK) return (Text){0, 0};
   return (Text){value ? value : "", size};
+}
+
+static inline void set_header(MapType map, Text name, Text value) {
+  proxy_replace_header_map_value(map, name.data, name.size, value.data, value.size);
+}
+static inline void add_header(MapType map, Text name, Text value) {
+  proxy_add_header_map_value(map, name.data, name.size, value.data, value.size);
+}
+static inline void remove_header(MapType map, Text name) { proxy_remove_header_map_value(map, name.data, name.size); }
+
+/* Unix time. */
+static inline u64 now_nanoseconds(void) {
+  u64 now = 0;
+  proxy_get_current_time_nanoseconds(&now);
+  return now;
 }
 
 /* The plugin's configuration, in scratch memory. Only proxy_on_configure can read it. */

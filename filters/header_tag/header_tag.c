@@ -1,4 +1,6 @@
 /* Sets, adds and removes headers of requests and responses as its configuration says. See README.md. */
+#include "contexts.h"
+#include "lines.h"
 #include "proxy_wasm.h"
 
 typedef enum { SET, ADD, REMOVE } Verb;
@@ -11,31 +13,13 @@ typedef struct Rule {
 } Rule;
 
 /* The rules of one plugin; several plugins may share this VM. */
-typedef struct Plugin {
-  struct Plugin *next;
-  u32 root;
+typedef struct {
+  Context context;
   Text configuration; /* what the rules point into */
   Rule *rules;
 } Plugin;
 
-/* Which plugin a stream belongs to. The host creates and deletes the contexts. */
-typedef struct Stream { struct Stream *next; u32 id; Plugin *plugin; } Stream;
-
-enum { BUCKETS = 256 };
-static Plugin *plugins;
-static Stream *streams[BUCKETS], *spare;
-
-static Plugin *plugin_of_root(u32 root) {
-  Plugin *plugin = plugins;
-  while (plugin && plugin->root != root) plugin = plugin->next;
-  return plugin;
-}
-
-static Plugin *plugin_of_stream(u32 id) {
-  Stream *stream = streams[id % BUCKETS];
-  while (stream && stream->id != id) stream = stream->next;
-  return stream ? stream->plugin : 0;
-}
+typedef struct { Context context; Plugin *plugin; } Stream;
 
 static void forget_rules(Plugin *plugin) {
   for (Rule *rule = plugin->rules, *next; rule; rule = next) next = rule->next, keep_free(rule);
@@ -51,33 +35,27 @@ static Text parse_rule(Text line, Rule *rule) {
   rule->name = text_word(&line), rule->value = line;
   if (text_equal(map, TEXT("request"))) rule->map = REQUEST_HEADERS;
   else if (text_equal(map, TEXT("response"))) rule->map = RESPONSE_HEADERS;
-  else return TEXT("expected request or response, got ");
+  else return TEXT("expected request or response, got");
   if (text_equal(verb, TEXT("set"))) rule->verb = SET;
   else if (text_equal(verb, TEXT("add"))) rule->verb = ADD;
   else if (text_equal(verb, TEXT("remove"))) rule->verb = REMOVE;
-  else return TEXT("expected set, add or remove after the first word of ");
-  if (!rule->name.size) return TEXT("the name of the header is missing in ");
-  if (rule->verb == REMOVE && rule->value.size) return TEXT("remove takes no value: ");
-  if (rule->verb != REMOVE && !rule->value.size) return TEXT("the value is missing in ");
+  else return TEXT("expected set, add or remove after the first word of");
+  if (!rule->name.size) return TEXT("the name of the header is missing in");
+  if (rule->verb == REMOVE && rule->value.size) return TEXT("remove takes no value:");
+  if (rule->verb != REMOVE && !rule->value.size) return TEXT("the value is missing in");
   return TEXT("");
 }
 
 static int parse_configuration(Plugin *plugin) {
-  Text rest = plugin->configuration;
+  Lines lines = {plugin->configuration, {0, 0}, 0};
   Rule **end = &plugin->rules;
   u32 count = 0;
-  for (u32 number = 1; rest.size; number++) {
-    Text line = text_trim(text_cut(&rest, '\n'));
-    if (!line.size || line.data[0] == '#') continue;
+  while (lines_next(&lines)) {
     Rule *rule = keep_alloc(sizeof(Rule));
     if (!rule) return 0;
     rule->next = 0, *end = rule, end = &rule->next, count++;
-    Text wrong = parse_rule(line, rule);
-    if (wrong.size) {
-      Text place = text_join(TEXT("line "), text_number(number), TEXT(": "), wrong);
-      log_text(ERROR, text_join(place, TEXT("'"), line, TEXT("'")));
-      return 0;
-    }
+    Text wrong = parse_rule(lines.line, rule);
+    if (wrong.size) return lines_refuse(&lines, wrong);
   }
   log_text(INFO, text_join(TEXT("rules: "), text_number(count), TEXT(""), TEXT("")));
   return 1;
@@ -85,7 +63,7 @@ static int parse_configuration(Plugin *plugin) {
 
 u32 EXPORT(proxy_on_configure)(u32 root, u32 size) {
   scratch_reset();
-  Plugin *plugin = plugin_of_root(root);
+  Plugin *plugin = context_find(root);
   if (!plugin) return 0;
   forget_rules(plugin);
   plugin->configuration = keep_text(get_plugin_configuration(size));
@@ -96,33 +74,17 @@ u32 EXPORT(proxy_on_configure)(u32 root, u32 size) {
 
 void EXPORT(proxy_on_context_create)(u32 id, u32 parent) {
   if (!parent) {
-    Plugin *plugin = keep_alloc(sizeof(Plugin));
-    if (!plugin) __builtin_trap();
-    *plugin = (Plugin){plugins, id, {0, 0}, 0};
-    plugins = plugin;
+    context_create(id, parent, sizeof(Plugin));
     return;
   }
-  Stream *stream = spare;
-  if (stream) spare = stream->next;
-  else if (!(stream = keep_alloc(sizeof(Stream)))) __builtin_trap();
-  *stream = (Stream){streams[id % BUCKETS], id, plugin_of_root(parent)};
-  streams[id % BUCKETS] = stream;
+  Stream *stream = context_create(id, parent, sizeof(Stream));
+  stream->plugin = context_find(parent);
 }
 
 void EXPORT(proxy_on_delete)(u32 id) {
-  for (Stream **link = &streams[id % BUCKETS]; *link; link = &(*link)->next) {
-    Stream *stream = *link;
-    if (stream->id != id) continue;
-    *link = stream->next, stream->next = spare, spare = stream;
-    return;
-  }
-  for (Plugin **link = &plugins; *link; link = &(*link)->next) {
-    Plugin *plugin = *link;
-    if (plugin->root != id) continue;
-    *link = plugin->next;
-    forget_rules(plugin), keep_free(plugin);
-    return;
-  }
+  Context *context = context_find(id);
+  if (context && !context->parent) forget_rules((Plugin *)context);
+  context_delete(id);
 }
 
 /* ---- headers ------------------------------------------------------------------------------------------------- */
@@ -155,21 +117,19 @@ static Text expand(Text value) {
 
 static void apply(const Rule *rule) {
   if (rule->verb == REMOVE) {
-    proxy_remove_header_map_value(rule->map, rule->name.data, rule->name.size);
+    remove_header(rule->map, rule->name);
     return;
   }
   Text value = expand(rule->value);
   if (!value.data) return;
-  if (rule->verb == SET)
-    proxy_replace_header_map_value(rule->map, rule->name.data, rule->name.size, value.data, value.size);
-  else
-    proxy_add_header_map_value(rule->map, rule->name.data, rule->name.size, value.data, value.size);
+  if (rule->verb == SET) set_header(rule->map, rule->name, value);
+  else add_header(rule->map, rule->name, value);
 }
 
 static u32 apply_all(u32 context, MapType map) {
   scratch_reset();
-  Plugin *plugin = plugin_of_stream(context);
-  for (const Rule *rule = plugin ? plugin->rules : 0; rule; rule = rule->next)
+  const Stream *stream = context_find(context);
+  for (const Rule *rule = stream ? stream->plugin->rules : 0; rule; rule = rule->next)
     if (rule->map == map) apply(rule);
   return CONTINUE;
 }

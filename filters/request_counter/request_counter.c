@@ -1,4 +1,5 @@
 /* Counts requests by class of path and by value of a header, as metrics. See README.md. */
+#include "lines.h"
 #include "proxy_wasm.h"
 
 enum { MAX_CLASSES = 32, MAX_VALUES = 64, STATUS_CLASSES = 5, MAX_VALUE_SIZE = 64 };
@@ -25,23 +26,17 @@ static u32 counter(Text name) {
 
 /* ---- configuration ------------------------------------------------------------------------------------------- */
 
-static int refuse(u32 number, Text wrong, Text line) {
-  Text place = text_join(TEXT("line "), text_number(number), TEXT(": "), wrong);
-  log_text(ERROR, text_join(place, TEXT(" '"), line, TEXT("'")));
-  return 0;
-}
-
 /* `path PREFIX CLASS` or `header NAME`. */
-static int parse_line(u32 number, Text line) {
-  Text rest = line, kind = text_word(&rest), first = text_word(&rest);
+static int parse_line(const Lines *lines) {
+  Text rest = lines->line, kind = text_word(&rest), first = text_word(&rest);
   if (text_equal(kind, TEXT("header"))) {
-    if (!first.size || rest.size) return refuse(number, TEXT("expected: header NAME, got"), line);
+    if (!first.size || rest.size) return lines_refuse(lines, TEXT("expected: header NAME, got"));
     header = first;
     return 1;
   }
-  if (!text_equal(kind, TEXT("path"))) return refuse(number, TEXT("expected path or header, got"), line);
-  if (!first.size || !rest.size) return refuse(number, TEXT("expected: path PREFIX CLASS, got"), line);
-  if (class_count == MAX_CLASSES) return refuse(number, TEXT("more than 32 classes:"), line);
+  if (!text_equal(kind, TEXT("path"))) return lines_refuse(lines, TEXT("expected path or header, got"));
+  if (!first.size || !rest.size) return lines_refuse(lines, TEXT("expected: path PREFIX CLASS, got"));
+  if (class_count == MAX_CLASSES) return lines_refuse(lines, TEXT("more than 32 classes:"));
   classes[class_count++] = (PathClass){first, rest, {0}};
   return 1;
 }
@@ -57,11 +52,9 @@ u32 EXPORT(proxy_on_configure)(u32 root, u32 size) {
   scratch_reset();
   forget_all();
   configuration = keep_text(get_plugin_configuration(size));
-  Text rest = configuration;
-  for (u32 number = 1; rest.size; number++) {
-    Text line = text_trim(text_cut(&rest, '\n'));
-    if (line.size && line.data[0] != '#' && !parse_line(number, line)) return 0;
-  }
+  Lines lines = {configuration, {0, 0}, 0};
+  while (lines_next(&lines))
+    if (!parse_line(&lines)) return 0;
   if (!class_count) classes[class_count++] = (PathClass){TEXT("/"), TEXT("all"), {0}};
   return 1;
 }

@@ -1,7 +1,8 @@
-"""Makes a file of conf/ runnable on this machine: free ports, the installed filters; knows no
-case."""
+"""Makes an example configuration runnable on this machine: free ports, the installed filters;
+knows no case."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,8 +15,8 @@ def conf_names() -> list[str]:
     return sorted(path.name for path in conf_directory().glob("*.yaml"))
 
 
-def runnable(name: str, upstreams: Mapping[int, int]) -> dict[str, Any]:
-    """The document of conf/`name` with every listener and the admin on a free port.
+def runnable(name: str | Path, upstreams: Mapping[int, int]) -> dict[str, Any]:
+    """The document of conf/`name`, or of a path, with every listener and the admin on a free port.
 
     `upstreams` maps each port of an endpoint to the one that takes its place; KeyError where one is
     missing. Filters by a relative path become the installed ones.
