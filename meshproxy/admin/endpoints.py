@@ -252,6 +252,12 @@ ENDPOINTS: Final = (
         params=_PROMETHEUS,
     ),
     Endpoint(
+        "/wasm",
+        "Wasm plugins and VMs: code, memory, streams, time per callback, the last trap",
+        wasm.wasm,
+        params=(Param("format", "File format to use", ("text", "json")),),
+    ),
+    Endpoint(
         "/wasm/reload",
         "load the code of Wasm plugins anew; the old VMs end with their last streams",
         wasm.reload,

@@ -7,6 +7,7 @@ know what a callback means.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.abi import CALLBACKS, Callback
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 FAILED: Final = -1
 """What an entry returns when the callback trapped: the VM has failed and has told everybody."""
+
+CALLBACK_INDEX: Final = {name: index for index, name in enumerate(CALLBACKS)}
+"""Where a callback's times are in `RootContext.times`."""
 
 Entry = Callable[..., int] | None
 """Called with the context (not its id) and the further parameters."""
@@ -111,7 +115,7 @@ def entry(vm: Vm, callback: Callback, arity: int, call: Call) -> Callable[..., i
     """The guarded way into one callback: context, deadline, failure, deferred actions."""
     if arity == callback.arities[0] <= 3:
         return _entry(vm, callback.name, arity, call)
-    ticker, name = vm.ticker, callback.name
+    ticker, name, index = vm.ticker, callback.name, CALLBACK_INDEX[callback.name]
 
     def enter_any(context: Context, *arguments: int) -> int:
         if vm.current is not None:
@@ -119,12 +123,14 @@ def entry(vm: Vm, callback: Callback, arity: int, call: Call) -> Callable[..., i
         if ticker.epoch != vm.epoch:
             vm.rearm()
         vm.current = vm.context = context
+        began = clock()
         try:
             # ABI 0.1.0 knows fewer parameters of some callbacks than are offered.
             result = call(context.id, *arguments[: arity - 1])
         except BaseException as error:
             return vm.fail(error, name)
         vm.current = None
+        context.root.times[index].record((clock() - began) // 1000)
         if vm.deferred:
             vm.run_deferred()
         return result
@@ -133,8 +139,11 @@ def entry(vm: Vm, callback: Callback, arity: int, call: Call) -> Callable[..., i
 
 
 def _entry(vm: Vm, name: str, arity: int, call: Call) -> Callable[..., int]:
-    """The same, hot: written out for the three arities that requests use; *args costs 0.1 us."""
-    ticker = vm.ticker
+    """The same, hot: written out for the three arities that requests use; *args costs 0.1 us.
+
+    Of each entry, 0.2 us are the clock and the histogram of the callback's time.
+    """
+    ticker, index = vm.ticker, CALLBACK_INDEX[name]
 
     def enter1(context: Context) -> int:
         if vm.current is not None:
@@ -142,11 +151,13 @@ def _entry(vm: Vm, name: str, arity: int, call: Call) -> Callable[..., int]:
         if ticker.epoch != vm.epoch:
             vm.rearm()
         vm.current = vm.context = context
+        began = clock()
         try:
             result = call(context.id)
         except BaseException as error:
             return vm.fail(error, name)
         vm.current = None
+        context.root.times[index].record((clock() - began) // 1000)
         if vm.deferred:
             vm.run_deferred()
         return result
@@ -157,11 +168,13 @@ def _entry(vm: Vm, name: str, arity: int, call: Call) -> Callable[..., int]:
         if ticker.epoch != vm.epoch:
             vm.rearm()
         vm.current = vm.context = context
+        began = clock()
         try:
             result = call(context.id, b)
         except BaseException as error:
             return vm.fail(error, name)
         vm.current = None
+        context.root.times[index].record((clock() - began) // 1000)
         if vm.deferred:
             vm.run_deferred()
         return result
@@ -172,11 +185,13 @@ def _entry(vm: Vm, name: str, arity: int, call: Call) -> Callable[..., int]:
         if ticker.epoch != vm.epoch:
             vm.rearm()
         vm.current = vm.context = context
+        began = clock()
         try:
             result = call(context.id, b, c)
         except BaseException as error:
             return vm.fail(error, name)
         vm.current = None
+        context.root.times[index].record((clock() - began) // 1000)
         if vm.deferred:
             vm.run_deferred()
         return result

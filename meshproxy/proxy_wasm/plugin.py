@@ -23,7 +23,7 @@ from meshproxy.proxy_wasm.restart import Restart, restart_policy
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.stream_context import StreamContext
 from meshproxy.proxy_wasm.stream_kinds import stream_context_class
-from meshproxy.proxy_wasm.vm import Vm
+from meshproxy.proxy_wasm.vm import Failure, Vm
 from meshproxy.proxy_wasm.vm_pool import VmPool
 from meshproxy.stats.metrics import WasmPluginStats
 from meshproxy.wasm.errors import ModuleError
@@ -48,6 +48,7 @@ class Plugin:
         self._root: RootContext | None = None
         self._kind: type[StreamContext] = StreamContext
         self._closed = False
+        self.last_failure: Failure | None = None
         self._serve(pool.root(config, loaded.module, self._vm_key))
         self._restart = restart_policy(config, self._dispatcher)
         pool.plugins.append(self)
@@ -56,6 +57,11 @@ class Plugin:
     def vm(self) -> Vm | None:
         """The VM that serves new streams, None after a failure."""
         return self._root.vm if self._root is not None else None
+
+    @property
+    def root(self) -> RootContext | None:
+        """The root that serves new streams, None after a failure."""
+        return self._root
 
     @property
     def digest(self) -> str:
@@ -105,6 +111,7 @@ class Plugin:
         def failed() -> None:
             if self._root is root:
                 self._root = None
+                self.last_failure = root.vm.failure
 
         root.vm.on_failed.append(failed)
         self._kind = stream_context_class(root.vm.exports.present())

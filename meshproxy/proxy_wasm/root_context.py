@@ -20,19 +20,21 @@ from meshproxy.proxy_wasm.abi import (
 )
 from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
-from meshproxy.proxy_wasm.exports import FAILED
+from meshproxy.proxy_wasm.exports import CALLBACK_INDEX, FAILED
 from meshproxy.proxy_wasm.grpc_calls import GrpcCalls
 from meshproxy.proxy_wasm.header_names import REQUEST_PSEUDO, clean
 from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.proxy_wasm.paused import PausedStreams
 from meshproxy.proxy_wasm.services import HttpCallRequest, HttpCallResponse
 from meshproxy.stats.metrics import WasmPluginStats
+from meshproxy.stats.store import Histogram
 from meshproxy.wasm.errors import ModuleError
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Timer
     from meshproxy.proxy_wasm.vm import Vm
 
+NO_TIMES: Final = Histogram()
 MAX_CALLS: Final = 1024
 """Outstanding HTTP calls of one root."""
 HOP_BY_HOP: Final = frozenset(
@@ -55,6 +57,8 @@ class RootContext(Context):
         self.finished: Callable[[], None] | None = None  # called when a retired root has ended
         scope = vm.services.store.scope(f"wasm.{plugin.name}.")
         self.stats = scope.block(WasmPluginStats)
+        # Microseconds per callback, by CALLBACK_INDEX; one that the module lacks is never recorded.
+        self.times: list[Histogram] = [NO_TIMES] * len(CALLBACK_INDEX)
         self.maps = [None] * MAP_TYPES
         self.encoded = None
         self.properties: dict[str, bytes] = {}
@@ -73,6 +77,9 @@ class RootContext(Context):
     def configure(self) -> None:
         """Create, start and configure. Raises ModuleError naming the callback that failed."""
         vm, exports = self.vm, self.vm.exports
+        scope = vm.services.store.scope(f"wasm.{self.plugin.name}.callback.")
+        for name in exports.present():
+            self.times[CALLBACK_INDEX[name]] = scope.histogram(f"{name}.time_us")
         self.id = vm.new_id()
         vm.contexts[self.id] = self
         vm.starting()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.abi import ALLOCATORS, MARKERS
@@ -37,6 +38,16 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger("meshproxy.wasm")
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The end of a VM: when (unix seconds), and in which plugin's callback."""
+
+    when: float
+    plugin: str
+    callback: str
+    trap: GuestTrap
+
+
 class Vm:
     """A started VM, ready for roots and streams. Raises ModuleError where it cannot be.
 
@@ -59,6 +70,7 @@ class Vm:
         "epoch",
         "exports",
         "failed",
+        "failure",
         "memory",
         "metrics",
         "on_failed",
@@ -86,6 +98,7 @@ class Vm:
         self.deferred: list[Callable[[], None]] = []
         self.metrics = MetricTable(services.store.scope("wasmcustom."))
         self.failed: GuestTrap | None = None
+        self.failure: Failure | None = None
         self.on_failed: list[Callable[[], None]] = []
         self.call_data = b""
         self.current: Context | None = None
@@ -111,6 +124,23 @@ class Vm:
             self.close()
             raise
         services.shared_data.acquire(self.vm_id)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its code."""
+        return self._instance.module.digest
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of linear memory that it has now."""
+        if self.failed is None:
+            self.memory.refresh()
+        return self.memory.size
+
+    @property
+    def all_roots(self) -> list[RootContext]:
+        """Its root contexts, those included that only wait for their streams."""
+        return [each.root for each in self.contexts.values() if each.root is each]
 
     @property
     def name(self) -> str:
@@ -203,6 +233,8 @@ class Vm:
         if self.failed is None:
             trap = error if isinstance(error, GuestTrap) else GuestTrap(repr(error))
             self.failed = trap
+            now = self.services.dispatcher.time()
+            self.failure = Failure(now, self.context.root.plugin.name, callback, trap)
             self.context.root.stats.traps.value += 1
             self.deferred = []
             self.current = None
@@ -212,11 +244,12 @@ class Vm:
             )  # fmt: skip
             self.close()
             self.services.shared_data.release(self.vm_id)
+            # Plugins first: the answer to a failed stream may let the next request in.
+            for told in self.on_failed:
+                told()
             contexts, self.contexts = self.contexts, {}
             for context in contexts.values():
                 context.on_vm_failed()
-            for told in self.on_failed:
-                told()
         if not isinstance(error, Exception):
             raise error
         return FAILED

@@ -6,6 +6,7 @@ failure (`plugin.py`) and what a VM does (`vm.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from meshproxy.proxy_wasm.config import PluginConfig
@@ -26,6 +27,7 @@ class VmPool:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        services.store.refreshers.append(self._refresh)
         self.plugins: list[Plugin] = []
         self.reloader = Reloader(self)
         self._vms: dict[str, Vm] = {}
@@ -34,6 +36,11 @@ class VmPool:
         wasm = services.store.scope("wasm.")
         self._stats = wasm.scope("envoy.wasm.runtime.wasmtime.").block(WasmRuntimeStats)
         self._all = wasm.block(WasmStats)
+
+    @property
+    def vms(self) -> Mapping[str, Vm]:
+        """The VMs that live, by key; also those that only wait for their last streams."""
+        return self._vms
 
     def root(self, plugin: PluginConfig, module: CompiledModule, key: str) -> RootContext:
         """The root context of a plugin, in the VM of that key; both are made where there is none.
@@ -113,6 +120,16 @@ class VmPool:
         """End every plugin, and with the last one every VM."""
         for plugin in list(self.plugins):
             plugin.close()
+
+    def _refresh(self) -> None:
+        """Look up what is not counted. A plugin's memory is that of its VM, shared or not."""
+        roots = [root for vm in self._vms.values() for root in vm.all_roots]
+        for plugin in self.plugins:
+            mine = [each for each in roots if each.plugin.name == plugin.config.name]
+            stats = plugin.stats
+            stats.memory_bytes.value = plugin.vm.memory_size if plugin.vm is not None else 0
+            stats.streams_active.value = sum(each.streams for each in mine)
+            stats.streams_paused.value = sum(len(each.paused) for each in mine)
 
     def _gone(self, vm: Vm) -> None:
         self._stats.active.value -= 1

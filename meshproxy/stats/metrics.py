@@ -448,8 +448,11 @@ class WasmPluginStats:
     did not return, ended by a trap of their own or by a limit.
     """
 
+    memory_bytes: Gauge
     module_reload_failure: Counter
     module_reload_success: Counter
+    streams_active: Gauge
+    streams_paused: Gauge
     streams_paused_timeout: Counter
     traps: Counter
     vm_reload: Counter

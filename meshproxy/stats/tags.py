@@ -55,6 +55,16 @@ DEFAULT_TAGS: Final[tuple[tuple[str, str], ...]] = (
     ("envoy.local_listener_ratelimit_prefix", "listener_local_ratelimit.$.**"),
 )
 
+# What only we have: Envoy gives a plugin's statistics no labels.
+OWN_TAGS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "wasm_plugin",
+        r"^wasm\.((.+)\.)(?:callback\.proxy_on_\w+\.time_us|memory_bytes|module_reload_\w+"
+        r"|streams_\w+|traps)$",
+    ),
+    ("wasm_callback", r"^wasm\..+\.callback\.((proxy_on_\w+)\.)time_us$"),
+)
+
 
 class Tag:
     """One rule. `value` fixes the label for every metric; otherwise `pattern` finds it.
@@ -140,4 +150,4 @@ def _cut(name: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join(pieces) + name[at:]
 
 
-DEFAULT_RULES: Final = tuple(Tag(tag, pattern) for tag, pattern in DEFAULT_TAGS)
+DEFAULT_RULES: Final = tuple(Tag(tag, pattern) for tag, pattern in (*DEFAULT_TAGS, *OWN_TAGS))

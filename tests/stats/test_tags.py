@@ -38,6 +38,13 @@ ENVOY = [
      'envoy_response_code="200",envoy_virtual_cluster="b",envoy_virtual_host="a"'),
     ("wasm.tag.vm_reload", "wasm.tag.vm_reload", ""),
     ("server.live", "server.live", ""),
+    # Ours alone.
+    ("wasm.a.b.callback.proxy_on_log.time_us", "wasm.callback.time_us",
+     'wasm_plugin="a.b",wasm_callback="proxy_on_log"'),
+    ("wasm.p.memory_bytes", "wasm.memory_bytes", 'wasm_plugin="p"'),
+    ("wasm.p.module_reload_success", "wasm.module_reload_success", 'wasm_plugin="p"'),
+    ("wasm.p.streams_paused_timeout", "wasm.streams_paused_timeout", 'wasm_plugin="p"'),
+    ("wasm.p.traps", "wasm.traps", 'wasm_plugin="p"'),
 ]  # fmt: skip
 
 
