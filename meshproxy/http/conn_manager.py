@@ -148,13 +148,26 @@ class HttpConnectionManager:
                 stream.is_head = value == b"HEAD"
                 break
         if refusal is not None:
+            self._count_refusal(refusal)
             if refusal is request_headers.UPGRADE_FAILED:
-                self.stats.downstream_rq_ws_on_non_ws_route.value += 1
+                stream.match_route()  # Envoy looks for the route first, and logs it
             return refusal
         if info.continue_expected:
             self.count(100)
             stream.encoder.encode_1xx(HeaderMap([(b":status", b"100")]))
         return None
+
+    def _count_refusal(self, refusal: LocalReply) -> None:
+        stats = self.stats
+        if refusal is request_headers.UPGRADE_FAILED:
+            stats.downstream_rq_ws_on_non_ws_route.value += 1
+        elif refusal is request_headers.ABSOLUTE_PATH_REJECTED:
+            stats.downstream_rq_non_relative_path.value += 1
+        elif refusal.details == request_headers.PATH_NORMALIZATION_FAILED.details:
+            if refusal.status == 307:
+                stats.downstream_rq_redirected_with_normalized_path.value += 1
+            else:
+                stats.downstream_rq_failed_path_normalization.value += 1
 
     def finish_response_headers(self, stream: Stream, headers: HeaderMap) -> None:
         """Set the headers that the proxy answers for, and count the answer."""
@@ -176,7 +189,9 @@ class HttpConnectionManager:
         if config.via:
             pairs.append((b"via", config.via))
         info = stream.info
-        if config.always_set_request_id_in_response and info.request_headers is not None:
+        if (
+            config.always_set_request_id_in_response or info.force_trace
+        ) and info.request_headers is not None:
             request_id = info.request_headers.get(b"x-request-id")
             if request_id is not None:
                 headers.replace(b"x-request-id", request_id)
@@ -368,7 +383,7 @@ class HttpConnection:
         manager = self.manager
         if self.codec is None:
             return
-        self.codec.on_closed()
+        self.codec.on_closed(local)
         manager.connections.discard(self)
         stats = manager.stats
         stats.downstream_cx_active.value -= 1

@@ -16,10 +16,13 @@ _COMMON: Final = frozenset(
 REQUEST_INLINE_HEADERS: Final = frozenset(
     _COMMON - {b"date", b"grpc-message", b"grpc-status"}
     | frozenset(
-        b"accept accept-encoding authorization expect grpc-accept-encoding grpc-timeout "
-        b"if-match if-modified-since if-none-match if-range if-unmodified-since origin pragma "
-        b"referer te user-agent x-client-trace-id x-envoy-original-path x-forwarded-client-cert "
-        b"x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto".split()
+        b"accept accept-encoding access-control-request-method authorization content-encoding "
+        b"expect grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match "
+        b"if-range if-unmodified-since origin pragma referer te user-agent x-client-trace-id "
+        b"x-envoy-downstream-service-cluster x-envoy-downstream-service-node "
+        b"x-envoy-external-address x-envoy-is-timeout-retry x-envoy-original-host "
+        b"x-envoy-original-path x-forwarded-client-cert x-forwarded-for x-forwarded-host "
+        b"x-forwarded-port x-forwarded-proto".split()
     )
 )
 

@@ -35,27 +35,30 @@ class PathNormalizer:
         self.merge_slashes = merge_slashes
         self.action = path_with_escaped_slashes_action
 
-    def normalize(self, path: bytes) -> bytes | LocalReply:
-        """The path to go on with (the same object where nothing changes), or the answer instead."""
+    def normalize(self, path: bytes) -> tuple[bytes, LocalReply | None]:
+        """The path as far as it could be normalised, and the answer where it goes no further.
+
+        The same object comes back where nothing changes.
+        """
         at = path.find(b"?")
         plain, query = (path, b"") if at < 0 else (path[:at], path[at:])
         escaped = self.action > KEEP_UNCHANGED and _ESCAPED_SLASH.search(plain) is not None
         if escaped:
-            if self.action == REJECT_REQUEST:
-                return PATH_NORMALIZATION_FAILED
             plain = _ESCAPED_SLASH.sub(_unescape_slash, plain)
+            if self.action == REJECT_REQUEST:
+                return plain + query, PATH_NORMALIZATION_FAILED
         if self.normalize_path and _NEEDS_WORK.search(plain) is not None:
             normal = canonical_path(plain)
             if normal is None:
-                return PATH_NORMALIZATION_FAILED
+                return plain + query, PATH_NORMALIZATION_FAILED
             plain = normal
         if self.merge_slashes and b"//" in plain and plain != b"//":
             plain = _SLASHES.sub(b"/", plain)
-        if escaped and self.action == UNESCAPE_AND_REDIRECT:
-            location = ((b"location", plain + query),)
-            return LocalReply(307, "path_normalization_failed", headers=location)
         normal = plain + query
-        return path if normal == path else normal
+        if escaped and self.action == UNESCAPE_AND_REDIRECT:
+            location = ((b"location", normal),)
+            return normal, LocalReply(307, "path_normalization_failed", headers=location)
+        return path if normal == path else normal, None
 
 
 # Only the router's own control decides; llhttp lets every other byte through.

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from meshproxy.http.conn_manager import HttpConnectionManagerConfig
     from meshproxy.http.stream_info import StreamInfo
 
+MISSING_HOST: Final = LocalReply(400, "missing_host_header", close=True)
+QUERY_WITHOUT_CONTENT_TYPE: Final = LocalReply(400, "query_missing_content_type", close=True)
 UPGRADE_FAILED: Final = LocalReply(403, "upgrade_failed", close=True)
 ABSOLUTE_PATH_REJECTED: Final = LocalReply(404, "absolute_path_rejected")
-MISSING_HOST: Final = LocalReply(400, "missing_host_header", close=True)
 BAD_PATH: Final = LocalReply(400, "path_normalization_failed", close=True)
 
 # Only an internal client may say these.
@@ -51,6 +52,7 @@ _EDGE_ONLY: Final = frozenset(
         b"x-envoy-decorator-operation",
         b"x-envoy-downstream-service-cluster",
         b"x-envoy-downstream-service-node",
+        b"x-envoy-original-host",
         b"x-envoy-original-path",
     )
 )
@@ -59,9 +61,13 @@ _CONSUMED: Final = frozenset(
     (
         b"x-envoy-hedge-on-per-try-timeout",
         b"x-envoy-max-retries",
+        b"x-envoy-retriable-header-names",
+        b"x-envoy-retriable-status-codes",
+        b"x-envoy-retry-grpc-on",
         b"x-envoy-retry-on",
         b"x-envoy-upstream-alt-stat-name",
         b"x-envoy-upstream-rq-per-try-timeout-ms",
+        b"x-envoy-upstream-rq-timeout-alt-response",
         b"x-envoy-upstream-rq-timeout-ms",
         b"x-forwarded-client-cert",
     )
@@ -81,8 +87,8 @@ def sanitize(
     fields = dict(pairs)
     if b":authority" not in fields:
         return MISSING_HOST
-    if b"upgrade" in fields:
-        return UPGRADE_FAILED
+    if fields[b":method"] == b"QUERY" and not fields.get(b"content-type"):
+        return QUERY_WITHOUT_CONTENT_TYPE
     refusal = _normalize_path(headers, fields, config)
     if refusal is not None:
         return refusal
@@ -115,7 +121,10 @@ def sanitize(
             headers.replace(_REQUEST_ID, new_id)
         request_id = new_id
     info.request_id = request_id
-    return None
+    if config.via:
+        own = fields.get(b"via")
+        headers.replace(b"via", config.via if not own else own + b"," + config.via)
+    return UPGRADE_FAILED if b"upgrade" in fields else None
 
 
 def _normalize_path(
@@ -129,11 +138,10 @@ def _normalize_path(
     if b"#" in path:
         return BAD_PATH
     if config.path_normalizer is not None:
-        normal = config.path_normalizer.normalize(path)
-        if isinstance(normal, LocalReply):
-            return normal
+        normal, refusal = config.path_normalizer.normalize(path)
         if normal is not path:
             headers.replace(b":path", normal)
+        return refusal
     return None
 
 
@@ -142,6 +150,7 @@ def _drop_what_is_not_theirs(headers: HeaderMap, info: StreamInfo, edge: bool) -
         timeout = headers.get(b"x-envoy-upstream-rq-timeout-ms")
         if timeout is not None and timeout.isdigit():
             info.upstream_timeout_ms = int(timeout)
+        info.force_trace = b"x-envoy-force-trace" in headers
         drop = _CONSUMED
     else:
         drop = _SUSPICIOUS if edge else _INTERNAL_ONLY

@@ -55,5 +55,5 @@ GRPC_UNKNOWN: Final = 2
 
 
 def grpc_status(http_status: int) -> int:
-    """The gRPC status that stands for an HTTP status."""
-    return 0 if http_status == 200 else HTTP_TO_GRPC.get(http_status, GRPC_UNKNOWN)
+    """The gRPC status that stands for an HTTP status; 200 says nothing where one is due."""
+    return HTTP_TO_GRPC.get(http_status, GRPC_UNKNOWN)

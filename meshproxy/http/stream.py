@@ -131,7 +131,7 @@ class Stream:
         if chain.factories:
             # Matched before the filters run, so that what one of them answers is logged with its
             # cluster.
-            self._match()
+            self.match_route()
             self._filters, self._decode_path, self._encode_path = chain.instantiate(self)
             self._decode_path.send_headers(headers, end_stream)
         else:
@@ -196,9 +196,10 @@ class Stream:
     def route(self) -> Any:
         """The matched route or None; matched on first use."""
         route = self._route
-        return self._match() if route is _UNROUTED else route
+        return self.match_route() if route is _UNROUTED else route
 
-    def _match(self) -> Any:
+    def match_route(self) -> Any:
+        """Find the route by the headers as they are now."""
         info = self.info
         headers = info.request_headers
         assert headers is not None

@@ -131,6 +131,7 @@ class StreamInfo:
     upstream_timeout_ms: int | None = (
         None  # `x-envoy-upstream-rq-timeout-ms` of an internal request
     )
+    force_trace: bool = False  # `x-envoy-force-trace` of an internal request
     health_check: bool = False  # a health check answered by a filter
 
     route: Any = None  # router.route.Route

@@ -94,9 +94,8 @@ def compile_rewrite(path: PathRewrite | None, host: HostRewrite | None) -> Rewri
 def _change_path(headers: HeaderMap, rewrite: PathRewrite) -> None:
     old = headers.get(b":path") or b""
     new = rewrite(old)
-    if new is not old:
-        headers.replace(_ORIGINAL_PATH, old)
-        headers.replace(b":path", new)
+    headers.replace(_ORIGINAL_PATH, old)
+    headers.replace(b":path", new)
 
 
 def _host_change(host: HostRewrite) -> Callable[[HeaderMap, bytes], None] | None:

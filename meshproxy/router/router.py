@@ -285,7 +285,7 @@ class Router:
         info.upstream_response_start = now = self.now()
         info.response_code_details = "via_upstream"
         pairs = headers.pairs
-        code = int(pairs[0][1])
+        info.response_code = code = int(pairs[0][1])
         milliseconds = int((now - (info.upstream_request_start or now)) * 1000)
         cluster = self._cluster
         cluster.response_stats.record(code, info.internal)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from meshproxy.http.http1.head import has_stray_controls_so_far
+
 _SIZE: Final = 0
 _DATA: Final = 1
 _DATA_END: Final = 2
@@ -91,7 +93,8 @@ class ChunkedDecoder:
         else:
             found = data.find(b"\r\n\r\n", at)
             if found < 0:
-                return self._wait(data, at, self._max_trailers, True)
+                plausible = not has_stray_controls_so_far(data[at:])
+                return self._wait(data, at, self._max_trailers, plausible)
             end = found + 4
         if end - at > self._max_trailers:
             self.state = BROKEN

@@ -115,7 +115,7 @@ class ClientCodec:
             if not end_stream:
                 extra = b"transfer-encoding: chunked\r\n"
                 self._chunked = True
-            elif method in _METHODS_WITH_CONTENT:
+            elif method not in _METHODS_WITHOUT_CONTENT:
                 extra = b"content-length: 0\r\n"
         self.wire.write(
             b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n"
@@ -369,4 +369,5 @@ class ClientCodec:
         return self._handler is None and self._reading == IDLE and not self._held
 
 
-_METHODS_WITH_CONTENT: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+# RFC 9110, 8.6: these say nothing about a body that they do not have.
+_METHODS_WITHOUT_CONTENT: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))

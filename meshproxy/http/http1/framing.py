@@ -22,10 +22,6 @@ SMALL_BODY: Final = 8192
 HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
-# What a Connection header cannot nominate away: the message would mean something else without it.
-PROTECTED: Final = frozenset(
-    (b"host", b"content-length", b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto")
-)
 
 
 def connection_tokens(pairs: Pairs) -> frozenset[bytes]:
@@ -40,7 +36,7 @@ def connection_tokens(pairs: Pairs) -> frozenset[bytes]:
 
 def without_hop_by_hop(pairs: Pairs, tokens: frozenset[bytes]) -> Pairs:
     """The fields that may travel on. `te` stays only as `te: trailers` (RFC 9110, 10.1.4)."""
-    drop = HOP_BY_HOP | (tokens - PROTECTED)
+    drop = HOP_BY_HOP | tokens
     kept = [pair for pair in pairs if pair[0] not in drop]
     if b"te" in tokens and any(name == b"te" and wants_trailers(value) for name, value in pairs):
         kept.append((b"te", b"trailers"))
@@ -48,8 +44,8 @@ def without_hop_by_hop(pairs: Pairs, tokens: frozenset[bytes]) -> Pairs:
 
 
 def wants_trailers(te: bytes) -> bool:
-    """Whether a TE field names `trailers` among its codings."""
-    return any(coding.strip(b" \t").lower() == b"trailers" for coding in te.split(b","))
+    """Whether a TE field names `trailers` among its codings; in lower case, like Envoy."""
+    return any(coding.strip(b" \t") == b"trailers" for coding in te.split(b","))
 
 
 def encode_fields(pairs: Pairs, start: int = 0) -> bytes:

@@ -15,6 +15,7 @@ from typing import Final
 from meshproxy.http.codec import RequestDecoder, ServerConnectionCallbacks, Wire
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http1.chunked import BROKEN, DONE, ChunkedDecoder
+from meshproxy.http.http1.diagnosis import BAD_REQUEST, diagnose
 from meshproxy.http.http1.framing import (
     BODY_CHUNKED,
     BODY_LENGTH,
@@ -31,7 +32,6 @@ from meshproxy.http.http1.head import (
 )
 from meshproxy.http.http1.request_line import (
     RequestFraming,
-    malformed,
     read_framing,
     request_pairs,
 )
@@ -51,7 +51,6 @@ FINISHED: Final = 2
 
 _STATUS_LINES: Final = {"1.1": status_lines(b"HTTP/1.1"), "1.0": status_lines(b"HTTP/1.0")}
 
-BAD_REQUEST: Final = LocalReply(400, "http1.codec_error", b"Bad Request", close=True)
 HEADERS_TOO_LARGE: Final = LocalReply(
     431, "http1.headers_too_large", b"Request Header Fields Too Large", close=True
 )
@@ -137,12 +136,12 @@ class ServerCodec:
             if not data:
                 return b""
         end = data.find(HEAD_END)
-        limit = self.settings.max_headers_bytes
-        if end < 0 or end > limit:
+        limit = self.settings.max_headers_bytes  # of the head, from its first byte to its last
+        if end < 0 or end + 4 > limit:
             if len(data) > limit:
                 self.refuse(HEADERS_TOO_LARGE)
             elif has_stray_controls_so_far(data):
-                self.refuse(BAD_REQUEST)
+                self.refuse(diagnose(data))
             else:
                 self._held = data
                 self.head_started = True
@@ -156,7 +155,7 @@ class ServerCodec:
         parser = self._parser
         self.protocol = HTTP11
         if not parser.feed(head):
-            return self.refuse(malformed(parser.pairs) or BAD_REQUEST)
+            return self.refuse(diagnose(head))
         if len(parser.pairs) > self.settings.max_headers_count:
             return self.refuse(TOO_MANY_HEADERS)
         framing = read_framing(parser, self.settings)
@@ -258,18 +257,20 @@ class ServerCodec:
         return stream
 
     def on_eof(self) -> bool:
-        """The peer will send no more. True: a complete request is still owed its response."""
-        if self._stream is not None and self._reading == COMPLETE:
-            self._close = True
-            self._framing.keep_alive = False
-            self._held = b""
-            return True
-        self.on_closed()
+        """The peer will send no more, and so will not wait for an answer either.
+
+        A connection that is closed looks like one that is closed for writing only; to serve the
+        second, Envoy and we would work on for every client that has long been gone. False: close.
+        """
+        self.on_closed(False)
         return False
 
-    def on_closed(self) -> None:
+    def on_closed(self, local: bool) -> None:
         """The connection is gone: a stream that is not finished ends with it."""
         stream = self._stream
+        if stream is None and self.head_started and not local:
+            stream = self.callbacks.new_stream(self)  # a request that ended within its head
+        self.head_started = False
         self._reading = DISCARD
         if stream is not None:
             self._stream = None
@@ -301,6 +302,10 @@ class ServerCodec:
         if line is None:  # filters may say anything; Envoy sends it as it is
             line = b"HTTP/%b %b Unknown\r\n" % (framing.version.encode(), status)
         extra = self._frame_response(pairs, status, end_stream)
+        if self._reading != COMPLETE:
+            # Answered before the request has ended: what is still to come cannot be told apart
+            # from a next request by everybody, so the connection ends with this response.
+            self._close = True
         if self._close:
             extra += b"connection: close\r\n"
         elif framing.version == "1.0":
@@ -357,8 +362,10 @@ class ServerCodec:
         self._writing = FINISHED
         self._stream = None
         if self._close:
-            # A client that was not the one to end the connection may still be sending.
-            linger = self._reading != COMPLETE or self._framing.keep_alive
+            # A client that did not ask for the end may be sending: it is to close first.
+            linger = self._reading != COMPLETE or (
+                self._framing.keep_alive and not self._close_delimited
+            )
             self._reading = DISCARD
             self._held = b""
             self.wire.close_after_flush(linger)

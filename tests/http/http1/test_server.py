@@ -90,21 +90,36 @@ def test_trailers_are_dropped_unless_enabled():
 @pytest.mark.parametrize(
     ("head", "status", "details"),
     [
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "http1.invalid_authority"),
-        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "http1.invalid_authority"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "http.invalid_authority"),
+        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "http.invalid_authority"),
         (b"GET / HTTP/1.1\r\nHost: a\n\r\n\r\n", 400, "http1.codec_error"),
         (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400, "http1.codec_error"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n", 400, "http1.codec_error"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400, "http1.codec_error"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400, "http1.codec_error"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400, "http1.codec_error"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400, "http1.invalid_characters"),
         (b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400, None),
         (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", 426, "low_version"),
+        (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 426, "low_version"),
+        (b"GET /\r\nHost: a\r\n\r\n", 426, "low_version"),
+        (b"M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http1.codec_error"),
+        (b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http1.invalid_url"),
+        (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http1.invalid_scheme"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: :path\r\n\r\n", 400,
+         "http1.connection_header_rejected"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Forwarded-For\r\n\r\n", 400,
+         "http1.connection_header_rejected"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: a,b,c,d,e,f,g,h,i,j\r\n\r\n", 400,
+         "http1.connection_header_rejected"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: te\r\nTE: " + b"a" * 256 + b"\r\n\r\n", 400,
+         "http1.connection_header_rejected"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400, None),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400,
         None), (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n", 400, None),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        400,  None),
+         400, "http1.content_length_and_chunked_not_allowed"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+         b"Transfer-Encoding: chunked\r\n\r\n", 501, "http1.invalid_transfer_encoding"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501,
          "http1.invalid_transfer_encoding"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501,
@@ -147,7 +162,7 @@ def test_content_length_is_passed_on_as_the_number_that_was_understood():
 def test_hop_by_hop_and_nominated_fields_stay_here():
     _, [request], _ = run(
         [
-            b"GET / HTTP/1.1\r\nhost: h\r\nconnection: x-secret, te, close, host\r\nx-secret: 1\r\n"
+            b"GET / HTTP/1.1\r\nhost: h\r\nconnection: x-secret, te, close\r\nx-secret: 1\r\n"
             b"te: gzip, trailers\r\nkeep-alive: 5\r\nproxy-connection: a\r\nx-kept: 2\r\n\r\n"
         ]
     )
@@ -201,12 +216,89 @@ def test_a_peer_that_goes_away_in_a_body_resets_the_stream():
     assert request.reset == "downstream_remote_disconnect"
 
 
-def test_a_peer_that_half_closes_after_its_request_is_still_answered():
+def test_a_peer_that_closes_before_its_answer_resets_the_stream():
     wire, [request], codec = run([GET])
-    assert codec.on_eof() is True
+    assert codec.on_eof() is False
+    assert request.reset == "downstream_remote_disconnect"
+    assert wire.sent == b""
+
+
+def test_a_peer_that_goes_away_in_a_head_was_a_request_all_the_same():
+    _, requests, codec = run([GET[:20]])
+    assert not requests
+    codec.on_closed(False)
+    [request] = codec.callbacks.requests
+    assert request.reset == "downstream_remote_disconnect"
+
+
+def test_a_head_that_we_cut_off_ourselves_was_no_request():
+    _, _, codec = run([GET[:20]])
+    codec.on_closed(True)
+    assert not codec.callbacks.requests
+
+
+def test_a_request_that_names_no_host_has_no_authority():
+    for head in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: host\r\n\r\n",
+    ):
+        _, [request], _ = run([head])
+        assert request.headers == [(b":path", b"/"), (b":method", b"GET"), (b":scheme", b"http")]
+
+
+def test_a_nominated_length_stays_here_and_the_body_is_still_framed_by_it():
+    _, [request], _ = run(
+        [
+            b"POST / HTTP/1.1\r\nhost: h\r\nconnection: content-length\r\n"
+            b"content-length: 3\r\n\r\nabc"
+        ]
+    )
+    assert request.headers[4:] == []
+    assert request.body == b"abc"
+
+
+def test_fields_that_may_come_once_are_joined_in_the_place_of_the_first():
+    _, [request], _ = run(
+        [b"GET / HTTP/1.1\r\nhost: h\r\nVia: a\r\nCookie: c\r\nvia: b\r\ncookie: d\r\nvia:\r\n\r\n"]
+    )
+    assert request.headers[4:] == [(b"via", b"a,b"), (b"cookie", b"c"), (b"cookie", b"d")]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"CONNECT h:80 HTTP/1.1\r\nhost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n"
+        b"content-length: 2\r\n\r\n",
+    ],
+)
+def test_what_follows_a_request_for_another_protocol_is_no_next_request(head):
+    wire, [request], codec = run([head + GET])
+    assert not request.ended
     respond()(request)
-    assert wire.sent.startswith(b"HTTP/1.1 200 OK")
-    assert wire.closed == "flush"
+    assert b"connection: close\r\n" in wire.sent
+    assert wire.closed == "linger"
+    codec.dispatch(GET)
+    assert len(codec.callbacks.requests) == 1
+
+
+def test_an_answer_before_the_request_has_ended_says_that_it_is_the_last():
+    wire, [request], _ = run([b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc"])
+    request.encoder.encode_headers(HeaderMap([(b":status", b"200")]), False)
+    assert b"connection: close\r\n" in wire.sent
+
+
+def test_a_head_may_be_as_long_as_the_limit_and_no_longer():
+    head = b"GET / HTTP/1.1\r\nhost: h\r\nx: %b\r\n\r\n"
+    room = 100 - len(head % b"")
+    for pieces in cuts(head % (b"a" * room)):
+        _, [request], _ = run(pieces, settings=Http1Settings(max_headers_bytes=100))
+        assert request.ended
+    for pieces in cuts(head % (b"a" * (room + 1))):
+        _, [request], _ = run(pieces, settings=Http1Settings(max_headers_bytes=100))
+        assert request.error is not None
+        assert request.error.status == 431
 
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(
