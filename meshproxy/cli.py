@@ -21,7 +21,7 @@ USAGE: Final = """\
 usage: meshproxy -c FILE [FLAG...]                      serve
        meshproxy validate [--format text|json] FILE...  check configurations, all errors at once
        meshproxy demo [--exit] [--port PORT]            see it at work
-       meshproxy filter inspect|test|trace|bench    for people who write filters
+       meshproxy filter new|inspect|test|trace|bench    for people who write filters
 
 The flags are Envoy's:
 """

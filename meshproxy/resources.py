@@ -16,3 +16,9 @@ def conf_directory() -> Path:
 def filters_directory() -> Path:
     """The directory of the compiled example filters, `NAME.wasm` each; made by the build hook."""
     return _PACKAGE / "_filters"
+
+
+def filter_header() -> Path:
+    """The C header of the Proxy-Wasm ABI for filters: in the wheel, else in the checkout."""
+    packaged = _PACKAGE / "_filters" / "proxy_wasm.h"
+    return packaged if packaged.is_file() else _PACKAGE.parent / "filters" / "proxy_wasm.h"

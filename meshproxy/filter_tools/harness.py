@@ -36,6 +36,8 @@ from meshproxy.wasm.limits import Limits
 
 BUFFER_LIMIT: Final = 1 << 20
 GUEST_METRICS: Final = "wasmcustom."
+FIRST_SECOND: Final = 1.0
+"""What WASI's monotonic clock says at the start: Go's runtime gives up on 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class FilterHarness:
         self.services = Services(
             self.clock, self.store, engine or process_engine(), http_caller=self._upstreams,
             realtime=lambda: round(self.clock.time() * 1e9),
-            monotonic=lambda: round(self.clock.now() * 1e9),
+            monotonic=lambda: round((self.clock.now() + FIRST_SECOND) * 1e9),
             tracer=_tracer(trace, log_level),
         )  # fmt: skip
         self._pool = self.services.pool = VmPool(self.services)

@@ -50,10 +50,13 @@ def test_nobody_answers_and_the_time_is_up(harness):
     assert stream.upstream.headers["x-auth"] == "504"
 
 
-def test_a_callout_without_timeout_waits_for_ever(harness):
+def test_a_callout_without_timeout_waits_as_long_as_a_stream_may(harness):
     stream = harness.load(asking(timeout=0)).request()
-    harness.advance(200)
+    harness.advance(59)
     assert stream.request_paused
+    harness.advance(2)
+    assert stream.ended
+    assert "was paused by proxy_on_request_headers 60 s ago" in harness.logs[-1].text
 
 
 def test_a_failed_callout_is_a_503(harness):

@@ -120,7 +120,7 @@ def test_the_guests_clocks_are_the_fake_one(harness):
     loaded.request()
     memory = loaded.plugin.vm.memory
     assert int.from_bytes(memory.read(64, 8), "little") == 1_767_225_601_500_000_000
-    assert int.from_bytes(memory.read(72, 8), "little") == 1_500_000_000
+    assert int.from_bytes(memory.read(72, 8), "little") == 2_500_000_000
 
 
 def test_every_step_can_be_listened_to():

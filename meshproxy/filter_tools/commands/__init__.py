@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 COMMANDS: Final = {
+    "new": "start a filter: source, build, configuration and a test that passes",
     "inspect": "what a .wasm wants and offers, and whether it can be loaded",
     "test": "send one request through it, with no network",
     "trace": "the same, with every hostcall and callback",
