@@ -88,7 +88,6 @@ class HttpConnectionManagerConfig:
     request_headers_timeout: float = 0.0
     drain_timeout: float = 5.0
     delayed_close_timeout: float = 1.0
-    headers_with_underscores_action: int = 0
 
 
 class HttpConnectionManager:
@@ -296,6 +295,7 @@ class HttpConnection:
     """One downstream connection: between `network.connection.Connection` and the codec."""
 
     __slots__ = (
+        "_closes_at",
         "_opened",
         "_requests",
         "_speaks",
@@ -317,6 +317,7 @@ class HttpConnection:
         self.head_since: float | None = None
         self._requests = 0
         self._speaks = False
+        self._closes_at: float | None = None  # when draining ends; monotonic seconds
         self.wire: Any = None
         self.peer: PeerInfo | None = None
         self.codec: ServerCodec | None = None
@@ -431,10 +432,13 @@ class HttpConnection:
                     return
             else:
                 self.head_since = None
-            if config.idle_timeout and now - self.idle_since >= config.idle_timeout:
+            if (
+                config.idle_timeout
+                and now - self.idle_since >= config.idle_timeout
+                and self._closes_at is None
+            ):
                 stats.downstream_cx_idle_timeout.value += 1
-                self.wire.close_after_flush(self._speaks)
-                return
+                self._drain(now)
         elif (
             config.request_timeout
             and not self.stream.request_complete
@@ -444,7 +448,20 @@ class HttpConnection:
             self.stream.send_local_reply(REQUEST_OVERALL_TIMEOUT)
             return
         lifetime = config.max_connection_duration
-        if lifetime and now - self._opened >= lifetime and not self.last_request:
+        if lifetime and now - self._opened >= lifetime and self._closes_at is None:
             stats.downstream_cx_max_duration_reached.value += 1
+            self._drain(now)
+        if self._closes_at is not None and now >= self._closes_at:
+            if codec.idle:
+                self.wire.close_after_flush(True)
+            else:
+                codec.close_when_done()
+
+    def _drain(self, now: float) -> None:
+        """Close after `drain_timeout`: a request may be on its way, and is still answered."""
+        if self._speaks:
             self.last_request = True
-            self.close_if_idle()
+            self._closes_at = now + self.manager.config.drain_timeout
+        else:
+            self._closes_at = now
+            self.wire.close_after_flush(False)

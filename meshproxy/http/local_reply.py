@@ -50,13 +50,6 @@ NO_CLUSTER = LocalReply(503, "cluster_not_found", flag=ResponseFlag.NoClusterFou
 NO_HEALTHY_UPSTREAM = LocalReply(
     503, "no_healthy_upstream", b"no healthy upstream", flag=ResponseFlag.NoHealthyUpstream
 )
-UPSTREAM_OVERFLOW = LocalReply(
-    503,
-    "upstream_reset_before_response_started{overflow}",
-    b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
-    flag=ResponseFlag.UpstreamOverflow,
-    headers=((b"x-envoy-overloaded", b"true"),),
-)
 REQUEST_TIMEOUT = LocalReply(
     504,
     "response_timeout",

@@ -75,7 +75,7 @@ async def _connect(
             else:
                 await loop.create_connection(factory, address.ip, address.port)
     except TimeoutError:
-        owner.on_connect_failure(TIMEOUT, "connection timeout")
+        owner.on_connect_failure(TIMEOUT, "")
     except OSError as error:
         reason = LOCAL if error.errno in _LOCAL_ERRORS else REMOTE
         text = _TEXTS.get(error.errno or 0, error.strerror or str(error))

@@ -15,7 +15,6 @@ from meshproxy.http.local_reply import (
     NO_HEALTHY_UPSTREAM,
     NO_ROUTE,
     REQUEST_TIMEOUT,
-    UPSTREAM_OVERFLOW,
     LocalReply,
 )
 from meshproxy.http.stream_info import ResponseFlag
@@ -232,11 +231,6 @@ class Router:
         info.upstream_host = host
         if info.route.auto_host_rewrite and host.hostname:
             self.request_headers.replace(b":authority", host.hostname.encode())
-        limits = cluster.config.circuit_breakers
-        if cluster.requests_active >= limits.max_requests:
-            cluster.stats.upstream_rq_pending_overflow.value += 1
-            self._fail(UPSTREAM_OVERFLOW)
-            return
         pool = host.pool
         if pool is None:
             host.pool = pool = ConnPool(cluster, host, self.factory.connector)

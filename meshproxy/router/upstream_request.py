@@ -12,6 +12,7 @@ from meshproxy.http.header_map import HeaderMap
 
 if TYPE_CHECKING:
     from meshproxy.router.router import Router
+    from meshproxy.upstream.host import Host
 
 
 class UpstreamRequest:
@@ -114,9 +115,10 @@ class UpstreamRequest:
             self.encode_trailers(self._trailers)
         self._pause(wire.above_high)
 
-    def on_pool_failure(self, reason: str, transport_reason: str) -> None:
+    def on_pool_failure(self, reason: str, transport_reason: str, host: Host | None) -> None:
         """There will be no connection."""
         self._done = True
+        self.router.stream.info.upstream_host = host
         self._pause(False)
         self.router.on_upstream_failure(self, reason, transport_reason)
 

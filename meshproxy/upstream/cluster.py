@@ -266,7 +266,8 @@ class Cluster:
         """Set the circuit breakers' gauges from the counts; done when somebody looks."""
         for gauge, count, limit, remaining in self._breaker_gauges:
             left = max(0, limit - getattr(self, count))
-            gauge.value = left == 0
+            used = gauge.moves_with is not None and gauge.moves_with.used
+            gauge.value = left == 0 and used
             if remaining is not None:
                 remaining.value = left
 

@@ -35,8 +35,8 @@ class PoolRequest(ResponseDecoder, Protocol):
     def on_pool_ready(self, client: PoolClient) -> None:
         """`client` is its own until the exchange ends."""
 
-    def on_pool_failure(self, reason: str, transport_reason: str) -> None:
-        """There will be no connection."""
+    def on_pool_failure(self, reason: str, transport_reason: str, host: Host | None) -> None:
+        """There will be no connection. `host`: which one that is about, if it came to that."""
 
     def on_upstream_watermark(self, high: bool) -> None:
         """Its connection is full, or no more."""
@@ -45,8 +45,8 @@ class PoolRequest(ResponseDecoder, Protocol):
 class ConnPool:
     """The HTTP/1 connections of one host. Idle ones are reused last in, first out."""
 
-    __slots__ = ("_connector", "_now", "clients", "cluster", "connecting", "host", "idle",
-                 "pending", "settings")  # fmt: skip
+    __slots__ = ("_connector", "_idle_timer", "_now", "clients", "cluster", "connecting", "host",
+                 "idle", "pending", "settings")  # fmt: skip
 
     def __init__(self, cluster: Cluster, host: Host, connector: Connector) -> None:
         self.cluster = cluster
@@ -56,6 +56,7 @@ class ConnPool:
         self.pending: deque[PoolRequest] = deque()
         self.connecting = 0
         self._connector = connector
+        self._idle_timer: Any = None  # one for all: when the longest idle one has been so too long
         self._now = connector.dispatcher.now
         config = cluster.config
         self.settings = Http1Settings(
@@ -83,22 +84,34 @@ class ConnPool:
         while idle:
             client = idle.pop()
             if not client.wire.closing:
-                client.begin(request)
+                if self._may_begin(request):
+                    client.begin(request)
+                else:
+                    idle.append(client)
                 return
         stats = self.cluster.stats
         step = self.next_step()
         if step == FULL:
             stats.upstream_rq_pending_overflow.value += 1
-            request.on_pool_failure(OVERFLOW, "")
+            request.on_pool_failure(OVERFLOW, "", None)
             return
         stats.upstream_rq_pending_total.value += 1
         stats.upstream_rq_pending_active.value += 1
         self.cluster.pending_active += 1
         self.pending.append(request)
+        if self.cluster.connections_active >= self.cluster.config.circuit_breakers.max_connections:
+            stats.upstream_cx_overflow.value += 1
         if step == CONNECT:
             self._connect()
-        else:
-            stats.upstream_cx_overflow.value += 1
+
+    def _may_begin(self, request: PoolRequest) -> bool:
+        """Whether the circuit breaker lets one more request be active; else this one hears it."""
+        cluster = self.cluster
+        if cluster.requests_active < cluster.config.circuit_breakers.max_requests:
+            return True
+        cluster.stats.upstream_rq_active_overflow.value += 1
+        request.on_pool_failure(OVERFLOW, "", self.host)
+        return False
 
     def cancel(self, request: PoolRequest) -> None:
         """`request` does not wait any more."""
@@ -129,13 +142,16 @@ class ConnPool:
 
     def on_ready(self, client: PoolClient) -> None:
         """A connection is up, or free again."""
-        if self.pending:
+        while self.pending:
             request = self.pending.popleft()
             self._one_less_pending()
-            client.begin(request)
-        else:
-            client.idle_since = self._now()
-            self.idle.append(client)
+            if self._may_begin(request):
+                client.begin(request)
+                return
+        client.idle_since = self._now()
+        self.idle.append(client)
+        if self._idle_timer is None:
+            self._watch_idle(self.cluster.config.idle_timeout)
 
     def on_connect_failure(self, client: PoolClient, reason: str, text: str) -> None:
         """A connection could not be made: all who wait for this host hear it, as in Envoy."""
@@ -151,7 +167,7 @@ class ConnPool:
         for request in waiting:
             self._one_less_pending()
             stats.upstream_rq_pending_failure_eject.value += 1
-            request.on_pool_failure(reason, text)
+            request.on_pool_failure(reason, text, self.host)
 
     def remove(self, client: PoolClient, local: bool) -> None:
         """A connection is gone."""
@@ -174,14 +190,29 @@ class ConnPool:
         if len(self.pending) > self.connecting:
             self._connect()
 
-    def close_idle(self, before: float) -> None:
-        """Close the connections that have been idle since `before`."""
-        for client in [each for each in self.idle if each.idle_since <= before]:
+    def _watch_idle(self, seconds: float | None) -> None:
+        if seconds is not None:
+            dispatcher = self._connector.dispatcher
+            self._idle_timer = dispatcher.call_later(seconds, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Close the connections that have been idle for `idle_timeout`, the first in the list."""
+        self._idle_timer = None
+        timeout = self.cluster.config.idle_timeout
+        assert timeout is not None
+        now = self._now()
+        idle = self.idle
+        while idle and now - idle[0].idle_since >= timeout:
             self.cluster.stats.upstream_cx_idle_timeout.value += 1
-            client.wire.close_after_flush(False)
+            idle.pop(0).wire.close_after_flush(False)
+        if idle:
+            self._watch_idle(idle[0].idle_since + timeout - now)
 
     def drain(self) -> None:
         """The host is gone: idle connections close now, the others after their exchange."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         for client in tuple(self.clients):
             if client in self.idle:
                 client.wire.close_after_flush(False)

@@ -47,7 +47,7 @@ class World:
         self.store = Store()
         self.clusters = ClusterManager(self.store, self.dispatcher, SimpleNamespace())
         hosts = (LocalityConfig(endpoints=(EndpointConfig("127.0.0.1", 80),)),)
-        self.clusters.add(ClusterConfig(name="up", endpoints=hosts))
+        self.clusters.add(ClusterConfig(name="up", endpoints=hosts, idle_timeout=None))
         self.clusters.add(ClusterConfig(name="empty"))
         self.connector = Connector(self.dispatcher)
         stats = self.store.scope("http.async-client.").block(RouterStats)

@@ -349,3 +349,30 @@ class RefusingPort:
         traceback: TracebackType | None,
     ) -> None:
         self._socket.close()
+
+
+class SilentPort:
+    """A port of 127.0.0.1 on which connecting takes for ever, while this object lives."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.port = int(self._listener.getsockname()[1])
+        # Nobody accepts, so these fill the queue and the system leaves the next one waiting.
+        self._queued = [socket.socket() for _ in range(4)]
+        for one in self._queued:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self.port))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for one in (*self._queued, self._listener):
+            one.close()

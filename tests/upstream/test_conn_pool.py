@@ -1,7 +1,5 @@
 """ConnPool: decisions and bookkeeping, with a connector that connects when the test says so."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from meshproxy.http.header_map import HeaderMap
@@ -10,6 +8,7 @@ from meshproxy.stats.store import Store
 from meshproxy.upstream.cluster import CircuitBreakers, Cluster, ClusterConfig
 from meshproxy.upstream.conn_pool import CONNECT, FULL, READY, WAIT, ConnPool
 from meshproxy.upstream.host import EndpointConfig, Host
+from tests.support.fake_stream import FakeDispatcher
 from tests.support.fake_wire import FakeWire, RecordedResponse
 
 REQUEST = HeaderMap([(b":authority", b"h"), (b":path", b"/"), (b":method", b"GET")])
@@ -25,8 +24,9 @@ class Request(RecordedResponse):
         self.client = client
         client.codec.encode_headers(self, REQUEST, True)
 
-    def on_pool_failure(self, reason, transport_reason):
+    def on_pool_failure(self, reason, transport_reason, host):
         self.failure = reason
+        self.failed_host = host
 
     def on_upstream_watermark(self, high):
         pass
@@ -46,10 +46,15 @@ class Request(RecordedResponse):
         super().on_data(data, end_stream)
 
 
+class Dispatcher(FakeDispatcher):
+    def call_soon(self, callback):
+        callback()
+
+
 class Connector:
     def __init__(self):
         self.waiting = []
-        self.dispatcher = SimpleNamespace(now=lambda: 0.0, call_soon=lambda callback: callback())
+        self.dispatcher = Dispatcher()
 
     def connect(self, client, *_):
         self.waiting.append(client)
@@ -63,8 +68,10 @@ class Connector:
 
 @pytest.fixture
 def world():
-    def make(**limits):
-        config = ClusterConfig(name="c", circuit_breakers=CircuitBreakers(**limits))
+    def make(idle_timeout=3600.0, **limits):
+        config = ClusterConfig(
+            name="c", idle_timeout=idle_timeout, circuit_breakers=CircuitBreakers(**limits)
+        )
         cluster = Cluster(config, Store())
         host = Host(Address.parse("127.0.0.1", 80), EndpointConfig("127.0.0.1", 80))
         connector = Connector()
@@ -121,6 +128,28 @@ def test_at_the_limit_of_connections_requests_wait_and_then_overflow(world):
     assert cluster.stats.upstream_rq_pending_overflow.value == 1
     wire.dispatch(OK)
     assert second.client is first.client
+
+
+def test_beyond_the_limit_of_requests_each_is_refused_and_the_connection_stays(world):
+    cluster, pool, connector = world(max_requests=1)
+    requests = [Request() for _ in range(3)]
+    for request in requests:
+        pool.new_stream(request)
+    _, wire = connector.succeed()
+    connector.succeed()
+    assert [request.failure for request in requests] == [None, "overflow", "overflow"]
+    assert requests[1].failed_host is pool.host
+    connector.succeed()
+    assert cluster.stats.upstream_rq_active_overflow.value == 2
+    assert cluster.stats.upstream_rq_pending_overflow.value == 0
+    assert len(pool.idle) == 2
+    fourth = Request()
+    pool.new_stream(fourth)
+    assert (fourth.failure, len(pool.idle)) == ("overflow", 2)
+    wire.dispatch(OK)
+    fifth = Request()
+    pool.new_stream(fifth)
+    assert fifth.failure is None
 
 
 def test_a_refused_connection_fails_everybody_who_waits(world):
@@ -194,6 +223,39 @@ def test_an_answer_that_is_not_http_is_a_protocol_error_and_ends_the_connection(
     assert stats.upstream_cx_protocol_error.value == 1
     assert stats.upstream_cx_destroy_local_with_active_rq.value == 1
     assert stats.upstream_rq_active.value == 0
+
+
+def test_what_is_idle_for_too_long_is_closed_and_what_is_used_again_is_not(world):
+    cluster, pool, connector = world(idle_timeout=10.0)
+    clock = connector.dispatcher
+    requests = [Request(), Request()]
+    for request in requests:
+        pool.new_stream(request)
+    wires = [connector.succeed()[1] for _ in requests]
+    wires[0].dispatch(OK)
+    clock.advance(4.0)
+    wires[1].dispatch(OK)
+    clock.advance(4.0)
+    again = Request()
+    pool.new_stream(again)  # on the second one, which was used last
+    wires[1].dispatch(OK)
+    clock.advance(3.0)
+    assert [wire.closed for wire in wires] == ["flush", None]
+    assert pool.idle == [again.client]
+    clock.advance(7.0)
+    assert [wire.closed for wire in wires] == ["flush", "flush"]
+    assert pool.idle == []
+    assert cluster.stats.upstream_cx_idle_timeout.value == 2
+    assert clock.timers == []
+
+
+def test_without_an_idle_timeout_nothing_is_closed(world):
+    _, pool, connector = world(idle_timeout=None)
+    pool.new_stream(Request())
+    _, wire = connector.succeed()
+    wire.dispatch(OK)
+    assert connector.dispatcher.timers == []
+    assert wire.closed is None
 
 
 def test_a_connection_that_the_peer_has_closed_is_not_picked(world):
