@@ -16,7 +16,7 @@ from meshproxy.http.codec import RequestDecoder, ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http1 import ServerCodec
 from meshproxy.http.http1.settings import Http1Settings
-from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.local_reply import NO_ROUTE, LocalReply
 from meshproxy.http.path import PathNormalizer
 from meshproxy.http.peer_info import PeerInfo
 from meshproxy.http.stream import Stream
@@ -162,6 +162,9 @@ class HttpConnectionManager:
             stats.downstream_rq_ws_on_non_ws_route.value += 1
         elif refusal is request_headers.ABSOLUTE_PATH_REJECTED:
             stats.downstream_rq_non_relative_path.value += 1
+        elif refusal is NO_ROUTE:
+            stats.rq_total.value += 1
+            stats.no_route.value += 1
         elif refusal.details == request_headers.PATH_NORMALIZATION_FAILED.details:
             if refusal.status == 307:
                 stats.downstream_rq_redirected_with_normalized_path.value += 1

@@ -50,6 +50,12 @@ NO_CLUSTER = LocalReply(503, "cluster_not_found", flag=ResponseFlag.NoClusterFou
 NO_HEALTHY_UPSTREAM = LocalReply(
     503, "no_healthy_upstream", b"no healthy upstream", flag=ResponseFlag.NoHealthyUpstream
 )
+PER_TRY_TIMEOUT = LocalReply(
+    504,
+    "upstream_per_try_timeout",
+    b"upstream request timeout",
+    flag=ResponseFlag.UpstreamRequestTimeout,
+)
 REQUEST_TIMEOUT = LocalReply(
     504,
     "response_timeout",

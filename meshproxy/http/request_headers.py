@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.local_reply import NO_ROUTE, LocalReply
 from meshproxy.http.path import PATH_NORMALIZATION_FAILED
 
 if TYPE_CHECKING:
@@ -124,7 +124,11 @@ def sanitize(
     if config.via:
         own = fields.get(b"via")
         headers.replace(b"via", config.via if not own else own + b"," + config.via)
-    return UPGRADE_FAILED if b"upgrade" in fields else None
+    if b"upgrade" in fields:
+        return UPGRADE_FAILED
+    if fields.get(_FORWARDED_PROTO) == b"" and not headers.get(_FORWARDED_PROTO):
+        return NO_ROUTE  # without a scheme Envoy finds none
+    return None
 
 
 def _normalize_path(
@@ -150,6 +154,11 @@ def _drop_what_is_not_theirs(headers: HeaderMap, info: StreamInfo, edge: bool) -
         timeout = headers.get(b"x-envoy-upstream-rq-timeout-ms")
         if timeout is not None and timeout.isdigit():
             info.upstream_timeout_ms = int(timeout)
+        per_try = headers.get(b"x-envoy-upstream-rq-per-try-timeout-ms")
+        if per_try is not None and per_try.isdigit():
+            info.per_try_timeout_ms = int(per_try)
+        info.alt_response = b"x-envoy-upstream-rq-timeout-alt-response" in headers
+        info.alt_stat_name = headers.get(b"x-envoy-upstream-alt-stat-name")
         info.force_trace = b"x-envoy-force-trace" in headers
         drop = _CONSUMED
     else:

@@ -54,6 +54,11 @@ HTTP_TO_GRPC: Final[dict[int, int]] = {
 GRPC_UNKNOWN: Final = 2
 
 
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a `content-type` is gRPC's own; `application/grpc-web` is not."""
+    return content_type == b"application/grpc" or content_type.startswith(b"application/grpc+")
+
+
 def grpc_status(http_status: int) -> int:
     """The gRPC status that stands for an HTTP status; 200 says nothing where one is due."""
     return HTTP_TO_GRPC.get(http_status, GRPC_UNKNOWN)

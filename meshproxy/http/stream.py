@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from meshproxy.http.codec import ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
-from meshproxy.http.status import STATUS_TEXT, grpc_status
+from meshproxy.http.status import STATUS_TEXT, grpc_status, is_grpc
 from meshproxy.http.stream_info import ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ class Stream:
         """The reply as this client expects it: plain, or as gRPC's trailers-only answer."""
         request = self.info.request_headers
         content_type = request.get(b"content-type") if request is not None else None
-        if content_type is not None and content_type.startswith(b"application/grpc"):
+        if content_type is not None and is_grpc(content_type):
             code = grpc_status(reply.status) if reply.grpc_status is None else reply.grpc_status
             pairs = [
                 (b":status", b"200"),

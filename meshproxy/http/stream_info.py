@@ -131,6 +131,9 @@ class StreamInfo:
     upstream_timeout_ms: int | None = (
         None  # `x-envoy-upstream-rq-timeout-ms` of an internal request
     )
+    per_try_timeout_ms: int | None = None  # `x-envoy-upstream-rq-per-try-timeout-ms`, likewise
+    alt_response: bool = False  # `x-envoy-upstream-rq-timeout-alt-response`, likewise
+    alt_stat_name: bytes | None = None  # `x-envoy-upstream-alt-stat-name`, likewise
     force_trace: bool = False  # `x-envoy-force-trace` of an internal request
     health_check: bool = False  # a health check answered by a filter
 

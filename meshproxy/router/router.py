@@ -14,6 +14,7 @@ from meshproxy.http.local_reply import (
     NO_CLUSTER,
     NO_HEALTHY_UPSTREAM,
     NO_ROUTE,
+    PER_TRY_TIMEOUT,
     REQUEST_TIMEOUT,
     LocalReply,
 )
@@ -119,6 +120,7 @@ class Router:
         "_cluster",
         "_entry",
         "_paused",
+        "_per_try",
         "_retried",
         "_timeout",
         "factory",
@@ -138,6 +140,7 @@ class Router:
         self._cluster: Any = None
         self._entry: Any = None
         self._timeout = 0.0
+        self._per_try = False  # `_timeout` is a try's
         self._paused = False  # the upstream's reading, because downstream is full
         self._retried = False
 
@@ -203,6 +206,12 @@ class Router:
         timeout = route.timeout
         if info.upstream_timeout_ms is not None:
             timeout = info.upstream_timeout_ms / 1000
+        if info.per_try_timeout_ms:
+            per_try = info.per_try_timeout_ms / 1000
+            if not timeout or per_try < timeout:
+                # There is one try, so its time is the request's.
+                timeout = per_try
+                self._per_try = True
         self._timeout = timeout
         if timeout and not self.factory.suppress_envoy_headers:
             name, value = self.factory.timeout_header(timeout)
@@ -283,6 +292,8 @@ class Router:
         milliseconds = int((now - (info.upstream_request_start or now)) * 1000)
         cluster = self._cluster
         cluster.response_stats.record(code, info.internal)
+        if info.alt_stat_name is not None:
+            self._count_by_name(info.alt_stat_name, code)
         host_stats = info.upstream_host.stats
         if code < 500:
             host_stats.rq_success += 1
@@ -357,8 +368,17 @@ class Router:
     def _fail(self, reply: LocalReply) -> None:
         cluster = self._cluster
         self.stream.deadline = None
-        cluster.response_stats.record(reply.status, self.stream.info.internal)
+        info = self.stream.info
+        cluster.response_stats.record(reply.status, info.internal)
+        if info.alt_stat_name is not None:
+            self._count_by_name(info.alt_stat_name, reply.status)
         self.stream.send_local_reply(reply)
+
+    def _count_by_name(self, name: bytes, code: int) -> None:
+        """Count an answer once more, under the name that an internal client gave."""
+        stats = self._cluster.response_stats.named(name)
+        if stats is not None:
+            stats.record(code, self.stream.info.internal)
 
     def on_timeout(self) -> None:
         """The request has taken too long."""
@@ -367,7 +387,10 @@ class Router:
         if upstream is None:
             return
         cluster = self._cluster
-        cluster.stats.upstream_rq_timeout.value += 1
+        if self._per_try:
+            cluster.stats.upstream_rq_per_try_timeout.value += 1
+        else:
+            cluster.stats.upstream_rq_timeout.value += 1
         upstream.host.stats.rq_timeout += 1
         self.upstream = None
         upstream.reset()
@@ -375,7 +398,10 @@ class Router:
             stream.info.response_flags |= ResponseFlag.UpstreamRequestTimeout.value
             stream.reset("response_timeout")
         else:
-            self._fail(REQUEST_TIMEOUT)
+            reply = PER_TRY_TIMEOUT if self._per_try else REQUEST_TIMEOUT
+            if stream.info.alt_response:
+                reply = LocalReply(204, reply.details, flag=reply.flag)
+            self._fail(reply)
 
     def on_downstream_watermark(self, high: bool) -> None:
         """Downstream is full, or no more: so is, or is not, the upstream's reading."""

@@ -6,10 +6,16 @@ Counters and histograms are made at first use, as Envoy makes them: a code nobod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from meshproxy.stats.store import Counter, Histogram, Scope
+
+
+# Names that come with requests are kept for good, so there is an end to them.
+MAX_NAMES: Final = 100
+_NAME: Final = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 class CodeCounters:
@@ -56,9 +62,11 @@ class ResponseCodeStats:
     `internal` is what `x-envoy-internal` says of the request.
     """
 
-    __slots__ = ("_codes", "_total", "external", "internal")
+    __slots__ = ("_codes", "_named", "_scope", "_total", "external", "internal")
 
     def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._named: dict[bytes, ResponseCodeStats] = {}
         self._total = CodeCounters(scope)
         self.internal = CodeCounters(scope, "internal.")
         self.external = CodeCounters(scope, "external.")
@@ -78,6 +86,17 @@ class ResponseCodeStats:
         d.value += 1
         e.value += 1
         f.value += 1
+
+    def named(self, name: bytes) -> ResponseCodeStats | None:
+        """The same once more under a name that a client has chosen.
+
+        None for a name that is not like a metric's, or where clients have thought of too many.
+        """
+        found = self._named.get(name)
+        if found is None and len(self._named) < MAX_NAMES and _NAME.fullmatch(name) is not None:
+            scope = self._scope.scope(f"{name.decode()}.")
+            found = self._named[name] = ResponseCodeStats(scope)
+        return found
 
     def record_time(self, milliseconds: int, internal: bool) -> None:
         """Count how long one answer took: `upstream_rq_time`."""

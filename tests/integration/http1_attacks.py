@@ -224,7 +224,9 @@ def _line_attacks() -> Iterator[Attack]:
         b"\xef\xbb\xbfGET /attack HTTP/1.1", b"* /attack HTTP/1.1",
     )  # fmt: skip
     for start in starts:
-        yield Attack(f"line {start!r}", get(start=start))
+        # RFC 9112, 3: a recipient may split the request line at more than one space.
+        verdict = ACCEPT if b"  " in start else REFUSE
+        yield Attack(f"line {start!r}", get(start=start), verdict)
     yield Attack("absolute form", get(start=b"GET http://h/attack HTTP/1.1"), ACCEPT)
     yield Attack(
         "absolute form with userinfo", get(start=b"GET http://u@h/attack HTTP/1.1"), EITHER

@@ -3,6 +3,7 @@
 Every attack goes through the real Envoy as well: meshproxy must not accept what Envoy refuses.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Final
 import pytest
 
 from tests.integration.http1_attacks import ACCEPT, EITHER, Attack, gadgets, table
+from tests.integration.http1_received import RECEIVED
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
-from tests.parity.differences import ACCEPTED_BEYOND_ENVOY
+from tests.parity.differences import ACCEPTED_BEYOND_ENVOY, REFUSED_BEYOND_ENVOY, why_refused
 from tests.support.processes import ProxyProcess
 from tests.support.raw_client import ConnectionEndedError, RawClient
 from tests.support.upstreams import RecordingUpstream, Request, answering
@@ -21,6 +23,7 @@ TABLE: Final = table()
 GADGETS: Final = gadgets()
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nx-upstream: 1\r\ncontent-length: 0\r\n\r\n"
 PROBE: Final = b"GET /probe HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+REQUEST_ID: Final = re.compile(rb"x-request-id: [0-9a-f-]{36}")
 PATIENCE_S: Final = 0.6
 REFUSALS: Final = {400, 403, 404, 405, 408, 411, 413, 414, 426, 431, 501, 505}
 
@@ -113,6 +116,16 @@ def test_the_verdict_is_as_written(meshproxy: Results, attack: Attack):
     assert len(meshproxy.passed_on(attack)) == meshproxy.accepted(attack)
 
 
+@pytest.mark.parametrize("attack", TABLE, ids=lambda attack: attack.name[:60])
+def test_the_upstream_gets_these_bytes_and_no_others(meshproxy: Results, attack: Attack):
+    path = target(attack).encode()
+    raw = [
+        REQUEST_ID.sub(b"x-request-id: ID", request.raw.replace(path, b"/attack"))
+        for request in meshproxy.passed_on(attack)
+    ]
+    assert raw == ([RECEIVED[attack.name]] if attack.name in RECEIVED else [])
+
+
 def test_the_upstream_gets_well_formed_requests_only(meshproxy: Results):
     assert not meshproxy.errors
 
@@ -135,3 +148,13 @@ def test_what_envoy_refuses_is_refused(envoy: Results, meshproxy: Results):
         one.name for one in TABLE + GADGETS if meshproxy.accepted(one) and not envoy.accepted(one)
     }
     assert beyond == set(ACCEPTED_BEYOND_ENVOY)
+
+
+def test_what_only_envoy_accepts_is_refused_for_a_reason(envoy: Results, meshproxy: Results):
+    stricter = {
+        one.name for one in TABLE + GADGETS if envoy.accepted(one) and not meshproxy.accepted(one)
+    }
+    assert not [name for name in stricter if why_refused(name) is None]
+    assert {why_refused(name) for name in stricter} == set(REFUSED_BEYOND_ENVOY), (
+        "not true any more"
+    )

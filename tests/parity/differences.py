@@ -37,11 +37,46 @@ def is_forgiven_stat(difference: str, name: str) -> bool:
 # attacks of tests/integration/http1_attacks.py that meshproxy passes on and Envoy does not: reason
 ACCEPTED_BEYOND_ENVOY: Final[dict[str, str]] = {}
 
+# attacks that Envoy passes on and meshproxy refuses: pattern of their names -> reason
+REFUSED_BEYOND_ENVOY: Final[dict[str, str]] = {
+    r"(coding )?folded.*|(length|coding) b'.*\\r\\n .*'"
+    r"|(length|coding), b'(\\t| )' hidden behind another header": (
+        "RFC 9112, 5.2: a server must refuse obs-fold or replace it; a peer that does neither sees "
+        "another field"
+    ),
+    r"(bare|chunk ended by|trailer with) LF.*|(length|coding), b'\\n' .*": (
+        "RFC 9112, 2.2: a bare LF may end a line, so it does for one parser and not for another"
+    ),
+    r"CR (in|before) .*|line b'GET /attack\\rHTTP/1.1'"
+    r"|(length|coding), b'\\r' hidden in another header": (
+        "RFC 9112, 2.2: a bare CR makes a message invalid"
+    ),
+    r"second host|host in another spelling": (
+        "RFC 9112, 3.2: more than one Host is an error; joined they are a third name"
+    ),
+    r".* with userinfo": "RFC 9110, 4.2.4: userinfo disguises whom a request is for",
+    r"line b'GET(\\t/attack\\t| /attack )HTTP/1.1 ?'": (
+        "RFC 9112, 3: spaces part the request line, and nothing follows the version"
+    ),
+    r"chunk size b'5( |\\t)'": "RFC 9112, 7.1: nothing may stand between a size and its end",
+    r"chunk too (long|short)": (
+        "RFC 9112, 7.1: a chunk ends where its size says; whoever looks for the next size "
+        "elsewhere reads another request"
+    ),
+    r"extension with NUL": "a NUL ends the line for a parser of C strings",
+    r"huge extension": "an extension is read for nothing, so it may not be long",
+}
+
 # names of Envoy's statistics that meshproxy does not have: pattern -> reason
 MISSING_STATS: Final[dict[str, str]] = {}
 
 # names of statistics that only meshproxy has: pattern -> reason
 OWN_STATS: Final[dict[str, str]] = {}
+
+
+def why_refused(attack: str) -> str | None:
+    """The pattern of `REFUSED_BEYOND_ENVOY` that an attack falls under."""
+    return next((each for each in REFUSED_BEYOND_ENVOY if re.fullmatch(each, attack)), None)
 
 
 def is_known_missing_stat(name: str) -> bool:

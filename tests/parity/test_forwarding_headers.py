@@ -5,6 +5,7 @@ import pytest
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.harness import Case, Pair
 from tests.support.raw_client import http_request
+from tests.support.upstreams import answering_then_wait
 
 _INTERNAL = "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}, " \
     "{address_prefix: 10.0.0.0, prefix_len: 8}]}"  # fmt: skip
@@ -62,6 +63,14 @@ FORWARDED = (
     "127.0.0.1",
     ",", "", "1.2.3.4,,10.0.0.5", "1.2.3.4\r\nx-forwarded-for: 10.0.0.5",
 )  # fmt: skip
+TIMEOUTS = (
+    "x-envoy-upstream-rq-timeout-ms: 50", "x-envoy-upstream-rq-per-try-timeout-ms: 50",
+    "x-envoy-upstream-rq-timeout-ms: 50, x-envoy-upstream-rq-per-try-timeout-ms: 60",
+    "x-envoy-upstream-rq-timeout-ms: 60, x-envoy-upstream-rq-per-try-timeout-ms: 50",
+    "x-envoy-upstream-rq-timeout-ms: 50, x-envoy-upstream-rq-timeout-alt-response: 1",
+    "x-envoy-upstream-rq-per-try-timeout-ms: 50, x-envoy-upstream-rq-timeout-alt-response: 1, "
+    "x-envoy-upstream-alt-stat-name: alt.name",
+)  # fmt: skip
 IDS = ("abc", "72ba7307-1f6d-4189-b9f2-b246603dc9b5", "", "a\r\nx-request-id: b")
 FORWARDING = [name for name in OPTIONS if name not in ("always_id", "via", "server")]
 CASES = [
@@ -83,6 +92,13 @@ CASES = [
         listener=name)
         for name in FORWARDING[:9]
         for value in ("https", "http", "HTTPS", "ftp", "")
+    ),
+    *(
+        Case(f"internal: {value}",
+             http_request("/x", "x-forwarded-for: 10.0.0.5", *value.split(", ")), play,
+             listener="internal")
+        for value in TIMEOUTS
+        for play in [answering_then_wait()]
     ),
     *(
         Case(f"{name}: id {value!r}", http_request("/x", f"x-request-id: {value}"), listener=name)
