@@ -18,7 +18,7 @@ from pathlib import Path
 
 from meshproxy.config.bootstrap import ServerConfig, build
 from meshproxy.config.document import At, merge
-from meshproxy.config.listener import HttpFilterConfig, RouterConfig
+from meshproxy.config.http_filter import HttpFilterConfig, RouterConfig
 from meshproxy.config.loader import load_bytes, load_yaml
 from meshproxy.config.problems import Problems
 from meshproxy.config.protos import to_protos

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from meshproxy.config.access_log import build_access_logs
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
 from meshproxy.config.filter_chain import Builders, build_filter_chains
+from meshproxy.config.http_filter import build_http_filters
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import seconds, seconds_or_never, wrapped
 from meshproxy.config.route import build_route_configuration
 from meshproxy.config.tcp_proxy import build_tcp_proxy
-from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
 from meshproxy.http.conn_manager import HttpConnectionManagerConfig
 from meshproxy.http.http1.settings import Http1Settings
@@ -27,33 +26,10 @@ from meshproxy.http.path import KEEP_UNCHANGED, PathNormalizer
 from meshproxy.network.address import Address, IpNetwork
 from meshproxy.network.listener import ListenerConfig
 
-ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
-WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
 _MANAGER: Final = (
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
 _MIB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class HttpFilterConfig:
-    """One filter of a chain.
-
-    `type_name` is the full name of its message, which decides the filter; `config` is what the
-    filter's factory takes: a `proxy_wasm.config.PluginConfig` for Wasm, a `RouterConfig` for the
-    router, which is always the last one.
-    """
-
-    name: str
-    type_name: str
-    config: Any
-
-
-@dataclass(frozen=True, slots=True)
-class RouterConfig:
-    """`Router`, the terminal filter."""
-
-    suppress_envoy_headers: bool = False
 
 
 def build_listeners(listeners: Sequence[At], context: BuildContext) -> tuple[ListenerConfig, ...]:
@@ -130,7 +106,7 @@ def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | Non
     message = at.message
     routes = at.one("route_config")
     route_config = build_route_configuration(routes, context) if routes is not None else None
-    filters = _http_filters(at, problems)
+    filters = build_http_filters(at, problems)
     access_logs = build_access_logs(at.many("access_log"), context)
     networks = _internal_networks(at, problems)
     common = at.one("common_http_protocol_options")
@@ -218,36 +194,6 @@ def _internal_networks(at: At, problems: Problems) -> tuple[IpNetwork, ...] | No
         length = min(length, address.max_prefixlen)
         networks.append(ipaddress.ip_network(f"{address}/{length}", strict=False))
     return tuple(networks)
-
-
-def _http_filters(at: At, problems: Problems) -> tuple[HttpFilterConfig, ...]:
-    """The filters in their order; the router, which is terminal, must be the last and only then."""
-    filters = at.many("http_filters")
-    built: list[HttpFilterConfig] = []
-    last_type = ""
-    for index, each in enumerate(filters):
-        if not each.has("typed_config") and "typed_config" not in each.spot.children:
-            each.error(problems, Code.REQUIRED, "the field 'typed_config' is required")
-        packed = each.unpack("typed_config")
-        last_type = packed.type_name if packed is not None else ""
-        if last_type == ROUTER and index < len(filters) - 1:
-            text = "the router is a terminal filter and must be the last one"
-            each.error(problems, Code.INVALID, text)
-        config = _filter_config(packed, problems) if packed is not None else None
-        if config is not None:
-            built.append(HttpFilterConfig(each.message.name, last_type, config))
-    # Whose type is not known may well be terminal; its error is noted already.
-    if last_type != ROUTER and (last_type or not filters):
-        text = "the last HTTP filter must be the router"
-        at.error(problems, Code.INVALID, text, "http_filters", expected=ROUTER)
-    return tuple(built)
-
-
-def _filter_config(at: At, problems: Problems) -> Any:
-    """What the factory of a filter takes, None for one that is not supported."""
-    if at.type_name == ROUTER:
-        return RouterConfig(at.message.suppress_envoy_headers)
-    return build_plugin(at, problems) if at.type_name == WASM else None
 
 
 _NETWORK_FILTERS: Final[Builders] = {

@@ -203,6 +203,8 @@ class Walker:
         if not isinstance(node, Mapping):
             self._misfit(at, node, "a mapping with '@type'")
             return
+        if not node.entries:
+            return  # an empty Any, which is an error in almost every place: `support.py` knows
         url_entry = node.entries.get("@type")
         if url_entry is None:
             near = nearest("@type", node.entries)

@@ -11,6 +11,7 @@ from typing import Final
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
 from meshproxy.config.header_mutation import build_headers
+from meshproxy.config.http_filter import build_per_filter_config
 from meshproxy.config.matching import (
     build_headers as build_header_matchers,
 )
@@ -56,6 +57,7 @@ def build_route_configuration(at: At, context: BuildContext) -> RouteConfigurati
             headers=build_headers(at, context.problems),
             most_specific_header_mutations_wins=message.most_specific_header_mutations_wins,
             ignore_port_in_host_matching=message.ignore_port_in_host_matching,
+            per_filter_config=build_per_filter_config(at, context.problems),
         )
     except ValueError as error:
         if not context.problems.found:
@@ -88,6 +90,7 @@ class RouteBuilder:
             [route for route in routes if route is not None],
             headers=build_headers(at, self._problems),
             metadata=dict(metadata(at)) or None,
+            per_filter_config=build_per_filter_config(at, self._problems),
         )
 
     def route(self, at: At) -> Route | None:
@@ -95,6 +98,7 @@ class RouteBuilder:
         match = at.one("match")
         action = self._action(at)
         headers = build_headers(at, self._problems)
+        per_filter_config = build_per_filter_config(at, self._problems)
         matched = self._match(match) if match is not None else None
         if action is None or matched is None:
             return None
@@ -104,6 +108,7 @@ class RouteBuilder:
             name=at.message.name,
             headers=headers,
             metadata=dict(metadata(at)) or None,
+            per_filter_config=per_filter_config,
         )
 
     def _match(self, at: At) -> RouteMatch | None:
@@ -201,6 +206,7 @@ class RouteBuilder:
             weight=wrapped(at, "weight", 0),
             headers=build_headers(at, self._problems),
             host_rewrite_literal=message.host_rewrite_literal,
+            per_filter_config=build_per_filter_config(at, self._problems),
         )
 
     def _host_rewrite(self, at: At) -> HostRewrite | None:

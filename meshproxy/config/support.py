@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from meshproxy.config.document import At
 from meshproxy.config.problems import Problems
-from meshproxy.config.supported_fields import EXTENSIONS, FIELDS, VALUES
+from meshproxy.config.supported_fields import EMPTY, EXTENSIONS, FIELDS, VALUES
 from meshproxy.errors import Code
 
 _FIELDS: Final = {name: frozenset(fields.split()) for name, fields in FIELDS.items()}
@@ -52,12 +52,14 @@ def _check_message(at: At, field: FieldDescriptor, problems: Problems) -> None:
 def _check_extension(at: At, field: FieldDescriptor, problems: Problems) -> None:
     """An Any: its type decides what it is, the name beside it does not."""
     packed = at.unpacked()
-    if packed is None:
-        if not at.spot.bad:
-            at.error(problems, Code.TYPE_MISSING, "'@type' is missing")
-        return
     assert field.containing_type is not None
-    place = EXTENSIONS.get(f"{field.containing_type.full_name}.{field.name}")
+    where = f"{field.containing_type.full_name}.{field.name}"
+    if packed is None:
+        if not at.spot.bad and where not in EMPTY:
+            expected = '"@type": type.googleapis.com/…'
+            at.error(problems, Code.TYPE_MISSING, "'@type' is missing", expected=expected)
+        return
+    place = EXTENSIONS.get(where)
     if place is None:
         return
     kind, types = place

@@ -60,7 +60,7 @@ FIELDS: Final[dict[str, str]] = {
         " internal_address_config generate_request_id preserve_external_request_id"
         " always_set_request_id_in_response proxy_100_continue"
     ),
-    _MANAGER + "HttpFilter": "name typed_config",
+    _MANAGER + "HttpFilter": "name typed_config disabled",
     _MANAGER + "HttpConnectionManager.InternalAddressConfig": "cidr_ranges",
     _CORE + "CidrRange": "address_prefix prefix_len",
     _MANAGER + "HttpConnectionManager.common_http_protocol_options": (
@@ -74,10 +74,14 @@ FIELDS: Final[dict[str, str]] = {
     _ROUTE + "RouteConfiguration": (
         "name virtual_hosts most_specific_header_mutations_wins"
         " validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching"
-        + _HEADERS
+        " typed_per_filter_config" + _HEADERS
     ),
-    _ROUTE + "VirtualHost": "name domains routes require_tls metadata" + _HEADERS,
-    _ROUTE + "Route": "name match route redirect direct_response metadata" + _HEADERS,
+    _ROUTE + "VirtualHost": (
+        "name domains routes require_tls metadata typed_per_filter_config" + _HEADERS
+    ),
+    _ROUTE + "Route": (
+        "name match route redirect direct_response metadata typed_per_filter_config" + _HEADERS
+    ),
     _ROUTE + "RouteMatch": (
         "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers"
         " query_parameters grpc"
@@ -91,8 +95,9 @@ FIELDS: Final[dict[str, str]] = {
     ),
     _ROUTE + "WeightedCluster": "clusters header_name",
     _ROUTE + "WeightedCluster.ClusterWeight": (
-        "name cluster_header weight host_rewrite_literal" + _HEADERS
+        "name cluster_header weight host_rewrite_literal typed_per_filter_config" + _HEADERS
     ),
+    _ROUTE + "FilterConfig": "config disabled",
     _ROUTE + "RedirectAction": (
         "https_redirect scheme_redirect host_redirect port_redirect path_redirect"
         " prefix_rewrite regex_rewrite response_code strip_query"
@@ -223,6 +228,23 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         (_UPSTREAM,),
     ),
 }
+
+# `typed_per_filter_config` and what it may say in a FilterConfig.
+_PER_ROUTE: Final = "HTTP filter configuration in envoy.extensions.filters.http."
+_PER_ROUTE_TYPES: Final = ("envoy.extensions.filters.http.wasm.v3.Wasm",)
+EXTENSIONS.update(
+    {
+        f"{_ROUTE}{place}.typed_per_filter_config": (
+            _PER_ROUTE,
+            (*_PER_ROUTE_TYPES, _ROUTE + "FilterConfig"),
+        )
+        for place in ("RouteConfiguration", "VirtualHost", "Route", "WeightedCluster.ClusterWeight")
+    }
+)
+EXTENSIONS[_ROUTE + "FilterConfig.config"] = (_PER_ROUTE, _PER_ROUTE_TYPES)
+
+# Fields of type Any that mean something when they are empty, without a type.
+EMPTY: Final = frozenset({_ROUTE + "FilterConfig.config"})
 
 # Fields of type Any that a Wasm filter gets as they are: any message will do.
 OPAQUE: Final = frozenset(

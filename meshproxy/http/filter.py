@@ -10,7 +10,8 @@ statuses are plain module constants: an `IntEnum` member costs 0.14 us an access
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -137,6 +138,21 @@ class StreamFilter:
 
 FilterFactory = Callable[[], StreamFilter]
 """Makes the filter of one stream; configured once, called per stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactoryByScope:
+    """Factories of one filter that differ by the scope a request is routed to: an object of the
+    route table (`router/filter_scope.py`), compared by identity.
+    """
+
+    default: FilterFactory
+    by_scope: Mapping[object, FilterFactory]
+
+    def at(self, scope: object) -> FilterFactory:
+        """The factory in this scope."""
+        return self.by_scope.get(scope, self.default)
+
 
 PHASES: Final = (
     "decode_headers",

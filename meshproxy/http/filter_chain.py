@@ -6,7 +6,7 @@ know how a path is iterated (`filter_path.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
@@ -23,24 +23,47 @@ TerminalFactory = Callable[["Stream"], "TerminalFilter"]
 
 
 class FilterChain:
-    """The filters before the terminal one, in the order of the configuration."""
+    """The filters before the terminal one, in the order of the configuration.
 
-    __slots__ = ("factories", "limit", "sees_request_body", "sees_response_body", "terminal")
+    `by_scope`: the filters of requests whose route says something else about them.
+    """
+
+    __slots__ = (
+        "_by_scope", "factories", "has_filters", "limit", "sees_request_body",
+        "sees_response_body", "terminal",
+    )  # fmt: skip
 
     def __init__(
-        self, factories: Sequence[FilterFactory], terminal: TerminalFactory, buffer_limit: int
+        self,
+        factories: Sequence[FilterFactory],
+        terminal: TerminalFactory,
+        buffer_limit: int,
+        by_scope: Mapping[Any, Sequence[FilterFactory]] | None = None,
     ) -> None:
         self.factories = tuple(factories)
+        self._by_scope = {scope: tuple(each) for scope, each in (by_scope or {}).items()}
+        self.has_filters = bool(self.factories) or any(self._by_scope.values())
         self.terminal = terminal
         self.limit = buffer_limit
         self.sees_request_body = True
         self.sees_response_body = True
 
+    def _at_route(self, stream: Stream) -> tuple[FilterFactory, ...]:
+        """The filters at the stream's route; a change of route later does not change them."""
+        route = stream.route
+        if route is None:
+            return self.factories
+        scope = route.filter_scope
+        if route.pick_scope is not None:
+            scope = route.pick_scope(stream.info.request_headers, stream.random)
+        return self._by_scope.get(scope, self.factories)
+
     def instantiate(
         self, stream: Stream
     ) -> tuple[tuple[ActiveFilter, ...], FilterPath, FilterPath]:
         """The filters of one stream, and its two paths through them."""
-        filters = [factory() for factory in self.factories]
+        factories = self._at_route(stream) if self._by_scope else self.factories
+        filters = [factory() for factory in factories]
         reverse = filters[::-1] if len(filters) > 1 else filters
         decode = FilterPath(
             _DecodeEnd(stream), self.limit,

@@ -128,7 +128,7 @@ class Stream:
             return
         chain = self.chain
         self.terminal = chain.terminal(self)
-        if chain.factories:
+        if chain.has_filters:
             # Matched before the filters run, so that what one of them answers is logged with its
             # cluster.
             self.match_route()

@@ -5,11 +5,12 @@ Owns the names. Refuses to know any filter: `http_filters/__init__.py` is the li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from meshproxy.http.filter import FilterFactory
+from meshproxy.http.filter import FactoryByScope, FilterFactory
+from meshproxy.router.filter_scope import FilterScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,11 @@ class FactoryContext:
 
     `scope` is `http.<stat_prefix>.`; `name` is the filter's name in its chain; `services` is what
     plugins share in this process (see `proxy_wasm/services.py`), None while only validating.
+
+    `overrides`: the configurations that `typed_per_filter_config` has for this filter, by the scope
+    (`router.filter_scope.FilterScope`) in which they count. A filter that differs as a whole
+    returns a `FactoryByScope`; one that asks late looks up `callbacks.route.filter_scope`. Where it
+    is off is not its business.
     """
 
     name: str
@@ -27,9 +33,10 @@ class FactoryContext:
     dispatcher: Any
     services: Any = None
     direction: int = 0
+    overrides: Mapping[FilterScope, Any] = field(default_factory=dict)
 
 
-HttpFilterConfigFactory = Callable[[Any, FactoryContext], FilterFactory]
+HttpFilterConfigFactory = Callable[[Any, FactoryContext], FilterFactory | FactoryByScope]
 
 
 class Registry:
@@ -37,14 +44,16 @@ class Registry:
 
     def __init__(self) -> None:
         self._factories: dict[str, HttpFilterConfigFactory] = {}
+        self._per_route: dict[str, str] = {}
 
     def register(
-        self, type_url: str
+        self, type_url: str, *, per_route: str = ""
     ) -> Callable[[HttpFilterConfigFactory], HttpFilterConfigFactory]:
         """Decorate a factory `(config, context) -> FilterFactory`. A second one for a type raises.
 
         `type_url` is the full name of the filter's message, with or without a type URL's prefix;
-        `config` is what `config/listener.py` makes of it.
+        `config` is what `config/listener.py` makes of it. `per_route` is the full name of the
+        message that it takes in `typed_per_filter_config`, empty where it takes none.
         """
         type_url = type_url.rpartition("/")[2]
 
@@ -52,6 +61,7 @@ class Registry:
             if type_url in self._factories:
                 raise ValueError(f"two HTTP filters for {type_url}")
             self._factories[type_url] = factory
+            self._per_route[type_url] = per_route
             return factory
 
         return add
@@ -62,6 +72,10 @@ class Registry:
         except KeyError:
             known = ", ".join(sorted(self._factories))
             raise LookupError(f"no HTTP filter for {type_url}; there are: {known}") from None
+
+    def per_route_type(self, type_url: str) -> str:
+        """The full name of the message that this filter takes per route, empty for none."""
+        return self._per_route.get(type_url.rpartition("/")[2], "")
 
     def __contains__(self, type_url: object) -> bool:
         return type_url in self._factories

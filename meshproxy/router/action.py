@@ -6,9 +6,10 @@ Owns the choice of the cluster. Refuses to know how a route was found, and pools
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from meshproxy.router.filter_scope import PerFilterConfig
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ClusterWeight:
     weight: int
     headers: HeaderLevel = NO_HEADERS
     host_rewrite_literal: str = ""
+    per_filter_config: PerFilterConfig = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from meshproxy.router.action import (
     RedirectAction,
     WeightedClusters,
 )
+from meshproxy.router.filter_scope import FilterScope, inside
 from meshproxy.router.header_mutation import (
     NO_HEADERS,
     HeaderLevel,
@@ -152,20 +153,44 @@ class _Binder:
             if each.host_rewrite_literal:
                 choice = _with_host(choice, each.host_rewrite_literal.encode())
             chooses.append(choice)
-        edges = list(accumulate(each.weight for each in weighted.clusters))
-        total = edges[-1]
-        header = weighted.header_name.lower().encode()
+        pick = weighted_index(weighted)
 
         def choose(headers: HeaderMap, random_value: int) -> ClusterEntry | None:
-            value = random_value
-            if header:
-                given = headers.get_all(header)
-                number = parse_integer(given[0]) if len(given) == 1 else None
-                if number is not None and 0 <= number < _UINT64:
-                    value = number
-            return chooses[bisect_right(edges, value % total)](headers, random_value)
+            return chooses[pick(headers, random_value)](headers, random_value)
 
         return choose
+
+
+def weighted_index(weighted: WeightedClusters) -> Callable[[HeaderMap, int], int]:
+    """The function that chooses one of the clusters by number."""
+    edges = list(accumulate(each.weight for each in weighted.clusters))
+    total = edges[-1]
+    header = weighted.header_name.lower().encode()
+
+    def pick(headers: HeaderMap, random_value: int) -> int:
+        value = random_value
+        if header:
+            given = headers.get_all(header)
+            number = parse_integer(given[0]) if len(given) == 1 else None
+            if number is not None and 0 <= number < _UINT64:
+                value = number
+        return bisect_right(edges, value % total)
+
+    return pick
+
+
+def bind_filter_scope(route: Route, around: FilterScope | None) -> list[FilterScope]:
+    """Set `filter_scope` and `pick_scope` of a route; all scopes that its requests may be in."""
+    route.filter_scope = scope = inside(route.per_filter_config, around)
+    route.pick_scope = None
+    action = route.action
+    weighted = action.weighted_clusters if isinstance(action, ForwardAction) else None
+    if weighted is None or not any(each.per_filter_config for each in weighted.clusters):
+        return [scope] if scope is not None else []
+    scopes = [inside(each.per_filter_config, scope) for each in weighted.clusters]
+    pick = weighted_index(weighted)
+    route.pick_scope = lambda headers, random_value: scopes[pick(headers, random_value)]
+    return [each for each in scopes if each is not None]
 
 
 def _always(entry: ClusterEntry) -> Choose:

@@ -17,14 +17,16 @@ from meshproxy.router.action import (
     ForwardAction,
     RedirectAction,
 )
-from meshproxy.router.binding import bind_route
+from meshproxy.router.binding import bind_filter_scope, bind_route
 from meshproxy.router.domains import DomainTable
+from meshproxy.router.filter_scope import NO_OVERRIDES, PerFilterConfig, inside
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel, HeaderMutations
 
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
     from meshproxy.http.local_reply import LocalReply
     from meshproxy.router.action import ClusterEntry, Clusters
+    from meshproxy.router.filter_scope import FilterScope, PickScope
     from meshproxy.router.route_match import RouteMatch
 
 Matches = Callable[[bytes, "HeaderMap", int], bool]
@@ -34,16 +36,17 @@ Action = ForwardAction | RedirectAction | DirectResponseAction
 class Route:
     """One route. Which attributes mean something depends on `kind`; all are always there.
 
-    Every kind: `name virtual_host metadata per_filter_config`. FORWARD: `choose timeout
+    Every kind: `name virtual_host metadata filter_scope pick_scope`. FORWARD: `choose timeout
     idle_timeout cluster_not_found rewrite auto_host_rewrite`. REDIRECT: `redirect`.
     DIRECT_RESPONSE: `direct_response`. The last two: `response_mutations`; those of a forward
     route are at its `ClusterEntry`.
     """
 
     __slots__ = (
-        "action", "auto_host_rewrite", "choose", "cluster_not_found", "direct_response", "headers",
-        "idle_timeout", "kind", "match", "metadata", "name", "per_filter_config", "redirect",
-        "response_mutations", "rewrite", "timeout", "virtual_host",
+        "action", "auto_host_rewrite", "choose", "cluster_not_found", "direct_response",
+        "filter_scope", "headers", "idle_timeout", "kind", "match", "metadata", "name",
+        "per_filter_config", "pick_scope", "redirect", "response_mutations", "rewrite", "timeout",
+        "virtual_host",
     )  # fmt: skip
 
     virtual_host: VirtualHost
@@ -56,6 +59,8 @@ class Route:
     rewrite: Callable[[HeaderMap], None] | None
     auto_host_rewrite: bool
     response_mutations: HeaderMutations | None
+    filter_scope: FilterScope | None
+    pick_scope: PickScope | None
 
     def __init__(
         self,
@@ -65,7 +70,7 @@ class Route:
         name: str = "",
         headers: HeaderLevel = NO_HEADERS,
         metadata: dict[str, Any] | None = None,
-        per_filter_config: dict[str, object] | None = None,
+        per_filter_config: PerFilterConfig = NO_OVERRIDES,
     ) -> None:
         """`metadata` is `filter_metadata` as plain data; `headers` is the route's own level."""
         self.match = match
@@ -73,7 +78,7 @@ class Route:
         self.name = name
         self.headers = headers
         self.metadata = metadata
-        self.per_filter_config = per_filter_config or {}
+        self.per_filter_config = per_filter_config
         self.kind = (
             FORWARD
             if isinstance(action, ForwardAction)
@@ -86,7 +91,9 @@ class Route:
 class VirtualHost:
     """Some domains and their routes, tried in order."""
 
-    __slots__ = ("domains", "headers", "metadata", "name", "require_tls", "routes")
+    __slots__ = (
+        "domains", "headers", "metadata", "name", "per_filter_config", "require_tls", "routes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -97,8 +104,10 @@ class VirtualHost:
         headers: HeaderLevel = NO_HEADERS,
         require_tls: int = 0,
         metadata: dict[str, Any] | None = None,
+        per_filter_config: PerFilterConfig = NO_OVERRIDES,
     ) -> None:
         self.name = name
+        self.per_filter_config = per_filter_config
         self.domains = tuple(domains)
         self.routes = tuple(routes)
         self.headers = headers
@@ -113,9 +122,11 @@ class RouteConfiguration:
         "_domains",
         "_specific_wins",
         "_tables",
+        "filter_scopes",
         "headers",
         "internal_only_headers",
         "name",
+        "per_filter_config",
         "virtual_hosts",
     )
 
@@ -128,7 +139,11 @@ class RouteConfiguration:
         internal_only_headers: Sequence[str] = (),
         most_specific_header_mutations_wins: bool = False,
         ignore_port_in_host_matching: bool = False,
+        per_filter_config: PerFilterConfig = NO_OVERRIDES,
     ) -> None:
+        self.per_filter_config = per_filter_config
+        # Every place that says something about HTTP filters and that a request can come to.
+        self.filter_scopes: list[FilterScope] = []
         self.name = name
         self.virtual_hosts = tuple(virtual_hosts)
         self.headers = headers
@@ -142,11 +157,16 @@ class RouteConfiguration:
 
     def bind(self, clusters: Clusters) -> None:
         """Look up every cluster by name, once; an unknown one stays None in its ClusterEntry."""
+        scopes: dict[FilterScope, None] = {}
+        outermost = inside(self.per_filter_config, None)
         for host in self.virtual_hosts:
+            around = inside(host.per_filter_config, outermost)
             for route in host.routes:
+                scopes.update(dict.fromkeys(bind_filter_scope(route, around)))
                 route.virtual_host = host
                 levels = [route.headers, host.headers, self.headers]
                 bind_route(route, levels, clusters, specific_wins=self._specific_wins)
+        self.filter_scopes = list(scopes)
 
     def route(self, headers: HeaderMap, random_value: int) -> Route | None:
         """The route of a request, None where no virtual host or no route matches."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshproxy.http.access_log import AccessLog
 from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
 from meshproxy.http.filter_chain import FilterChain
-from meshproxy.http_filters import HTTP_FILTERS, FactoryContext
+from meshproxy.http_filters import FactoryContext
 from meshproxy.network.connector import Connector
 from meshproxy.network.filter_chain import FilterChain as NetworkFilterChain
 from meshproxy.network.filter_chain import FilterChainConfig
@@ -23,6 +23,7 @@ from meshproxy.network_filters.filter import NetworkFilterFactory
 from meshproxy.network_filters.filter_manager import FilterManager
 from meshproxy.network_filters.http_connection_manager import HttpFactory
 from meshproxy.router.router import RouterFactory
+from meshproxy.server.http_chain import build_chains
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
 
 if TYPE_CHECKING:
@@ -95,25 +96,25 @@ def _http_manager(
     scope = world.store.scope(prefix)
     stats = scope.block(HttpStats)
     scope.scope("tracing.").block(TracingStats)
-    factories = []
     *filters, last = manager_config.filters
-    for each in filters:
-        context = FactoryContext(
-            name=each.name,
-            scope=scope,
-            store=world.store,
-            cluster_manager=world.cluster_manager,
-            dispatcher=world.dispatcher,
-            services=world.services,
-            direction=listener.traffic_direction,
-        )
-        factories.append(HTTP_FILTERS[each.type_name](each.config, context))
+    context = FactoryContext(
+        name="",
+        scope=scope,
+        store=world.store,
+        cluster_manager=world.cluster_manager,
+        dispatcher=world.dispatcher,
+        services=world.services,
+        direction=listener.traffic_direction,
+    )
+    scopes = manager_config.route_config.filter_scopes
+    factories, by_scope = build_chains(filters, context, scopes)
     router = RouterFactory(
         Connector(world.dispatcher),
         stats,
         suppress_envoy_headers=last.config.suppress_envoy_headers,
     )
-    chain = FilterChain(factories, router, listener.per_connection_buffer_limit_bytes)
+    limit = listener.per_connection_buffer_limit_bytes
+    chain = FilterChain(factories, router, limit, by_scope)
     listener_stats = world.store.scope(f"listener.{listener.stat_name}.{prefix}")
     return HttpConnectionManager(
         manager_config, chain, stats, listener_stats.block(ListenerHttpStats), world.dispatcher

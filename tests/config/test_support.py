@@ -8,7 +8,6 @@ from meshproxy.errors import Code, ErrorKind
 from tests.config.support import (
     CLUSTER,
     LISTENER,
-    ROUTER,
     URL,
     cluster_with,
     error_of,
@@ -35,9 +34,8 @@ TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
          "tls_context", 17),
         (routes("[{match: {prefix: /}, route: {cluster: app, retry_policy: {retry_on: 5xx}}}]"),
          "retry_policy", 17),
-        (routes("[{match: {prefix: /}, route: {cluster: app},"
-                f" typed_per_filter_config: {{a: {{'@type': {URL}{ROUTER}}}}}}}]"),
-         "typed_per_filter_config", 17),
+        (routes("[{match: {prefix: /}, route: {cluster: app}, decorator: {operation: x}}]"),
+         "decorator", 17),
     ],
 )  # fmt: skip
 def test_a_field_that_is_valid_and_not_supported_is_refused_by_name(document, field, line):

@@ -1,0 +1,104 @@
+"""`HttpFilter` messages, and what `typed_per_filter_config` says about them, to frozen values.
+
+Owns which message a filter's configuration is built from. Refuses to know what a filter does with
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from meshproxy.config.document import At
+from meshproxy.config.problems import Problems
+from meshproxy.config.wasm import build_plugin
+from meshproxy.errors import Code
+from meshproxy.router.filter_scope import FilterOverride, PerFilterConfig
+
+ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
+WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
+_SWITCH: Final = "envoy.config.route.v3.FilterConfig"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFilterConfig:
+    """One filter of a chain.
+
+    `type_name` is the full name of its message, which decides the filter; `config` is what the
+    filter's factory takes: a `proxy_wasm.config.PluginConfig` for Wasm, a `RouterConfig` for the
+    router, which is always the last one. `disabled`: only a route can switch it on.
+    """
+
+    name: str
+    type_name: str
+    config: Any
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """`Router`, the terminal filter."""
+
+    suppress_envoy_headers: bool = False
+
+
+def build_http_filters(at: At, problems: Problems) -> tuple[HttpFilterConfig, ...]:
+    """The filters in their order; the router, which is terminal, must be the last and only then."""
+    filters = at.many("http_filters")
+    built: list[HttpFilterConfig] = []
+    last_type = ""
+    for index, each in enumerate(filters):
+        if not each.has("typed_config") and "typed_config" not in each.spot.children:
+            each.error(problems, Code.REQUIRED, "the field 'typed_config' is required")
+        packed = each.unpack("typed_config")
+        last_type = packed.type_name if packed is not None else ""
+        if last_type == ROUTER and index < len(filters) - 1:
+            text = "the router is a terminal filter and must be the last one"
+            each.error(problems, Code.INVALID, text)
+        if last_type == ROUTER and each.message.disabled:
+            text = "the router is a terminal filter and cannot be disabled"
+            each.error(problems, Code.INVALID, text, "disabled")
+        config = _filter_config(packed, problems) if packed is not None else None
+        if config is not None:
+            built.append(
+                HttpFilterConfig(each.message.name, last_type, config, each.message.disabled)
+            )
+    # Whose type is not known may well be terminal; its error is noted already.
+    if last_type != ROUTER and (last_type or not filters):
+        text = "the last HTTP filter must be the router"
+        at.error(problems, Code.INVALID, text, "http_filters", expected=ROUTER)
+    return tuple(built)
+
+
+def build_per_filter_config(at: At, problems: Problems) -> PerFilterConfig:
+    """`typed_per_filter_config` of a route, virtual host, route configuration or weight."""
+    built: dict[str, FilterOverride] = {}
+    for name, packed in at.each("typed_per_filter_config"):
+        inside = packed.unpacked()
+        if inside is None:
+            continue  # its error is noted already
+        override = _override(inside, problems)
+        if override is not None:
+            built[name] = override
+    return built
+
+
+def _override(at: At, problems: Problems) -> FilterOverride | None:
+    if at.type_name != _SWITCH:
+        config = _filter_config(at, problems)
+        return None if config is None else FilterOverride(False, at.type_name, config)
+    if at.message.disabled:
+        return FilterOverride(disabled=True)
+    if not at.has("config"):
+        text = "the field 'config' is required where the filter is not disabled"
+        at.error(problems, Code.REQUIRED, text, "config", expected="a configuration, or {}")
+        return None
+    inside = at.unpack("config")
+    return FilterOverride() if inside is None else _override(inside, problems)
+
+
+def _filter_config(at: At, problems: Problems) -> Any:
+    """What the factory of a filter takes, None for one that is not supported."""
+    if at.type_name == ROUTER:
+        return RouterConfig(at.message.suppress_envoy_headers)
+    return build_plugin(at, problems) if at.type_name == WASM else None
