@@ -176,11 +176,14 @@ class HttpConnectionManager:
         config = self.config
         pairs = headers.pairs
         has_date = server_at = -1
+        coded = False
         for at, (name, _) in enumerate(pairs):
             if name == b"date":
                 has_date = at
             elif name == b"server":
                 server_at = at
+            elif name == b"transfer-encoding":
+                coded = True
         if has_date < 0:
             pairs.append(self.date())
         if server_at < 0:
@@ -190,6 +193,8 @@ class HttpConnectionManager:
             pairs[server_at] = (b"server", config.server_name)
         if config.via:
             pairs.append((b"via", config.via))
+        if coded:  # the upstream's; the codec says how this message goes
+            headers.remove(b"transfer-encoding")
         info = stream.info
         if (
             config.always_set_request_id_in_response or info.force_trace

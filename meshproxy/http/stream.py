@@ -332,9 +332,7 @@ class Stream:
         self._local_reply = True
         encode_path.send_headers(headers, not body)
         if body and not encode_path.aborted:
-            encode_path.send_data(body, False)
-            if not encode_path.aborted:
-                encode_path.send_data(b"", True)
+            encode_path.send_data(body, True)
 
     def _render(self, reply: LocalReply) -> tuple[HeaderMap, bytes]:
         """The reply as this client expects it: plain, or as gRPC's trailers-only answer."""

@@ -77,11 +77,13 @@ U32: Final = 0xFFFFFFFF
 class Hostcall:
     """One import from `env`. `*` marks an address the host writes to, `:64` an i64.
 
-    Every parameter else is an i32, and so is the result, a status.
+    Every parameter else is an i32, and so is the result, a status. `versions`: those of the ABI
+    that have it; every guest may import it all the same.
     """
 
     name: str
     parameters: tuple[str, ...]
+    versions: tuple[int, ...] = (V0_1_0, V0_2_0, V0_2_1)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -148,7 +150,26 @@ def _rows(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"proxy_{name}", tuple(parameters)
 
 
-HOSTCALLS: Final = {name: Hostcall(name, parameters) for name, parameters in _rows(_HOSTCALLS)}
+_VERSIONS: Final = {
+    "proxy_get_log_level": (V0_2_1,),
+    "proxy_continue_stream": (V0_2_0, V0_2_1),
+    "proxy_close_stream": (V0_2_0, V0_2_1),
+    "proxy_continue_request": (V0_1_0,),
+    "proxy_continue_response": (V0_1_0,),
+    "proxy_clear_route_cache": (V0_1_0,),
+    "proxy_get_configuration": (V0_1_0,),
+}
+
+
+def _hostcalls() -> dict[str, Hostcall]:
+    everywhere = (V0_1_0, V0_2_0, V0_2_1)
+    return {
+        name: Hostcall(name, parameters, _VERSIONS.get(name, everywhere))
+        for name, parameters in _rows(_HOSTCALLS)
+    }
+
+
+HOSTCALLS: Final = _hostcalls()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from meshproxy.http.buffer import Buffer
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
+    BUFFER_TYPES,
     CALL_DATA,
     GRPC_RECEIVE_BUFFER,
     HTTP_CALL_RESPONSE_BODY,
@@ -93,6 +94,9 @@ class Context:
         """The facts of the stream, None for a root."""
         return None
 
+    def resolve_route(self) -> None:
+        """Make sure that the stream knows its route, if it has one."""
+
     def get_property(self, path: bytes) -> bytes | int:
         """The encoded value, or a status."""
         return getter(path)(self)
@@ -146,6 +150,10 @@ class Context:
         self.warn(f"changes to map {map_type} outside of its phase are ignored")
         return OK
 
+    def unreadable_map(self, map_type: int) -> bytes | int:
+        """The strict answer to reading a value of a map that is not there."""
+        return BAD_ARGUMENT
+
     def writable(self, map_type: int) -> HeaderMap | None:
         """The map, where it may be changed now."""
         return self.maps[map_type] if map_type < MAP_TYPES else None
@@ -163,15 +171,17 @@ class Context:
         if headers is None:
             headers = self.readable(map_type)
             if headers is None:
-                strict = self.vm.strict or map_type >= MAP_TYPES
-                return BAD_ARGUMENT if strict else self._missing_value()
+                if self.vm.strict or map_type >= MAP_TYPES:
+                    return self.unreadable_map(map_type)
+                return self.missing_value()
         key = known_name(name) or canonical(name)
         for known, value in headers.pairs:
             if known == key:
                 return value
-        return self._missing_value()
+        return self.missing_value()
 
-    def _missing_value(self) -> bytes | int:
+    def missing_value(self) -> bytes | int:
+        """The answer where a map has no such name; ABI 0.1.0 cannot say so."""
         return b"" if self.vm.abi_version == V0_1_0 else NOT_FOUND
 
     def add_header_map_value(self, map_type: int, name: bytes, value: bytes) -> int:
@@ -261,7 +271,9 @@ class Context:
     def get_header_map_size(self, map_type: int) -> int | None:
         """The bytes of all names and values, None where there is no map now."""
         headers = self.readable(map_type)
-        return None if headers is None else headers.byte_size()
+        if headers is None or (self.vm.strict and map_type > RESPONSE_TRAILERS):
+            return None
+        return headers.byte_size()
 
     def map_changed(self, map_type: int, name: bytes) -> None:
         """A field was added, set or removed."""
@@ -292,7 +304,8 @@ class Context:
 
     def set_buffer(self, buffer_type: int, start: int, size: int, data: bytes) -> int:
         """Replace part of a buffer. Returns a status."""
-        return BAD_ARGUMENT
+        missing = self.buffer(buffer_type) is None
+        return NOT_FOUND if missing and missing_buffer(buffer_type) == NOT_FOUND else BAD_ARGUMENT
 
     # -- foreign functions ---------------------------------------------------------------------
 
@@ -303,6 +316,14 @@ class Context:
             return NOT_FOUND
         self.vm.call_data = arguments
         return function(self, arguments)
+
+
+def missing_buffer(buffer_type: int) -> int:
+    """The status for a buffer that is not there now: an empty one, unless it never is there."""
+    if buffer_type >= BUFFER_TYPES:
+        return BAD_ARGUMENT
+    configuration = buffer_type in (VM_CONFIGURATION, PLUGIN_CONFIGURATION)
+    return NOT_FOUND if configuration or buffer_type == HTTP_CALL_RESPONSE_BODY else OK
 
 
 PSEUDO: Final = (REQUEST_PSEUDO, NO_PSEUDO, RESPONSE_PSEUDO) + (NO_PSEUDO,) * 5

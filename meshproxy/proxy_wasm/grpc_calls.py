@@ -66,7 +66,7 @@ class GrpcCalls:
     def send(self, token: int, message: bytes, end_stream: bool) -> int:
         """A message on a stream."""
         if token & KIND != GRPC_STREAM:
-            return BAD_ARGUMENT if token & KIND == GRPC_CALL else NOT_FOUND
+            return BAD_ARGUMENT
         stream = self._open.get(token)
         if stream is None:
             return NOT_FOUND
@@ -144,6 +144,7 @@ class GrpcCalls:
         root.call_maps = {map_type: HeaderMap(metadata)}
         callback(root, token, len(metadata))
         root.call_maps = {}
+        root.encoded = None
 
     def tell_message(self, token: int, message: bytes) -> None:
         """A message has come."""

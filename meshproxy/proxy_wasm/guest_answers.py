@@ -26,7 +26,10 @@ MISSING_METHOD: Final = LocalReply(
     503, "filter_removed_required_request_headers{missing_required_header:_:method}",
     b"missing required header: :method",
 )  # fmt: skip
-BAD_STATUS: Final = LocalReply(502, "filter_removed_required_response_headers{:status}")
+BAD_STATUS: Final = LocalReply(
+    502, "filter_removed_required_response_headers{missing_required_header:_:status}",
+    b"missing required header: :status",
+)  # fmt: skip
 # What a guest cannot set on its own answer.
 OWN_HEADERS: Final = frozenset((b":status", b"content-length", b"connection", b"server"))
 
@@ -53,9 +56,9 @@ def data_status(answer: int) -> int:
 
 def fault_of_request(headers: HeaderMap) -> LocalReply | None:
     """The answer to a request that cannot be routed as the guest left it, None where it can."""
-    if b":method" not in headers:
-        return MISSING_METHOD
-    return NO_ROUTE if b":path" not in headers else None
+    if b":path" not in headers or not (b":scheme" in headers or b"x-forwarded-proto" in headers):
+        return NO_ROUTE
+    return MISSING_METHOD if b":method" not in headers else None
 
 
 def fault_of_response(headers: HeaderMap) -> LocalReply | None:

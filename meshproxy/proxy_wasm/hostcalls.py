@@ -15,9 +15,7 @@ from typing import Final
 from meshproxy.proxy_wasm import pairs
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
-    BUFFER_TYPES,
     EMPTY,
-    HTTP_CALL_RESPONSE_BODY,
     INTERNAL_FAILURE,
     LOG_LEVELS,
     NOT_FOUND,
@@ -29,6 +27,7 @@ from meshproxy.proxy_wasm.abi import (
     VM_CONFIGURATION,
 )
 from meshproxy.proxy_wasm.callouts import Callouts
+from meshproxy.proxy_wasm.context import missing_buffer
 
 MAX_PATH: Final = 8192
 
@@ -319,11 +318,3 @@ class Hostcalls(Callouts):
         except KeyError:
             return NOT_FOUND
         return EMPTY if item is None else self.memory.give(item, data, size)
-
-
-def missing_buffer(buffer_type: int) -> int:
-    """The status for a buffer that is not there now: an empty one, unless it never is there."""
-    if buffer_type >= BUFFER_TYPES:
-        return BAD_ARGUMENT
-    configuration = buffer_type in (VM_CONFIGURATION, PLUGIN_CONFIGURATION)
-    return NOT_FOUND if configuration or buffer_type == HTTP_CALL_RESPONSE_BODY else OK

@@ -14,7 +14,13 @@ from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.proxy_wasm.abi import NOT_FOUND, SERIALIZATION_FAILURE
 from meshproxy.proxy_wasm.pairs import encode
-from meshproxy.proxy_wasm.property_values import encode_value, int_value, nanoseconds, walk
+from meshproxy.proxy_wasm.property_values import (
+    Metadata,
+    encode_value,
+    int_value,
+    nanoseconds,
+    walk,
+)
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
@@ -46,11 +52,15 @@ def compile_path(path: bytes) -> Getter:
     head, rest = parts[0], parts[1:]
     if head in PLUGIN and not rest:
         return PLUGIN[head]
-    if head in ("xds", "node") or head in LEGACY:
-        return _xds(rest if head == "xds" else parts)
+    if head == "xds":
+        return _xds(rest)
+    if head in LEGACY:
+        return _only_friendly(_xds(parts), text)
+    if not text:
+        return lambda context: SERIALIZATION_FAILURE
     if head in NAMESPACES:
         if not rest:
-            return lambda context: SERIALIZATION_FAILURE
+            return lambda context: NOT_FOUND if context.info is None else SERIALIZATION_FAILURE
         return _of_stream(NAMESPACES[head], rest)
     if head == "metadata":
         return _metadata(rest)
@@ -61,6 +71,11 @@ def compile_path(path: bytes) -> Getter:
     if text == "connection_id":
         return _from_info(lambda info: info.connection.id)
     return lambda context: _stored(context, text)
+
+
+def _only_friendly(get: Getter, text: str) -> Getter:
+    """A name that Envoy knew until 1.32, and old filters still ask for."""
+    return lambda context: _stored(context, text) if context.vm.strict else get(context)
 
 
 def _stored(context: Context, path: str) -> Value:
@@ -109,7 +124,14 @@ def _path(info: StreamInfo) -> bytes:
 
 
 def _map(headers: HeaderMap | None) -> bytes | None:
-    return None if headers is None else encode(headers.pairs)
+    """A header map as CEL's: each name once, its values joined."""
+    if headers is None:
+        return None
+    joined: dict[bytes, bytes] = {}
+    for name, value in headers.pairs:
+        known = joined.get(name)
+        joined[name] = value if known is None else b"%b,%b" % (known, value)
+    return encode(list(joined.items()))
 
 
 def _size(headers: HeaderMap | None, body: int) -> int:
@@ -133,7 +155,13 @@ def _grpc_status(info: StreamInfo) -> int | None:
         value = headers.get(b"grpc-status") if headers is not None else None
         if value is not None and value.isdigit():
             return int(value)
-    return None
+    code = _response_code(info)
+    return None if code is None else _GRPC_OF_HTTP.get(code, _GRPC_UNKNOWN)
+
+
+# gRPC's http-grpc-status-mapping
+_GRPC_UNKNOWN: Final = 2
+_GRPC_OF_HTTP: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 def _backend_latency(info: StreamInfo) -> bytes | None:
@@ -209,8 +237,10 @@ UPSTREAM: Final[dict[str, Fact]] = {
     "address": lambda info: info.upstream_host.address.text_bytes,
     "port": lambda info: info.upstream_host.address.port,
     "local_address": lambda info: info.upstream_local_address.text_bytes,
-    "transport_failure_reason": lambda info: info.upstream_transport_failure_reason or None,
-    "request_attempt_count": lambda info: info.attempt_count or None,
+    "transport_failure_reason": lambda info: (
+        (info.upstream_transport_failure_reason or "") if info.attempt_count else None
+    ),
+    "request_attempt_count": lambda info: info.attempt_count,
 }
 
 
@@ -231,18 +261,42 @@ PLUGIN: Final[dict[str, Getter]] = {
     "plugin_root_id": lambda context: context.root.plugin.root_id.encode(),
     "plugin_vm_id": lambda context: context.root.plugin.vm.vm_id.encode(),
 }
+
+
+def _cluster(info: StreamInfo) -> Any:
+    """The cluster of the request: chosen, or the only one that its route can choose."""
+    if info.cluster is not None:
+        return info.cluster
+    route = info.route
+    if not getattr(getattr(route, "action", None), "cluster", ""):
+        return None  # no route, or one that weighs: that is decided by the router
+    entry = route.choose(info.request_headers, 0)
+    return entry.cluster if entry is not None else None
+
+
 XDS: Final[dict[str, Fact]] = {
-    "cluster_name": lambda info: info.cluster_name or None,
-    "cluster_metadata": lambda info: info.cluster.config.metadata,
+    "cluster_name": lambda info: _cluster(info).name,
+    "cluster_metadata": lambda info: Metadata(_cluster(info).config.metadata),
     "route_name": lambda info: info.route_name,
-    "route_metadata": lambda info: info.route.metadata,
+    "route_metadata": lambda info: Metadata(info.route.metadata),
     "virtual_host_name": lambda info: info.route.virtual_host.name,
-    "virtual_host_metadata": lambda info: info.route.virtual_host.metadata,
-    "upstream_host_metadata": lambda info: info.upstream_host.metadata,
+    "virtual_host_metadata": lambda info: Metadata(info.route.virtual_host.metadata),
+    "upstream_host_metadata": lambda info: Metadata(info.upstream_host.metadata),
     "filter_chain_name": lambda info: getattr(info.connection, "filter_chain_name", ""),
-    "listener_metadata": lambda info: info.connection.listener_metadata,
+    "listener_metadata": lambda info: Metadata(info.connection.listener_metadata),
 }
 LEGACY: Final = frozenset(("node", "listener_direction", *XDS))
+ROUTED: Final = frozenset(
+    [
+        "cluster_name",
+        "cluster_metadata",
+        "route_name",
+        "route_metadata",
+        "virtual_host_name",
+        "virtual_host_metadata",
+    ]
+)
+"""What the route decides: asking for it matches the route, if that has not been done."""
 
 
 def _xds(parts: Sequence[str]) -> Getter:
@@ -254,13 +308,25 @@ def _xds(parts: Sequence[str]) -> Getter:
             return lambda context: context.vm.services.node.serialized
         return lambda context: walk(context.vm.services.node.fields, rest)
     if name == "listener_direction":
-        return lambda context: int_value(context.root.plugin.direction)
+        return _direction
     fact = XDS.get(name)
     if fact is None:
         return lambda context: NOT_FOUND
-    if not rest:
-        return _from_info(fact)
-    return _walked(fact, rest)
+    get = _walked(fact, rest)
+    if name in ROUTED:
+
+        def get_routed(context: Context) -> Value:
+            context.resolve_route()
+            return get(context)
+
+        return get_routed
+    return get
+
+
+def _direction(context: Context) -> Value:
+    if context.info is None and context.vm.strict:
+        return NOT_FOUND
+    return int_value(context.root.plugin.direction)
 
 
 def _walked(fact: Fact, rest: Sequence[str]) -> Getter:
@@ -270,7 +336,7 @@ def _walked(fact: Fact, rest: Sequence[str]) -> Getter:
             return NOT_FOUND
         try:
             return walk(fact(info), rest)
-        except AttributeError:
+        except AttributeError:  # as in _from_info
             return NOT_FOUND
 
     return get
@@ -278,11 +344,7 @@ def _walked(fact: Fact, rest: Sequence[str]) -> Getter:
 
 def _metadata(rest: Sequence[str]) -> Getter:
     """`metadata.filter_metadata.<namespace>.<key>`: what filters told each other."""
-    if not rest:  # the message: nobody has serialized it, but an empty one has no bytes
-        return _from_info(lambda info: object() if info.dynamic_metadata else b"")
-    if rest[0] != "filter_metadata":
-        return lambda context: NOT_FOUND
-    return _walked(lambda info: info.dynamic_metadata, rest[1:])
+    return _walked(lambda info: Metadata(info.dynamic_metadata), rest)
 
 
 def _filter_state(key: str) -> Getter:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from meshproxy.proxy_wasm import wire_format as wire
 from meshproxy.proxy_wasm.abi import NOT_FOUND, SERIALIZATION_FAILURE
 from meshproxy.proxy_wasm.pairs import encode
 
@@ -26,6 +27,15 @@ def nanoseconds(seconds: float) -> bytes:
     return _pack_int(round(seconds * 1e9))
 
 
+class Metadata:
+    """A `Metadata` message of the configuration or of the stream; None is one without fields."""
+
+    __slots__ = ("filter_metadata",)
+
+    def __init__(self, filter_metadata: Mapping[str, Any] | None) -> None:
+        self.filter_metadata: Mapping[str, Any] = filter_metadata or {}
+
+
 def encode_value(value: Any) -> bytes | int:
     """Any value of plain data as CEL's types are encoded, or a status where that cannot be."""
     match value:
@@ -41,6 +51,8 @@ def encode_value(value: Any) -> bytes | int:
             return int_value(value)
         case float():
             return _pack_double(value)
+        case Metadata():
+            return metadata_message(value.filter_metadata)
         case Mapping():
             items = [(encode_value(str(key)), encode_value(item)) for key, item in value.items()]
         case Sequence():
@@ -56,7 +68,9 @@ def encode_value(value: Any) -> bytes | int:
 def walk(value: Any, path: Sequence[str]) -> bytes | int:
     """The value at `path` below `value`, encoded; NOT_FOUND where the path leads nowhere."""
     for name in path:
-        if isinstance(value, Mapping):
+        if isinstance(value, Metadata):
+            value = value.filter_metadata if name == "filter_metadata" else None
+        elif isinstance(value, Mapping):
             value = value.get(name)
         elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and name.isdigit():
             index = int(name)
@@ -64,3 +78,42 @@ def walk(value: Any, path: Sequence[str]) -> bytes | int:
         else:
             return NOT_FOUND
     return encode_value(value)
+
+
+def metadata_message(filter_metadata: Mapping[str, Any]) -> bytes:
+    """`envoy.config.core.v3.Metadata` with this `filter_metadata`, serialized."""
+    return b"".join(
+        wire.bytes_field(
+            1, wire.bytes_field(1, name.encode()) + wire.bytes_field(2, _struct(value))
+        )
+        for name, value in filter_metadata.items()
+    )
+
+
+def _struct(fields: Mapping[str, Any]) -> bytes:
+    """`google.protobuf.Struct`."""
+    return b"".join(
+        wire.bytes_field(
+            1, wire.bytes_field(1, str(key).encode()) + wire.bytes_field(2, _value(item))
+        )
+        for key, item in fields.items()
+    )
+
+
+def _value(value: Any) -> bytes:
+    """`google.protobuf.Value`."""
+    match value:
+        case None:
+            return wire.int_field(1, 0)
+        case bool():
+            return wire.int_field(4, int(value))
+        case int() | float():
+            return wire.tag(2, wire.FIXED64) + _pack_double(value)
+        case bytes() | str():
+            text = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+            return wire.bytes_field(3, text)
+        case Mapping():
+            return wire.bytes_field(5, _struct(value))
+        case _:
+            items = b"".join(wire.bytes_field(1, _value(item)) for item in value)
+            return wire.bytes_field(6, items)

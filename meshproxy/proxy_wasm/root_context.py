@@ -72,6 +72,7 @@ class RootContext(Context):
         self._tick: Timer | None = None
         self._tick_period = 0.0
         self._draining = False  # it waits for the guest to be done
+        self._asking = False  # proxy_on_done is running
         self._patience: Timer | None = None
 
     def configure(self) -> None:
@@ -84,7 +85,9 @@ class RootContext(Context):
         vm.contexts[self.id] = self
         vm.starting()
         if exports.proxy_on_context_create is not None:
+            self.configuring = True  # as in Envoy, the configuration can be read here already
             self._start("proxy_on_context_create", exports.proxy_on_context_create(self, 0) or 1)
+            self.configuring = False
         if exports.proxy_on_vm_start is not None:
             size = len(self.plugin.vm.configuration)
             self._start("proxy_on_vm_start", exports.proxy_on_vm_start(self, size))
@@ -126,7 +129,10 @@ class RootContext(Context):
     # -- properties and queues -----------------------------------------------------------------
 
     def set_property(self, path: bytes, value: bytes) -> int:
-        """Remember a value for as long as the root lives. Returns a status."""
+        """Remember a value for as long as the root lives; in Envoy only a stream can. Returns a
+        status."""
+        if self.vm.strict:
+            return NOT_FOUND
         known = sum(map(len, self.properties.values()))
         if known + len(value) > MAX_PROPERTIES:
             return BAD_ARGUMENT
@@ -160,11 +166,12 @@ class RootContext(Context):
         ]
         if body:
             pairs.append((b"content-length", b"%d" % len(body)))
-        token = self.vm.new_token()
+        token = 0
         request = HttpCallRequest(upstream, pairs, body, trailers, timeout / 1000)
         timer = caller.call(request, lambda response: self._on_http_call_response(token, response))
         if timer is None:
             return None
+        token = self.vm.new_token()  # no answer comes before the call has returned
         self._calls[token] = timer
         return token
 
@@ -186,7 +193,7 @@ class RootContext(Context):
         }
         self.call_body = response.body
         callback(self, token, len(headers), len(response.body), len(trailers))
-        self.call_body = None
+        self.call_body = self.encoded = None
         self.call_maps = {}
         self.call_status = (0, b"")
 
@@ -208,7 +215,9 @@ class RootContext(Context):
             return
         self._draining = True
         exports = self.vm.exports
+        self._asking = True
         done = 1 if exports.proxy_on_done is None else exports.proxy_on_done(self)
+        self._asking = False
         if done:
             self._delete()
         elif self._draining:
@@ -222,7 +231,7 @@ class RootContext(Context):
 
     def done(self) -> int:
         """The guest agrees now. Returns a status."""
-        if not self._draining:
+        if not self._draining or (self._asking and self.vm.strict):
             return NOT_FOUND
         self.vm.deferred.append(self._delete)
         return OK

@@ -13,6 +13,7 @@ from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
+    MAP_TYPES,
     NOT_FOUND,
     OK,
     REQUEST_BODY,
@@ -28,7 +29,7 @@ from meshproxy.proxy_wasm.abi import (
 )
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
 from meshproxy.proxy_wasm.guest_answers import change_buffer, local_reply
-from meshproxy.proxy_wasm.pairs import Pair
+from meshproxy.proxy_wasm.pairs import Pair, encode
 from meshproxy.proxy_wasm.paused import REQUEST, RESPONSE
 from meshproxy.proxy_wasm.root_context import property_key
 
@@ -57,6 +58,7 @@ class StreamCalls(Context):
     _pseudo_changed = False
     _replied = False
     _ended = False
+    _in_log = False
     _in_response = False
     _waiting = 0  # directions that only the guest can let go on
 
@@ -74,7 +76,7 @@ class StreamCalls(Context):
     def closed_map(self, map_type: int) -> HeaderMap | None:
         """A map that has gone on or is not open yet; Envoy shows it in the log phase only."""
         if map_type <= RESPONSE_TRAILERS:
-            if self.vm.strict and not self._ended:
+            if self.vm.strict and (not self._in_log or map_type == REQUEST_TRAILERS):
                 return None
             info = self.info
             if map_type == REQUEST_HEADERS:
@@ -83,6 +85,16 @@ class StreamCalls(Context):
                 return info.response_headers
             return info.request_trailers if map_type == REQUEST_TRAILERS else info.response_trailers
         return super().closed_map(map_type)
+
+    def unreadable_map(self, map_type: int) -> bytes | int:
+        """The strict answer to reading a value of a map that is not there."""
+        return self.missing_value() if self._in_log and map_type < MAP_TYPES else BAD_ARGUMENT
+
+    def get_header_map_size(self, map_type: int) -> int | None:
+        """The bytes of all names and values, None where there is no map now."""
+        if self.vm.strict and self._in_log:
+            return None
+        return super().get_header_map_size(map_type)
 
     def writable(self, map_type: int) -> HeaderMap | None:
         """The map, where it may be changed now; trailers are made with the last body bytes."""
@@ -130,7 +142,7 @@ class StreamCalls(Context):
         buffer = self.buffer(buffer_type) if buffer_type <= RESPONSE_BODY else None
         if not isinstance(buffer, Buffer):
             if self.vm.strict or buffer_type > RESPONSE_BODY:
-                return BAD_ARGUMENT
+                return super().set_buffer(buffer_type, start, size, data)
             self.warn(f"changes to buffer {buffer_type} outside of its phase are ignored")
             return OK
         if not change_buffer(buffer, start, size, data, self.vm.strict):
@@ -213,13 +225,20 @@ class StreamCalls(Context):
 
     # -- properties ----------------------------------------------------------------------------
 
+    def resolve_route(self) -> None:
+        """Match the route, unless it has been or the stream is over."""
+        info = self.info
+        if info.route is None and info.request_headers is not None and not self._ended:
+            info.route = self.callbacks.route
+
     def get_property(self, path: bytes) -> bytes | int:
         """The encoded value, or a status."""
-        if self.vm.strict and self._in_response and not self._ended:
-            # Envoy has let go of the request's headers by then.
+        if self.vm.strict and not self._in_log:
+            # Envoy knows headers only while their callback runs, or holds them back.
             head, _, name = path.partition(b"\0")
-            if head == b"request" and name.partition(b"\0")[0] in FROM_REQUEST_HEADERS:
-                return NOT_FOUND
+            needed = FROM_HEADERS.get((head, name.partition(b"\0")[0]))
+            if needed is not None and self.maps[needed] is None:
+                return NO_MAP if name == b"headers" else NOT_FOUND
         return super().get_property(path)
 
     def set_property(self, path: bytes, value: bytes) -> int:
@@ -238,6 +257,9 @@ class StreamCalls(Context):
         return self.root.properties.get(path) if found is None else found
 
 
-FROM_REQUEST_HEADERS: Final = frozenset(
-    b"path url_path host scheme method referer useragent id query headers".split()
-)
+NO_MAP: Final = encode([])
+FROM_HEADERS: Final = {
+    (b"request", name): REQUEST_HEADERS
+    for name in b"path url_path host scheme method referer useragent id query headers".split()
+} | {(b"response", b"headers"): RESPONSE_HEADERS, (b"response", b"trailers"): RESPONSE_TRAILERS}
+"""The properties that are read from a map, with the map's type."""

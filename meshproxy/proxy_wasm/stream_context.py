@@ -288,7 +288,9 @@ class StreamContext(StreamFilter, StreamCalls):
         callback = self.vm.exports.proxy_on_log
         if callback is not None:
             self.encoded = None
+            self._in_log = True
             callback(self)
+            self._in_log = False
 
     def on_destroy(self) -> None:
         """`proxy_on_done`, then `proxy_on_delete`."""

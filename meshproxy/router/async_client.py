@@ -126,6 +126,7 @@ class AsyncStream:
         info.request_headers = headers
         self.cluster_entry = entry = self.route.choose(headers, self.random)
         info.cluster = entry and entry.cluster
+        headers.pairs.append((b"x-envoy-internal", b"true"))
         self._starting = True
         self._router.decode_headers(headers, end_stream)
         self._starting = False

@@ -170,10 +170,11 @@ def escaped(data: bytes) -> str:
 
 
 def test_setting_pairs_replaces_the_map_pseudo_headers_first():
-    new = [(b"X-B", b"2"), (b":path", b"/new"), (b":method", b"GET"), (b"x", b"a\nb")]
+    head = [(b":path", b"/new"), (b":method", b"GET"), (b":scheme", b"http")]
+    new = [(b"X-B", b"2"), *head, (b"x", b"a\nb")]
     request = ask(f'(call $proxy_set_header_map_pairs (i32.const 0) "{escaped(encode(new))}"/)')
     assert request.words(0) == [0]
-    assert request.request.pairs == [(b":path", b"/new"), (b":method", b"GET"), (b"x-b", b"2")]
+    assert request.request.pairs == [*head, (b"x-b", b"2")]
 
 
 def test_setting_garbage_for_trailers_is_ok_and_empties_them():
@@ -546,3 +547,15 @@ def test_a_guest_that_does_not_want_the_result_gets_none():
 @pytest.mark.parametrize(("name", "wanted"), [("nope", 1), ("uncompress", 3)])
 def test_a_foreign_function_that_is_unknown_or_refuses_has_a_status(name, wanted):
     assert status(f'(call $proxy_call_foreign_function "{name}"/ "x"/ {OUT})') == wanted
+
+
+@pytest.mark.parametrize(("strict", "wanted"), [(True, 1), (False, 0)])
+def test_done_within_on_done_counts_for_friends(strict, wanted):
+    world = World()
+    text = filter_text("""(func (export "proxy_on_done") (param i32) (result i32)
+      (i32.store (i32.const 0) (call $proxy_done)) (i32.const 0))""")
+    plugin = world.plugin(text, strict=strict)
+    root, finished = plugin.vm.context.root, []
+    root.retire(lambda: finished.append(True))
+    assert Request(plugin).words(0) == [wanted]
+    assert bool(finished) is not strict

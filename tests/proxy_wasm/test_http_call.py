@@ -165,3 +165,28 @@ def test_an_answer_that_broke_off_is_a_503_or_in_the_strict_profile_nothing(stri
     caller.done[0](HttpCallResponse([], failure="connection"))
     assert request.words(12, 2) == [headers, body]
     assert request.plugin.vm.context.root.call_status == (0, b"")
+
+
+def test_what_a_callback_saw_is_not_seen_after_it():
+    pairs = "(call $proxy_get_header_map_pairs (i32.const 6) (i32.const 64) (i32.const 68))"
+    text = filter_text(f"""
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $proxy_http_call "auth"/ "{escaped(encode(GOOD))}"/ ""/ ""/ (i32.const 1)
+          (i32.const 4))) (i32.const 0))
+      (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32) (drop {pairs}))
+      (func (export "proxy_on_tick") (param i32) (drop {pairs}))""")
+    request, caller = start(text)
+    caller.done[0](HttpCallResponse([(b":status", b"200")]))
+    assert request.text(64) == encode([(b":status", b"200")])
+    vm = request.plugin.vm
+    vm.exports.proxy_on_tick(vm.context.root)
+    assert request.text(64) == encode([])
+
+
+def test_a_call_that_cannot_be_made_takes_no_token():
+    world = World()
+    caller = world.services.http_caller = Caller()
+    root = world.plugin(calling()).vm.context.root
+    assert root.http_call("nobody", GOOD, b"", [], 0) is None
+    assert root.http_call("auth", GOOD, b"", [], 0) == 4
+    assert len(caller.requests) == 1

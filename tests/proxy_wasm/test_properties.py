@@ -2,16 +2,24 @@ import struct
 from types import SimpleNamespace
 
 import pytest
+from envoy.config.core.v3.base_pb2 import Metadata
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.network.address import Address
 from meshproxy.proxy_wasm.pairs import decode, encode
 from meshproxy.proxy_wasm.properties import CACHE_SIZE, _compiled, getter
-from meshproxy.proxy_wasm.property_values import encode_value, walk
+from meshproxy.proxy_wasm.property_values import encode_value, metadata_message, walk
 from meshproxy.proxy_wasm.services import Node
 from tests.support.wat_filter import Request, World, filter_text
 
 NS = 10**9
+
+
+def metadata(namespace: str, **fields) -> bytes:
+    """A serialized `Metadata` message."""
+    message = Metadata()
+    message.filter_metadata[namespace].update(fields)
+    return message.SerializeToString(deterministic=True)
 
 
 def integer(value: int) -> bytes:
@@ -89,7 +97,7 @@ def dotted(path: str) -> str:
         ("response.headers.content-type", b"text/plain"),
         ("response.size", integer(5)),
         ("response.backend_latency", integer(NS // 10)),
-        ("response.grpc_status", 1),
+        ("response.grpc_status", (2).to_bytes(8, "little")),
         ("response", 3),
         ("source.address", b"10.0.0.9:4711"),
         ("source.port", integer(4711)),
@@ -103,11 +111,12 @@ def dotted(path: str) -> str:
         ("upstream.port", integer(8080)),
         ("upstream.local_address", b"10.0.0.1:555"),
         ("upstream.request_attempt_count", integer(2)),
-        ("upstream.transport_failure_reason", 1),
+        ("upstream.transport_failure_reason", b""),
         ("xds.cluster_name", b"shop"),
         ("xds.route_name", b"r1"),
         ("xds.virtual_host_name", b"vh"),
-        ("xds.route_metadata.k.x", b"y"),
+        ("xds.route_metadata.filter_metadata.k.x", b"y"),
+        ("xds.route_metadata", metadata("k", x="y")),
         ("xds.node", b"proto"),
         ("xds.node.id", b"n1"),
         ("xds.node.metadata.zone.a.1", b"two"),
@@ -117,7 +126,7 @@ def dotted(path: str) -> str:
         ("xds", 3),
         ("metadata.filter_metadata.envoy\1lb.canary", b"\1"),
         ("metadata.filter_metadata.nope.canary", 1),
-        ("metadata", 3),
+        ("metadata", metadata("envoy.lb", canary=True)),
         ("filter_state", 3),
         ("xds.filter_chain_name", b""),
         ("filter_state.my\1key", b"state"),
@@ -125,7 +134,7 @@ def dotted(path: str) -> str:
         ("plugin_root_id", b"r"),
         ("plugin_vm_id", b"v"),
         ("nothing.of.this", 1),
-        ("", 1),
+        ("", 3),
     ],
 )
 def test_a_property_has_the_value_and_the_encoding_of_envoy(path, wanted):
@@ -141,7 +150,7 @@ def test_a_property_has_the_value_and_the_encoding_of_envoy(path, wanted):
         ("node.id", "xds.node.id"),
         ("node.metadata.zone.a.0", "xds.node.metadata.zone.a.0"),
         ("listener_direction", "xds.listener_direction"),
-        ("route_metadata.k.x", "xds.route_metadata.k.x"),
+        ("route_metadata.filter_metadata.k.x", "xds.route_metadata.filter_metadata.k.x"),
         ("connection_id", "connection.id"),
     ],
 )
@@ -150,6 +159,73 @@ def test_the_older_spelling_is_the_same_property(old, new):
     found = read(request, dotted(old))
     assert isinstance(found, bytes)
     assert found == read(request, dotted(new))
+
+
+FIELDS = {
+    "null": None, "true": True, "number": 1.5, "whole": 3, "text": "é", "list": [1, "a", [None]],
+    "inside": {"b": {}},
+}  # fmt: skip
+
+
+def test_metadata_are_the_message_that_protobuf_would_serialize():
+    message = Metadata.FromString(metadata_message({"ns": FIELDS, "empty": {}}))
+    wanted = Metadata()
+    wanted.filter_metadata["ns"].update(FIELDS)
+    wanted.filter_metadata["empty"].SetInParent()
+    assert message == wanted
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(200, 2), (400, 13), (401, 16), (403, 7), (404, 12), (429, 14), (503, 14)]
+)
+def test_an_answer_that_is_not_grpc_has_the_status_of_its_code(code, status):
+    request = make_request()
+    request.callbacks.info.response_code = code
+    assert read(request, "response\0grpc_status") == integer(status)
+
+
+def test_the_values_of_a_header_are_joined_in_a_map():
+    request = make_request()
+    found = dict(decode(read(request, "request\0headers")))
+    assert found[b"x-many"] == b"one,two"
+    assert len(found) == len({name for name, _ in request.callbacks.info.request_headers.pairs})
+
+
+def test_the_older_spellings_are_not_there_for_envoy():
+    request = make_request(strict=True)
+    for path in ("node", "cluster_name", "route_name", "listener_direction"):
+        assert read(request, path) == 1
+    assert read(request, "xds\0route_name") == b"r1"
+
+
+def test_the_route_is_matched_when_somebody_asks_for_it():
+    request = make_request()
+    info = request.callbacks.info
+    entry = SimpleNamespace(cluster=SimpleNamespace(name="only"))
+    info.route = info.cluster = None
+    request.callbacks.route = SimpleNamespace(
+        name="late", action=SimpleNamespace(cluster="only"), choose=lambda headers, random: entry
+    )
+    assert read(request, "xds\0route_name") == b"late"
+    assert read(request, "xds\0cluster_name") == b"only"
+    info.route.action.cluster = ""  # one that weighs
+    assert read(request, "xds\0cluster_name") == 1
+
+
+@pytest.mark.parametrize("map_type", [0, 2])
+def test_for_envoy_headers_are_known_while_their_map_is_open_and_in_the_log(map_type):
+    request = make_request(strict=True)
+    context = request.context
+    path, whole = (
+        ("request\0headers\0x-many", "request\0headers"),
+        ("response\0headers\0content-type", "response\0headers"),
+    )[map_type // 2]
+    assert (read(request, path), read(request, whole)) == (1, encode([]))
+    context.maps[map_type] = request.request if map_type == 0 else request.response
+    assert read(request, path) != 1
+    context.maps[map_type] = None
+    context._in_log = True
+    assert read(request, path) != 1
 
 
 def test_a_trailing_nul_does_not_count():
@@ -161,12 +237,9 @@ def test_header_maps_are_encoded_as_pairs():
     assert decode(read(request, "response\0headers")) == request.response.pairs
 
 
-@pytest.mark.parametrize(("strict", "wanted"), [(True, 1), (False, b"/cart?item=7")])
-def test_request_properties_in_the_response_are_there_for_friends(strict, wanted):
-    request = make_request(strict=strict)
+def test_request_properties_are_there_in_the_response_for_friends():
+    request = make_request()
     request.context._in_response = True
-    assert read(request, "request\0path") == wanted
-    request.context._ended = True
     assert read(request, "request\0path") == b"/cart?item=7"
 
 

@@ -89,6 +89,7 @@ def test_a_request_goes_to_the_cluster_and_its_answer_comes_back():
     sent = wire.take()
     assert sent.startswith(b"POST /check HTTP/1.1\r\nhost: auth\r\n")
     assert b"question" in sent
+    assert b"x-envoy-internal: true" in sent
     wire.dispatch(OK)
     assert response.headers[0] == (b":status", b"200")
     assert (b"x-a", b"b") in response.headers

@@ -41,6 +41,7 @@ FINISHED: Final = 12
 PROTOCOL_ERROR: Final = "protocol error"
 TERMINATION: Final = "connection termination"
 _FRAMED: Final = HOP_BY_HOP | {b"content-length"}
+_NOT_SHOWN: Final = HOP_BY_HOP - {b"transfer-encoding"}
 
 
 class ClientCodec:
@@ -227,8 +228,9 @@ class ClientCodec:
             elif b"keep-alive" in tokens and parser.version == "1.0":
                 self.reusable = body != BODY_UNTIL_CLOSE
                 self.close_announced = False
-            # Unlike in requests, Envoy keeps what a response's Connection field nominates.
-            pairs = without_hop_by_hop(pairs, frozenset())
+            # Unlike in requests, Envoy keeps what a response's Connection field nominates, and
+            # shows filters the transfer coding.
+            pairs = [pair for pair in pairs if pair[0] not in _NOT_SHOWN]
         headers = HeaderMap([(b":status", STATUS_TEXT[status]), *pairs])
         if body == BODY_NONE:
             self._finish(rest)

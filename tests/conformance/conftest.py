@@ -1,0 +1,34 @@
+"""Envoy and meshproxy with the same probe."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.conformance.harness import Both, Plugin, configuration
+from tests.support.upstreams import RecordingUpstream, RefusingPort
+
+
+class Pairs:
+    """One running pair for each set of plugins; all end with the module."""
+
+    def __init__(self, stack: ExitStack, up: RecordingUpstream, dead: int) -> None:
+        self._stack = stack
+        self._up = up
+        self._dead = dead
+        self._running: dict[tuple[Plugin, ...], Both] = {}
+
+    def of(self, *plugins: Plugin) -> Both:
+        """The pair with these plugins, started at first use."""
+        if plugins not in self._running:
+            yaml = configuration(plugins, self._up.port, self._dead)
+            self._running[plugins] = self._stack.enter_context(Both(yaml, self._up))
+        return self._running[plugins]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Iterator[Pairs]:
+    with ExitStack() as stack:
+        up = RecordingUpstream()
+        stack.callback(lambda: up.stop(check=False))
+        yield Pairs(stack, up, stack.enter_context(RefusingPort()).port)

@@ -1,0 +1,77 @@
+"""Which hostcalls are compared with Envoy in which phases, as a table made from `abi.py`.
+
+`python -m tests.conformance.coverage` prints it as Markdown.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from meshproxy.proxy_wasm.abi import HOSTCALLS
+from tests.conformance import cases
+
+PHASES: Final = {
+    "root_create": "proxy_on_context_create",
+    "context_create": "proxy_on_context_create",
+    "vm_start": "proxy_on_vm_start",
+    "configure": "proxy_on_configure",
+    "request_headers": "proxy_on_request_headers",
+    "request_body": "proxy_on_request_body",
+    "request_trailers": "proxy_on_request_trailers",
+    "response_headers": "proxy_on_response_headers",
+    "response_body": "proxy_on_response_body",
+    "response_trailers": "proxy_on_response_trailers",
+    "http_call_response": "proxy_on_http_call_response",
+    "tick": "proxy_on_tick",
+    "queue_ready": "proxy_on_queue_ready",
+    "log": "proxy_on_log",
+    "done": "proxy_on_done",
+    "delete": "proxy_on_delete",
+    "root_done": "proxy_on_done",
+    "root_delete": "proxy_on_delete",
+}
+"""The probe's phases and the callbacks they are."""
+
+ELSEWHERE: Final = {
+    "proxy_on_grpc_receive_initial_metadata": "test_grpc.py",
+    "proxy_on_grpc_receive": "test_grpc.py",
+    "proxy_on_grpc_receive_trailing_metadata": "test_grpc.py",
+    "proxy_on_grpc_close": "test_grpc.py",
+    "proxy_on_new_connection": "the tests of network filters",
+    "proxy_on_downstream_data": "the tests of network filters",
+    "proxy_on_upstream_data": "the tests of network filters",
+    "proxy_on_downstream_connection_close": "the tests of network filters",
+    "proxy_on_upstream_connection_close": "the tests of network filters",
+    "proxy_on_request_metadata": "no codec here has METADATA frames",
+    "proxy_on_response_metadata": "no codec here has METADATA frames",
+    "proxy_on_foreign_function": "nothing in Envoy calls it",
+}
+"""Callbacks that have no column, and why."""
+
+
+def covered() -> dict[str, set[str]]:
+    """The phases in which each hostcall is compared."""
+    found: dict[str, set[str]] = {name: set() for name in HOSTCALLS}
+    for version in cases.VERSIONS.values():
+        for case in (*cases.sweeps(version), *cases.decisions(version)):
+            for name in case.hostcalls:
+                found[name].add(case.phase)
+        for programs in cases.root_programs(version):
+            for phase, commands in programs.items():
+                for command in commands:
+                    found[command.partition("|")[0]].add(phase)
+    return found
+
+
+def table() -> str:
+    """Markdown: a row for each hostcall, a column for each phase."""
+    rows = [f"| hostcall | {' | '.join(PHASES)} |", "|---" * (len(PHASES) + 1) + "|"]
+    for name, phases in covered().items():
+        marks = ("x" if phase in phases else " " for phase in PHASES)
+        rows.append(f"| `{name}` | {' | '.join(marks)} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

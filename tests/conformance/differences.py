@@ -1,0 +1,37 @@
+"""Where meshproxy means to differ from Envoy 1.40, in the profile `compat: envoy` as well.
+
+Owns the list. What is here is not compared; `test_decisions.py` and the tests of `proxy_wasm/` say
+what meshproxy does instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.conformance.cases import ENVOY_BREAKS, MALFORMED, Case
+
+SMALL: Final = {
+    # The whole request has arrived, though its trailers have not been shown yet: the connection
+    # can serve on.
+    ("request_body", "proxy_send_local_response|418|why not|tea||-1"): "keeps the connection",
+}
+"""By phase and command: what is different in the answer."""
+
+OTHERS: Final = """
+CALL_DATA outside of a foreign function: Envoy shows what the last get_buffer_bytes left there.
+request.headers and response.headers as a whole: Envoy's order is that of a hash table.
+path_link, path_symlink: Envoy wants one parameter fewer than WASI has; such a module is refused.
+proxy_on_memory_allocate before malloc, where a module has both: older TinyGo's malloc leaks.
+Several VMs: Envoy starts a plugin three times (a canary, the main thread, each worker), here once.
+"""
+"""What no case shows, in words."""
+
+
+def is_left_out(case: Case) -> bool:
+    """Whether Envoy cannot be asked, or lets through what its peer cannot read."""
+    return (case.phase, case.program.split("=", 1)[1]) in ENVOY_BREAKS | MALFORMED
+
+
+def is_small(case: Case) -> bool:
+    """Whether only the lines of the probe are compared."""
+    return (case.phase, case.program.split("=", 1)[1]) in SMALL
