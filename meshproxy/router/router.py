@@ -264,10 +264,7 @@ class Router:
     def _start_timeout(self) -> None:
         """A route's timeout runs from the end of the request (route.v3.RouteAction.timeout)."""
         if self._timeout:
-            stream = self.stream
-            deadline = self.now() + self._timeout
-            if stream.deadline is None or deadline < stream.deadline:
-                stream.deadline = deadline
+            self.stream.deadline = self.now() + self._timeout
 
     def on_request_sent(self) -> None:
         """The last byte of the request has gone to the upstream."""

@@ -67,6 +67,15 @@ REFUSED_BEYOND_ENVOY: Final[dict[str, str]] = {
     r"huge extension": "an extension is read for nothing, so it may not be long",
 }
 
+# requests that meshproxy answers and Envoy does not: name -> reason
+ANSWERED_BEYOND_ENVOY: Final[dict[str, str]] = {
+    "stale connection": (
+        "The upstream may close a kept connection just when a request is sent on it. Envoy answers "
+        "503 unless a retry policy says otherwise. meshproxy sends a request that has no body, may "
+        "be repeated (RFC 9110, 9.2.2) and has had no answer once more, on another connection."
+    ),
+}
+
 # names of Envoy's statistics that meshproxy does not have: pattern -> reason
 MISSING_STATS: Final[dict[str, str]] = {}
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
+from tests.parity.differences import ANSWERED_BEYOND_ENVOY
 from tests.parity.harness import PROXIES, Case, Pair
 from tests.support.eventually import eventually
 from tests.support.raw_client import http_request
 from tests.support.upstreams import (
     OK_ANSWER,
     Peer,
+    Play,
     RecordingUpstream,
     Request,
     SilentPort,
@@ -21,6 +23,8 @@ from tests.support.upstreams import (
 # Cluster -> its options
 CLUSTERS = {
     "plain": "",
+    "gets": "",
+    "posts": "",
     "idle": "common_http_protocol_options: {idle_timeout: 0.2s}",
     "once": "max_requests_per_connection: 1",
     "requests": "circuit_breakers: {thresholds: [{max_requests: 0}]}",
@@ -85,6 +89,35 @@ def test_an_idle_connection_is_closed_after_its_time(pair: Pair, kind: str):
         ) == (1, 1, 0)
 
     eventually(counted)
+
+
+def test_a_connection_that_was_stale_costs_no_request_that_may_be_repeated(pair: Pair):
+    two = http_request("/gets/1") + http_request("/gets/2")
+    seen = pair.run(Case("stale", two, _once_per_connection(), answers=2))
+    statuses = {kind: [answer[1] for answer in one.answers] for kind, one in seen.items()}
+    assert "stale connection" in ANSWERED_BEYOND_ENVOY
+    assert statuses == {"envoy": [200, 503, 200], "meshproxy": [200, 200, 200]}
+
+
+def test_a_request_that_may_not_be_repeated_is_not(pair: Pair):
+    posts = [
+        http_request(f"/posts/{number}", "content-length: 0", method="POST") for number in (1, 2)
+    ]
+    pair.check(Case("stale", b"".join(posts), _once_per_connection(), answers=2))
+
+
+def _once_per_connection() -> Play:
+    """The first request of a connection is answered; at the second one the peer closes."""
+    served: list[Peer] = []
+
+    def play(peer: Peer, _: Request) -> None:
+        if peer in served:
+            peer.close()
+        else:
+            served.append(peer)
+            peer.send(OK_ANSWER)
+
+    return play
 
 
 @pytest.mark.parametrize("limit", ["requests", "pending", "connections"])
