@@ -7,7 +7,6 @@ callouts, traps. Refuses to touch the network, and to wait.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,14 +15,14 @@ from typing import Any, Final, Self
 from meshproxy.filter_tools.callouts import Answer, Callout, ScriptedUpstreams
 from meshproxy.filter_tools.clock import FakeClock
 from meshproxy.filter_tools.ends import route_table
+from meshproxy.filter_tools.grpc_callouts import GrpcAnswer, GrpcCallout, ScriptedGrpc
 from meshproxy.filter_tools.http_stream import AUTHORITY, HttpStream
+from meshproxy.filter_tools.loaded_filter import LoadedFilter, Trap
 from meshproxy.filter_tools.logs import LogLine, LogTap
 from meshproxy.filter_tools.messages import HeadersInput, Response, with_length
 from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
-from meshproxy.http.filter import StreamFilter
 from meshproxy.http.filter_chain import FilterChain
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
-from meshproxy.proxy_wasm.plugin import Plugin
 from meshproxy.proxy_wasm.services import Services
 from meshproxy.proxy_wasm.trace import Step, Tracer
 from meshproxy.proxy_wasm.vm import Vm
@@ -38,15 +37,6 @@ BUFFER_LIMIT: Final = 1 << 20
 GUEST_METRICS: Final = "wasmcustom."
 FIRST_SECOND: Final = 1.0
 """What WASI's monotonic clock says at the start: Go's runtime gives up on 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trap:
-    """A callback that did not return: `reason` in one line, frames innermost first."""
-
-    plugin: str
-    reason: str
-    backtrace: tuple[str, ...] = ()
 
 
 class FilterHarness:
@@ -71,8 +61,10 @@ class FilterHarness:
         self.clock = FakeClock()
         self.store = Store()
         self._upstreams = ScriptedUpstreams(self.clock, clusters)
+        self._grpc = ScriptedGrpc(self.clock, clusters)
         self.services = Services(
             self.clock, self.store, engine or process_engine(), http_caller=self._upstreams,
+            grpc_client=self._grpc,
             realtime=lambda: round(self.clock.time() * 1e9),
             monotonic=lambda: round((self.clock.now() + FIRST_SECOND) * 1e9),
             tracer=_tracer(trace, log_level),
@@ -203,10 +195,19 @@ class FilterHarness:
         """Answer every callout to `upstream` from now on, by a Response or by a function."""
         self._upstreams.script(upstream, answer)
 
+    def on_grpc_callout(self, upstream: str, answer: GrpcAnswer) -> None:
+        """Answer every gRPC call to `upstream` from now on, by a GrpcResponse or by a function."""
+        self._grpc.script(upstream, answer)
+
     @property
     def callouts(self) -> list[Callout]:
         """Every `proxy_http_call` that was accepted, in order."""
         return self._upstreams.calls
+
+    @property
+    def grpc_callouts(self) -> list[GrpcCallout]:
+        """Every `proxy_grpc_call` and `proxy_grpc_stream` that was accepted, in order."""
+        return self._grpc.calls
 
     # -- what filters left behind --------------------------------------------------------------
 
@@ -235,105 +236,6 @@ class FilterHarness:
     def traps(self) -> list[Trap]:
         """Every callback that did not return."""
         return self._traps
-
-
-class LoadedFilter:
-    """A filter that has been started; `harness.load` makes it.
-
-    Has the harness's verbs for the usual case of one filter: `request`, `stream`, `advance` …
-    """
-
-    def __init__(self, harness: FilterHarness, config: PluginConfig) -> None:
-        self.harness = harness
-        self.config = config
-        self._plugin: Plugin | None = None
-        self._watched: Vm | None = None
-        self._closed = False
-
-    def start(self, pool: VmPool) -> None:
-        """Load and configure. Raises ModuleError with the reason."""
-        self._plugin = Plugin(pool, self.config)
-        self._watch()
-
-    @property
-    def plugin(self) -> Plugin:
-        """The product's own object for it."""
-        assert self._plugin is not None, "only start() makes a filter visible"
-        return self._plugin
-
-    def new_filter(self) -> StreamFilter:
-        """This filter's part in one stream; after a trap it may bring a fresh VM."""
-        made = self.plugin.new_filter()
-        self._watch()
-        return made
-
-    def _watch(self) -> None:
-        """Note it when the VM that serves now fails."""
-        vm = self.plugin.vm
-        if vm is None or vm is self._watched:
-            return
-        self._watched = vm
-
-        def failed() -> None:
-            assert vm.failed is not None
-            self.traps.append(Trap(self.config.name, vm.failed.reason, vm.failed.backtrace))
-
-        vm.on_failed.append(failed)
-
-    def close(self) -> None:
-        """The filter is not configured any more; open streams go on, and its VM with them."""
-        if not self._closed:
-            self._closed = True
-            self.plugin.close()
-
-    def stream(self) -> HttpStream:
-        """A new stream through this filter alone."""
-        return self.harness.stream(self)
-
-    def request(
-        self,
-        method: str = "GET",
-        path: str = "/",
-        headers: HeadersInput = (),
-        body: bytes | str = b"",
-        *,
-        trailers: HeadersInput = (),
-        response: Response | None = None,
-        authority: str = AUTHORITY,
-    ) -> HttpStream:
-        """One whole request through this filter alone (see `FilterHarness.request`)."""
-        return self.harness.request(
-            method, path, headers, body, trailers=trailers, response=response,
-            authority=authority, filters=(self,),
-        )  # fmt: skip
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.harness.advance(seconds)
-
-    def on_callout(self, upstream: str, answer: Answer) -> None:
-        """Answer every callout to `upstream` from now on."""
-        self.harness.on_callout(upstream, answer)
-
-    @property
-    def callouts(self) -> list[Callout]:
-        """Every callout, in order."""
-        return self.harness.callouts
-
-    @property
-    def logs(self) -> list[LogLine]:
-        """Every line that was logged."""
-        return self.harness.logs
-
-    @property
-    def metrics(self) -> dict[str, int]:
-        """Metrics that filters defined, by their name."""
-        return self.harness.metrics
-
-    @property
-    def traps(self) -> list[Trap]:
-        """Every callback that did not return."""
-        return self.harness.traps
 
 
 def _tracer(told: Callable[[Vm, Step], None] | None, log_level: str) -> Tracer | None:

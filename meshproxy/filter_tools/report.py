@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from meshproxy.filter_tools.callouts import Callout
+from meshproxy.filter_tools.grpc_callouts import GrpcCallout
 from meshproxy.filter_tools.messages import Headers, Message, text
 from meshproxy.filter_tools.run_record import Run
 from meshproxy.filter_tools.table import printable, table
@@ -57,7 +58,9 @@ def as_text(run: Run) -> Iterator[str]:
         yield from _message(Message(Headers()), after if after.headers is not None else answer)
     yield from _part("log", [(line.level, printable(line.text)) for line in run.logs])
     yield from _part("metrics", [(printable(name), str(n)) for name, n in run.metrics.items()])
-    yield from _part("callouts", [_callout(each) for each in run.callouts])
+    calls = [_callout(each) for each in run.callouts]
+    calls += [_grpc_callout(each) for each in run.grpc_callouts]
+    yield from _part("callouts", calls)
     for trap in run.traps:
         frames = [(f"at {printable(frame)}",) for frame in trap.backtrace]
         yield from _part("trap", [(printable(trap.reason),), *frames])
@@ -108,12 +111,27 @@ def _body_lines(body: bytes) -> list[str]:
 
 def _callout(callout: Callout) -> tuple[str, ...]:
     method, path = callout.headers.get(":method", ""), callout.headers.get(":path", "")
-    if callout.answer is not None:
-        fate = str(callout.answer.status)
-    else:
-        fate = "cancelled" if callout.cancelled else "unanswered"
-    limit = f"within {callout.timeout:g} s" if callout.timeout else "no timeout"
-    return printable(callout.upstream), printable(f"{method} {path}"), limit, fate
+    status = callout.answer.status if callout.answer is not None else None
+    fate = _how_it_ended(status, callout.cancelled)
+    what = printable(f"{method} {path}")
+    return printable(callout.upstream), what, _limit(callout.timeout), fate
+
+
+def _grpc_callout(callout: GrpcCallout) -> tuple[str, ...]:
+    sent = len(callout.messages)
+    what = printable(f"gRPC {callout.path}") + (f" ({sent} messages)" if sent != 1 else "")
+    fate = _how_it_ended(callout.status, callout.cancelled)
+    return printable(callout.upstream), what, _limit(callout.timeout), fate
+
+
+def _how_it_ended(status: int | None, cancelled: bool) -> str:
+    if status is not None:
+        return str(status)
+    return "cancelled" if cancelled else "unanswered"
+
+
+def _limit(timeout: float) -> str:
+    return f"within {timeout:g} s" if timeout else "no timeout"
 
 
 def _part(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -150,6 +168,14 @@ def as_json(run: Run) -> dict[str, Any]:
                 "status": each.answer.status if each.answer is not None else None,
             }
             for each in run.callouts
+        ],
+        "grpc_callouts": [
+            {
+                "cluster": each.upstream, "path": each.path, "metadata": list(each.metadata),
+                "messages_hex": [message.hex() for message in each.messages],
+                "timeout": each.timeout, "status": each.status,
+            }
+            for each in run.grpc_callouts
         ],
         "traps": [{"reason": trap.reason, "backtrace": trap.backtrace} for trap in run.traps],
     }  # fmt: skip

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshproxy.filter_tools.callouts import Callout
-from meshproxy.filter_tools.harness import LoadedFilter, Trap
+from meshproxy.filter_tools.grpc_callouts import GrpcCallout
 from meshproxy.filter_tools.http_stream import HttpStream
+from meshproxy.filter_tools.loaded_filter import LoadedFilter, Trap
 from meshproxy.filter_tools.logs import LogLine
 
 
@@ -25,4 +26,5 @@ class Run:
     logs: Sequence[LogLine]
     metrics: dict[str, int]
     callouts: Sequence[Callout]
+    grpc_callouts: Sequence[GrpcCallout]
     traps: Sequence[Trap]

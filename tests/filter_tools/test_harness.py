@@ -141,3 +141,9 @@ def test_closing_ends_open_streams_and_then_the_plugins():
     assert stream.ended
     ends = [step for step in steps if "proxy_on_done(" in step]
     assert ends == ["[host->vm] proxy_on_done(2)", "[host->vm] proxy_on_done(1)"]
+
+
+def test_a_filter_has_its_own_lines(harness):
+    first, second = (harness.load(TICKING, name=name) for name in ("a", "b"))
+    assert [line.plugin for line in harness.logs] == ["a", "b"]
+    assert [line.plugin for line in first.logs + second.logs] == ["a", "b"]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from meshproxy.filter_tools.commands import CommandError
-from meshproxy.filter_tools.harness import FilterHarness, LoadedFilter
+from meshproxy.filter_tools.grpc_callouts import GrpcResponse
+from meshproxy.filter_tools.harness import FilterHarness
+from meshproxy.filter_tools.loaded_filter import LoadedFilter
 from meshproxy.filter_tools.messages import Response
 
 METHOD: Final = "GET"
@@ -88,6 +90,9 @@ def add_request(parser: Parser) -> None:
     group.add_argument("--callout", action="append", default=[], type=callout,
                        metavar="CLUSTER=STATUS[:BODY]",
                        help="answer every callout to this cluster")  # fmt: skip
+    group.add_argument("--grpc-callout", action="append", default=[], type=grpc_callout,
+                       metavar="CLUSTER=CODE[:MESSAGE]",
+                       help="answer every gRPC call to this cluster")  # fmt: skip
     group.add_argument("--route", action="append", default=[], type=assignment,
                        metavar="PREFIX=CLUSTER", help="(/=upstream)")  # fmt: skip
     group.add_argument("--advance", type=seconds_up_to_a_day, default=0.0, metavar="SECONDS",
@@ -182,6 +187,17 @@ def callout(text: str) -> tuple[str, Response]:
     cluster, answer = assignment(text)
     code, _, body = answer.partition(":")
     return cluster, Response(status(code), body=content(body))
+
+
+def grpc_callout(text: str) -> tuple[str, GrpcResponse]:
+    """`CLUSTER=CODE[:MESSAGE]`; the message of an error is its text."""
+    cluster, answer = assignment(text)
+    code, _, message = answer.partition(":")
+    if not (code.isascii() and code.isdigit() and int(code) <= 16):
+        raise argparse.ArgumentTypeError(f"expected a gRPC code from 0 to 16, not '{code}'")
+    if int(code):
+        return cluster, GrpcResponse(status=int(code), text=message)
+    return cluster, GrpcResponse(content(message))
 
 
 def seconds_up_to_a_day(text: str) -> float:

@@ -22,8 +22,9 @@ from meshproxy.filter_tools.commands.arguments import (
     load,
     seconds_up_to_a_day,
 )
-from meshproxy.filter_tools.commands.running import answer_from_upstream, send
-from meshproxy.filter_tools.harness import FilterHarness, LoadedFilter
+from meshproxy.filter_tools.commands.running import answer_from_upstream, script, send
+from meshproxy.filter_tools.harness import FilterHarness
+from meshproxy.filter_tools.loaded_filter import LoadedFilter
 from meshproxy.filter_tools.measuring import Phase, Stopwatch
 from meshproxy.filter_tools.table import amount, table
 
@@ -69,8 +70,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def measure(harness: FilterHarness, loaded: LoadedFilter, options: argparse.Namespace) -> Measured:
     """Send requests until the time is up, at least one."""
-    for cluster, answer in options.callout:
-        harness.on_callout(cluster, answer)
+    script(harness, options)
     vm = loaded.plugin.vm
     assert vm is not None, "a filter that has just been started has a VM"
     watch = Stopwatch()
@@ -101,6 +101,7 @@ def _one(loaded: LoadedFilter, options: argparse.Namespace) -> None:
     answer_from_upstream(stream, options)
     stream.disconnect()
     loaded.callouts.clear()
+    loaded.grpc_callouts.clear()
     if loaded.traps:
         raise CommandError(f"the filter trapped: {loaded.traps[0].reason}")
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import argparse
 
 from meshproxy.filter_tools.commands.arguments import content, response_of
-from meshproxy.filter_tools.harness import FilterHarness, LoadedFilter
+from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.http_stream import HttpStream
+from meshproxy.filter_tools.loaded_filter import LoadedFilter
 from meshproxy.filter_tools.messages import with_length
 from meshproxy.filter_tools.run_record import Run
 
 
 def run_request(harness: FilterHarness, loaded: LoadedFilter, options: argparse.Namespace) -> Run:
     """Send the request, let the upstream answer, let time pass, end the stream."""
-    for cluster, answer in options.callout:
-        harness.on_callout(cluster, answer)
+    script(harness, options)
     stream = loaded.stream()
     send(stream, options)
     answer_from_upstream(stream, options)
@@ -25,14 +25,19 @@ def run_request(harness: FilterHarness, loaded: LoadedFilter, options: argparse.
         harness.advance(options.advance)
         answer_from_upstream(stream, options)
     paused = "request" if stream.request_paused else "response" if stream.response_paused else ""
-    metrics = harness.metrics
-    if not stream.ended:
-        stream.disconnect()
-        metrics = harness.metrics
+    stream.disconnect()
     return Run(
-        options.file, loaded, stream, paused, harness.logs, metrics, harness.callouts,
-        harness.traps,
+        options.file, loaded, stream, paused, harness.logs, harness.metrics, harness.callouts,
+        harness.grpc_callouts, harness.traps,
     )  # fmt: skip
+
+
+def script(harness: FilterHarness, options: argparse.Namespace) -> None:
+    """The answers of callouts."""
+    for cluster, answer in options.callout:
+        harness.on_callout(cluster, answer)
+    for cluster, grpc_answer in options.grpc_callout:
+        harness.on_grpc_callout(cluster, grpc_answer)
 
 
 def send(stream: HttpStream, options: argparse.Namespace) -> None:

@@ -8,11 +8,13 @@ from meshproxy.filter_tools.commands.arguments import (
     assignment,
     callout,
     content,
+    grpc_callout,
     header,
     request_line,
     seconds_up_to_a_day,
     status,
 )
+from meshproxy.filter_tools.grpc_callouts import GrpcResponse
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,11 @@ def test_a_callout_has_a_status_and_perhaps_a_body():
     assert callout("auth=200")[1].body == b""
 
 
+def test_a_grpc_callout_has_a_code_and_a_message_or_a_text():
+    assert grpc_callout("users=0:abc") == ("users", GrpcResponse(b"abc"))
+    assert grpc_callout("users=5:gone") == ("users", GrpcResponse(status=5, text="gone"))
+
+
 @pytest.mark.parametrize(
     ("read", "text"),
     [
@@ -48,6 +55,7 @@ def test_a_callout_has_a_status_and_perhaps_a_body():
         (header, "no colon"), (header, ": x"), (header, ""),
         (status, "99"), (status, "600"), (status, "2e2"), (status, "²00"),
         (assignment, "x"), (assignment, "=x"), (callout, "auth=no"), (callout, "auth"),
+        (grpc_callout, "users=17"), (grpc_callout, "users=x"),
         (seconds_up_to_a_day, "-1"), (seconds_up_to_a_day, "86401"),
         (seconds_up_to_a_day, "nan"), (seconds_up_to_a_day, "soon"),
     ],

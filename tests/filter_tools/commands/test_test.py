@@ -115,6 +115,25 @@ def test_a_request_that_is_held_back_is_told(capsys, tmp_path):
     ]
 
 
+CALLING = """
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (drop (call $proxy_grpc_call "users"/ "pkg.Users"/ "Get"/ ""/ "question"/
+    (i32.const 500) (i32.const 16)))
+  (drop (call $proxy_grpc_call "other"/ "pkg.Users"/ "Get"/ ""/ "question"/
+    (i32.const 0) (i32.const 16)))
+  (i32.const 0))"""
+
+
+def test_grpc_calls_are_told(capsys, tmp_path):
+    file = write(tmp_path / "grpc.wasm", CALLING)
+    assert run(file, "--grpc-callout", "users=5:no such user") == 0
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "callouts",
+        "  users  gRPC /pkg.Users/Get  within 0.5 s  5",
+        "  other  gRPC /pkg.Users/Get  no timeout    unanswered",
+    ]
+
+
 def test_json_has_what_happened(capsys):
     assert run(FILE, "--config", RULES, "-H", "a: b", "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
