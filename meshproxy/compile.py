@@ -28,11 +28,15 @@ from typing import Final
 # list cannot inherit from one inside it. Paths and patterns under meshproxy/.
 MODULES: Final = (
     "http/buffer.py",
+    "http/codec_choice.py",
     "http/conn_manager.py",
+    "http/downstream.py",
     "http/filter_chain.py",
     "http/filter_path.py",
     "http/header_map.py",
     "http/http1/*.py",
+    "http/http2/*.py",
+    "http/http2_downstream.py",
     "http/local_reply.py",
     "http/request_headers.py",
     "http/status.py",

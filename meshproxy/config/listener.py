@@ -14,6 +14,7 @@ from meshproxy.config.access_log import build_access_logs
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
 from meshproxy.config.filter_chain import Builders, build_filter_chains
+from meshproxy.config.http2 import build_http2
 from meshproxy.config.http_filter import build_http_filters
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import seconds, seconds_or_never, wrapped
@@ -121,6 +122,12 @@ def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | Non
         filters=filters,
         access_logs=access_logs,
         http1=_http1(at, common),
+        http2=build_http2(
+            at.one("http2_protocol_options"),
+            problems,
+            max_headers_kb=wrapped(at, "max_request_headers_kb", 60),
+            max_headers_count=wrapped(common, "max_headers_count", 100) if common else 100,
+        ),
         codec_type=message.codec_type,
         server_name=message.server_name.encode() or b"envoy",
         server_header_transformation=message.server_header_transformation,

@@ -56,8 +56,8 @@ FIELDS: Final[dict[str, str]] = {
         " xff_num_trusted_hops normalize_path merge_slashes path_with_escaped_slashes_action"
         " stream_idle_timeout request_timeout request_headers_timeout drain_timeout"
         " delayed_close_timeout max_request_headers_kb common_http_protocol_options"
-        " http_protocol_options access_log via server_header_transformation skip_xff_append"
-        " internal_address_config generate_request_id preserve_external_request_id"
+        " http_protocol_options http2_protocol_options access_log via server_header_transformation"
+        " skip_xff_append internal_address_config generate_request_id preserve_external_request_id"
         " always_set_request_id_in_response proxy_100_continue"
     ),
     _MANAGER + "HttpFilter": "name typed_config disabled",
@@ -70,6 +70,15 @@ FIELDS: Final[dict[str, str]] = {
     _MANAGER + "HttpConnectionManager.http_protocol_options": (
         "accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url"
     ),
+    _CORE + "Http2ProtocolOptions": (
+        "hpack_table_size max_concurrent_streams initial_stream_window_size"
+        " initial_connection_window_size max_outbound_frames max_outbound_control_frames"
+        " max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream"
+        " max_inbound_window_update_frames_per_data_frame_sent"
+        " stream_error_on_invalid_http_messaging override_stream_error_on_invalid_http_message"
+        " connection_keepalive"
+    ),
+    _CORE + "KeepaliveSettings": "interval timeout interval_jitter connection_idle_interval",
     # ---- routes
     _ROUTE + "RouteConfiguration": (
         "name virtual_hosts most_specific_header_mutations_wins"
@@ -195,7 +204,7 @@ FIELDS: Final[dict[str, str]] = {
 # Fields of an enum type of which not every value is supported.
 VALUES: Final[dict[str, str]] = {
     _CORE + "SocketAddress.protocol": "TCP",
-    _MANAGER + "HttpConnectionManager.codec_type": "AUTO HTTP1",
+    _MANAGER + "HttpConnectionManager.codec_type": "AUTO HTTP1 HTTP2",
     _ROUTE + "RouteAction.priority": "DEFAULT",
     _ROUTE + "VirtualHost.require_tls": "NONE",
     _CLUSTER + "Cluster.type": "STATIC STRICT_DNS LOGICAL_DNS",

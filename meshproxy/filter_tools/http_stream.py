@@ -20,7 +20,8 @@ from meshproxy.filter_tools.messages import (
     raw_pairs,
     with_length,
 )
-from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
+from meshproxy.http.conn_manager import HttpConnectionManager
+from meshproxy.http.downstream import Http1Connection
 from meshproxy.http.filter_chain import FilterChain
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.peer_info import PeerInfo
@@ -62,7 +63,7 @@ class HttpStream:
         self._filters: list[StreamFilter] = []
         kept = [partial(self._keep, factory) for factory in factories]
         manager.chain = FilterChain([lambda: self._tap, *kept], self._end, buffer_limit)
-        connection = HttpConnection(manager)
+        connection = Http1Connection(manager)
         connection.peer = PeerInfo(FakeConnection())
         self._stream = cast(Stream, connection.new_stream(self._client))
 

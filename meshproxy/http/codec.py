@@ -23,6 +23,10 @@ class Wire(Protocol):
     def writelines(self, pieces: Sequence[bytes]) -> None:
         """Send pieces without joining them first."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the system has not taken yet."""
+
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading; calls nest, reading goes on when as many ended as began."""
 
@@ -52,8 +56,12 @@ class RequestDecoder(Protocol):
     def send_local_reply(self, reply: LocalReply) -> None:
         """Answer with `reply`; the rest of the request does not matter any more."""
 
-    def on_reset(self, details: str) -> None:
-        """The peer went away before the stream had ended."""
+    def on_reset(self, details: str, flag: int = 0) -> None:
+        """The peer went away before the stream had ended. `flag`: the ResponseFlag, where it is
+        another than that its connection ended."""
+
+    def on_watermark(self, high: bool) -> None:
+        """The response is made faster than it can be sent, or no more."""
 
 
 class ResponseEncoder(Protocol):
@@ -62,7 +70,9 @@ class ResponseEncoder(Protocol):
     `protocol` is the request's, in the words of `%PROTOCOL%`.
     """
 
-    protocol: str
+    @property
+    def protocol(self) -> str:
+        """Of the request."""
 
     def encode_1xx(self, headers: HeaderMap) -> None:
         """An informational response; the final one is still to come."""
@@ -91,6 +101,9 @@ class ServerConnectionCallbacks(Protocol):
 
     def new_stream(self, encoder: ResponseEncoder) -> RequestDecoder:
         """A request begins."""
+
+    def on_protocol_error(self) -> None:
+        """The connection, not one request, broke the protocol's rules."""
 
 
 class ResponseDecoder(Protocol):

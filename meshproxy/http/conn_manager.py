@@ -1,46 +1,46 @@
 """The HTTP connection manager: what one listener does to every request and response.
 
 Owns streams' beginning and end, the clock that watches them, draining, and the headers that the
-proxy itself sets. Refuses to know routes' insides, filters and sockets.
+proxy itself sets. Refuses to know routes' insides, filters, sockets and connections
+(`downstream.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http import request_headers
-from meshproxy.http.codec import RequestDecoder, ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.http1 import ServerCodec
 from meshproxy.http.http1.settings import Http1Settings
+from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.http.local_reply import NO_ROUTE, LocalReply
 from meshproxy.http.path import PathNormalizer
-from meshproxy.http.peer_info import PeerInfo
-from meshproxy.http.stream import Stream
 from meshproxy.http.stream_info import ResponseFlag
+from meshproxy.stats.metrics import Http2CodecStats
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher
+    from meshproxy.http.downstream import HttpConnection
     from meshproxy.http.filter_chain import FilterChain
+    from meshproxy.http.stream import Stream
 
 # server_header_transformation
 OVERWRITE: Final = 0
 APPEND_IF_ABSENT: Final = 1
 PASS_THROUGH: Final = 2
 
+# codec_type
+AUTO: Final = 0
+HTTP1: Final = 1
+HTTP2: Final = 2
+
 # How often streams' deadlines are looked at, in seconds; a timer per request would cost 0.9 us.
 SWEEP_INTERVAL: Final = 0.02
 CONNECTION_SWEEP_TURNS: Final = 10
 
-REQUEST_HEADER_TIMEOUT: Final = LocalReply(
-    408, "request_header_timeout", b"request header timeout", close=True
-)
-REQUEST_OVERALL_TIMEOUT: Final = LocalReply(
-    408, "request_overall_timeout", b"request timeout", close=True
-)
 STREAM_IDLE_TIMEOUT: Final = LocalReply(
     504, "stream_idle_timeout", b"stream timeout", flag=ResponseFlag.StreamIdleTimeout
 )
@@ -66,7 +66,8 @@ class HttpConnectionManagerConfig:
     filters: Sequence[Any] = ()
     access_logs: Sequence[Any] = ()
     http1: Http1Settings = field(default_factory=Http1Settings)
-    codec_type: int = 0
+    http2: Http2Settings = field(default_factory=Http2Settings)
+    codec_type: int = AUTO
     server_name: bytes = b"envoy"
     server_header_transformation: int = OVERWRITE
     via: bytes = b""
@@ -96,10 +97,12 @@ class HttpConnectionManager:
     __slots__ = (
         "_date",
         "_date_second",
+        "_http2_stats",
         "_sweep_turn",
         "_sweeping",
         "active",
         "chain",
+        "codec_scope",
         "config",
         "connections",
         "dispatcher",
@@ -132,6 +135,8 @@ class HttpConnectionManager:
         self.wall_offset = dispatcher.time() - dispatcher.now()
         self._date_second = -1
         self._date = (b"date", b"")
+        self.codec_scope: Any = None  # `http2.`
+        self._http2_stats: Http2CodecStats | None = None
         self._sweeping = False
         self._sweep_turn = 0
 
@@ -249,6 +254,8 @@ class HttpConnectionManager:
         connection = stream.connection
         connection.stream = None
         connection.idle_since = now
+        if connection.multiplexed:
+            connection.on_stream_end(stream, now)
 
     def on_idle_stream(self, stream: Stream) -> None:
         """Nothing has moved on a stream for `stream_idle_timeout`."""
@@ -263,6 +270,13 @@ class HttpConnectionManager:
         stream.send_local_reply(
             MAX_STREAM_DURATION if stream.request_complete else MAX_REQUEST_DURATION
         )
+
+    def http2_stats(self) -> Http2CodecStats:
+        """`http2.`: there from the first connection on, as in Envoy."""
+        stats = self._http2_stats
+        if stats is None:
+            self._http2_stats = stats = self.codec_scope.block(Http2CodecStats)
+        return stats
 
     # -- the clock ---------------------------------------------------------------------------
 
@@ -297,179 +311,3 @@ class HttpConnectionManager:
     def requests_active(self) -> int:
         """How many streams have not ended."""
         return len(self.active)
-
-
-class HttpConnection:
-    """One downstream connection: between `network.connection.Connection` and the codec."""
-
-    __slots__ = (
-        "_closes_at",
-        "_opened",
-        "_requests",
-        "_speaks",
-        "codec",
-        "head_since",
-        "idle_since",
-        "last_request",
-        "manager",
-        "peer",
-        "stream",
-        "wire",
-    )
-
-    def __init__(self, manager: HttpConnectionManager) -> None:
-        self.manager = manager
-        self.stream: Stream | None = None
-        self.last_request = False
-        self._opened = self.idle_since = manager.dispatcher.now()
-        self.head_since: float | None = None
-        self._requests = 0
-        self._speaks = False
-        self._closes_at: float | None = None  # when draining ends; monotonic seconds
-        self.wire: Any = None
-        self.peer: PeerInfo | None = None
-        self.codec: ServerCodec | None = None
-
-    def on_connected(self, connection: Any) -> Callable[[bytes], None]:
-        """The connection is up."""
-        manager = self.manager
-        self.wire = connection
-        connection.delayed_close_timeout = manager.config.delayed_close_timeout
-        connection.delayed_closes = manager.stats.downstream_cx_delayed_close_timeout
-        self.peer = PeerInfo(connection)
-        self.codec = ServerCodec(connection, self, manager.config.http1)
-        manager.connections.add(self)
-        stats = manager.stats
-        stats.downstream_cx_total.value += 1
-        stats.downstream_cx_active.value += 1
-        manager.start_sweeping()
-        return self._first_data
-
-    def _first_data(self, data: bytes) -> None:
-        """A connection is of a protocol from its first byte on."""
-        assert self.codec is not None
-        self._speaks = True
-        stats = self.manager.stats
-        stats.downstream_cx_http1_total.value += 1
-        stats.downstream_cx_http1_active.value += 1
-        self.wire.dispatch_to(self.codec.dispatch)
-        self.codec.dispatch(data)
-
-    def new_stream(self, encoder: ResponseEncoder) -> RequestDecoder:
-        """A request begins."""
-        manager = self.manager
-        stats = manager.stats
-        stats.downstream_rq_total.value += 1
-        stats.downstream_rq_active.value += 1
-        stats.downstream_rq_http1_total.value += 1
-        self.stream = stream = Stream(self, encoder)
-        manager.active.add(stream)
-        limit = manager.config.max_requests_per_connection
-        if limit:
-            self._requests += 1
-            if self._requests >= limit and not self.last_request:
-                self.last_request = True
-                stats.downstream_cx_max_requests_reached.value += 1
-        return stream
-
-    def on_eof(self) -> bool:
-        """The peer sends no more."""
-        assert self.codec is not None
-        return self.codec.on_eof()
-
-    def on_watermark(self, high: bool) -> None:
-        """The connection is full, or no more."""
-        stats = self.manager.stats
-        if high:
-            stats.downstream_flow_control_paused_reading_total.value += 1
-        else:
-            stats.downstream_flow_control_resumed_reading_total.value += 1
-        if self.stream is not None:
-            self.stream.on_watermark(high)
-
-    def on_closed(self, local: bool) -> None:
-        """The connection is gone."""
-        manager = self.manager
-        if self.codec is None:
-            return
-        self.codec.on_closed(local)
-        manager.connections.discard(self)
-        stats = manager.stats
-        stats.downstream_cx_active.value -= 1
-        if self._speaks:
-            stats.downstream_cx_http1_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
-        if local:
-            stats.downstream_cx_destroy_local.value += 1
-        else:
-            stats.downstream_cx_destroy_remote.value += 1
-        milliseconds = int((manager.dispatcher.now() - self._opened) * 1000)
-        stats.downstream_cx_length_ms.record(milliseconds)
-
-    def destroyed_with_request(self) -> None:
-        """The peer went away while it was owed a response."""
-        stats = self.manager.stats
-        stats.downstream_cx_destroy_active_rq.value += 1
-        stats.downstream_cx_destroy_remote_active_rq.value += 1
-
-    def close_if_idle(self) -> None:
-        """Close, unless a request is under way: then after its response."""
-        if self.codec is None or self.codec.idle:
-            self.manager.stats.downstream_cx_drain_close.value += 1
-            self.wire.close_after_flush(False)
-
-    def sweep(self, now: float) -> None:
-        """Look at the clock, on behalf of the connection."""
-        config = self.manager.config
-        stats = self.manager.stats
-        codec = self.codec
-        if codec is None or self.wire.closing:
-            return
-        if self.stream is None:
-            if codec.head_started:
-                if self.head_since is None:
-                    self.head_since = now
-                limit = config.request_headers_timeout
-                if limit and now - self.head_since >= limit:
-                    stats.downstream_rq_header_timeout.value += 1
-                    codec.give_up(REQUEST_HEADER_TIMEOUT)
-                    return
-                if config.request_timeout and now - self.head_since >= config.request_timeout:
-                    stats.downstream_rq_timeout.value += 1
-                    codec.give_up(REQUEST_OVERALL_TIMEOUT)
-                    return
-            else:
-                self.head_since = None
-            if (
-                config.idle_timeout
-                and now - self.idle_since >= config.idle_timeout
-                and self._closes_at is None
-            ):
-                stats.downstream_cx_idle_timeout.value += 1
-                self._drain(now)
-        elif (
-            config.request_timeout
-            and not self.stream.request_complete
-            and now - self.stream.info.start >= config.request_timeout
-        ):
-            stats.downstream_rq_timeout.value += 1
-            self.stream.send_local_reply(REQUEST_OVERALL_TIMEOUT)
-            return
-        lifetime = config.max_connection_duration
-        if lifetime and now - self._opened >= lifetime and self._closes_at is None:
-            stats.downstream_cx_max_duration_reached.value += 1
-            self._drain(now)
-        if self._closes_at is not None and now >= self._closes_at:
-            if codec.idle:
-                self.wire.close_after_flush(True)
-            else:
-                codec.close_when_done()
-
-    def _drain(self, now: float) -> None:
-        """Close after `drain_timeout`: a request may be on its way, and is still answered."""
-        if self._speaks:
-            self.last_request = True
-            self._closes_at = now + self.manager.config.drain_timeout
-        else:
-            self._closes_at = now
-            self.wire.close_after_flush(False)

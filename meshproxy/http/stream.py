@@ -20,10 +20,11 @@ from meshproxy.http.codec import ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import STATUS_TEXT, grpc_status, is_grpc
-from meshproxy.http.stream_info import ResponseFlag, StreamInfo
+from meshproxy.http.stream_info import HTTP2, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
-    from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
+    from meshproxy.http.conn_manager import HttpConnectionManager
+    from meshproxy.http.downstream import HttpConnection
     from meshproxy.http.filter_chain import ActiveFilter, FilterChain
     from meshproxy.http.filter_path import FilterPath
 
@@ -82,6 +83,7 @@ class Stream:
         "manager",
         "random",
         "request_complete",
+        "reset_by_peer",
         "response_complete",
         "terminal",
     )
@@ -111,6 +113,7 @@ class Stream:
         self.decode_aborted = False  # the request goes no further: it has been answered
         self.headers_sent = False
         self.request_complete = False
+        self.reset_by_peer = False
         self.response_complete = False
 
     # -- request, from the codec -------------------------------------------------------------
@@ -152,7 +155,7 @@ class Stream:
         if path is None:
             if self.terminal is not None:
                 self.terminal.decode_data(data, end_stream)
-        elif end_stream and data and self.chain.sees_request_body:
+        elif end_stream and data and self.chain.sees_request_body and info.protocol != HTTP2:
             # Envoy's HTTP/1 codec ends a body with an empty piece; filters count on being asked.
             path.send_data(data, False)
             if not path.aborted:
@@ -180,14 +183,16 @@ class Stream:
             self.info.response_flags |= ResponseFlag.DownstreamProtocolError.value
         self.send_local_reply(reply)
 
-    def on_reset(self, details: str) -> None:
-        """The peer went away."""
+    def on_reset(self, details: str, flag: int = 0) -> None:
+        """The peer went away, or gave this stream up."""
         info = self.info
-        info.response_flags |= ResponseFlag.DownstreamConnectionTermination.value
+        info.response_flags |= flag or ResponseFlag.DownstreamConnectionTermination.value
         info.response_code_details = details
         stats = self.manager.stats
         stats.downstream_rq_rx_reset.value += 1
-        self.connection.destroyed_with_request()
+        self.reset_by_peer = True
+        if not flag:
+            self.connection.destroyed_with_request()
         self._abort()
 
     # -- route -------------------------------------------------------------------------------
@@ -236,7 +241,12 @@ class Stream:
         path = self._encode_path
         if path is None:
             self.data_through(data, end_stream)
-        elif end_stream and data and self.chain.sees_response_body:
+        elif (
+            end_stream
+            and data
+            and self.chain.sees_response_body
+            and self.info.upstream_protocol != HTTP2
+        ):
             path.send_data(data, False)
             if not path.aborted:
                 path.send_data(b"", True)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from meshproxy.http.conn_manager import HttpConnection, HttpConnectionManager
+from meshproxy.http.codec_choice import NewConnection
+from meshproxy.http.conn_manager import HttpConnectionManager
+from meshproxy.http.downstream import HttpConnection
 from meshproxy.network_filters.filter import (
     STOP_ITERATION,
     NetworkFilter,
@@ -42,9 +44,9 @@ class HttpFactory:
         self.received = manager.stats.downstream_cx_rx_bytes_total
         self.sent = manager.stats.downstream_cx_tx_bytes_total
 
-    def make_owner(self) -> HttpConnection:
+    def make_owner(self) -> NewConnection:
         """The owner of a connection that has no other filter."""
-        return HttpConnection(self.drainable)
+        return NewConnection(self.drainable)
 
     def __call__(self, callbacks: NetworkFilterCallbacks) -> HttpFilter:
         """The filter of one connection."""
@@ -54,44 +56,59 @@ class HttpFactory:
 class HttpFilter(NetworkFilter):
     """One HTTP connection behind other filters."""
 
-    __slots__ = ("_callbacks", "_dispatch", "_http")
+    __slots__ = ("_first", "callbacks", "dispatch", "http")
 
-    def __init__(self, http: HttpConnection, callbacks: NetworkFilterCallbacks) -> None:
-        self._http = http
-        self._callbacks = callbacks
-        self._dispatch: Callable[[bytes], None] | None = None
+    def __init__(self, http: NewConnection, callbacks: NetworkFilterCallbacks) -> None:
+        self._first = http
+        self.http: HttpConnection = http
+        self.callbacks = callbacks
+        self.dispatch: Callable[[bytes], None] | None = None
 
     def on_new_connection(self) -> int:
         """The connection has come as far as this filter."""
-        self._dispatch = self._http.on_connected(FilteredWire(self._callbacks))
-        return STOP_ITERATION if self._callbacks.connection.closing else 0
+        self.dispatch = self._first.on_connected(FilteredWire(self))
+        return STOP_ITERATION if self.callbacks.connection.closing else 0
 
     def on_data(self, data: Buffer, end_stream: bool) -> int:
         """Bytes for the codec."""
         taken = data.take()
-        if taken and self._dispatch is not None:
-            self._dispatch(taken)
-        if end_stream and not self._http.on_eof():
-            self._callbacks.connection.finish()
+        if taken and self.dispatch is not None:
+            self.dispatch(taken)
+        if end_stream and not self.http.on_eof():
+            self.callbacks.connection.finish()
         return STOP_ITERATION
 
     def on_watermark(self, high: bool) -> None:
         """The connection is full, or no more."""
-        self._http.on_watermark(high)
+        self.http.on_watermark(high)
 
     def on_closed(self, local: bool) -> None:
         """The connection is gone."""
-        self._http.on_closed(local)
+        self.http.on_closed(local)
 
 
 class FilteredWire:
     """`http.codec.Wire` of a connection with filters: what is written goes through them."""
 
-    __slots__ = ("_callbacks", "_connection")
+    __slots__ = ("_callbacks", "_connection", "_filter")
 
-    def __init__(self, callbacks: NetworkFilterCallbacks) -> None:
-        self._callbacks = callbacks
+    def __init__(self, http_filter: HttpFilter) -> None:
+        self._filter = http_filter
+        self._callbacks = callbacks = http_filter.callbacks
         self._connection = callbacks.connection
+
+    def dispatch_to(self, dispatch: Callable[[bytes], None]) -> None:
+        """From now on, `dispatch` takes what the filters let pass."""
+        self._filter.dispatch = dispatch
+
+    @property
+    def owner(self) -> HttpConnection:
+        """Who hears what becomes of the connection."""
+        return self._filter.http
+
+    @owner.setter
+    def owner(self, http: HttpConnection) -> None:
+        self._filter.http = http
 
     def write(self, data: bytes) -> None:
         """Send bytes."""

@@ -89,7 +89,9 @@ def _http_manager(
 ) -> HttpConnectionManager:
     """A connection manager with its HTTP filters and router."""
     manager_config = replace(
-        config, access_logs=_access_logs(config.access_logs, world.access_logs)
+        config,
+        access_logs=_access_logs(config.access_logs, world.access_logs),
+        http2=replace(config.http2, buffer_limit=listener.per_connection_buffer_limit_bytes),
     )
     manager_config.route_config.bind(world.cluster_manager)
     prefix = f"http.{manager_config.stat_prefix}."
@@ -116,9 +118,11 @@ def _http_manager(
     limit = listener.per_connection_buffer_limit_bytes
     chain = FilterChain(factories, router, limit, by_scope)
     listener_stats = world.store.scope(f"listener.{listener.stat_name}.{prefix}")
-    return HttpConnectionManager(
+    manager = HttpConnectionManager(
         manager_config, chain, stats, listener_stats.block(ListenerHttpStats), world.dispatcher
     )
+    manager.codec_scope = world.store.scope("http2.")
+    return manager
 
 
 def _access_logs(specs: Sequence[Any], manager: AccessLogManager) -> tuple[Any, ...]:

@@ -210,6 +210,45 @@ class Http1CodecStats:
 
 
 @dataclass(slots=True)
+class Http2CodecStats:
+    """`http2.` and `cluster.<name>.http2.`, from the first connection on."""
+
+    cookie_count: Histogram
+    cookie_size: Histogram
+    cookies_total_bytes_too_large: Counter
+    deferred_stream_close: Gauge
+    dropped_headers_with_underscores: Counter
+    goaway_sent: Counter
+    header_count: Histogram
+    header_list_size: Histogram
+    header_list_size_too_large: Counter
+    header_overflow: Counter
+    headers_cb_no_stream: Counter
+    inbound_empty_frames_flood: Counter
+    inbound_priority_frames_flood: Counter
+    inbound_window_update_frames_flood: Counter
+    keepalive_timeout: Counter
+    metadata_empty_frames: Counter
+    nghttp2_downstream_connections: Gauge
+    nghttp2_upstream_connections: Gauge
+    oghttp2_downstream_connections: Gauge
+    oghttp2_upstream_connections: Gauge
+    outbound_control_flood: Counter
+    outbound_control_frames_active: Gauge
+    outbound_flood: Counter
+    outbound_frames_active: Gauge
+    pending_send_bytes: Gauge
+    requests_rejected_with_underscores_in_headers: Counter
+    rx_messaging_error: Counter
+    rx_reset: Counter
+    stream_refused_errors: Counter
+    streams_active: Gauge
+    trailers: Counter
+    tx_flush_timeout: Counter
+    tx_reset: Counter
+
+
+@dataclass(slots=True)
 class ClusterStats:
     """`cluster.<name>.`"""
 

@@ -52,7 +52,7 @@ def test_a_field_that_is_valid_and_not_supported_is_refused_by_name(document, fi
     [
         (cluster_with("type: EDS"), "EDS"),
         (cluster_with("lb_policy: RING_HASH"), "RING_HASH"),
-        (manager_with("codec_type: HTTP2"), "HTTP2"),
+        (manager_with("codec_type: HTTP3"), "HTTP3"),
         (LISTENER.replace("port_value: 0", "port_value: 0, protocol: UDP"), "UDP"),
         (routes("[{match: {prefix: /}, route: {cluster: app, priority: HIGH}}]"), "HIGH"),
     ],

@@ -28,6 +28,10 @@ class FakeWire:
     def writelines(self, pieces: Sequence[bytes]) -> None:
         self.sent += b"".join(pieces)
 
+    @property
+    def unsent(self) -> int:
+        return len(self.sent)
+
     def read_disable(self, disable: bool) -> None:
         self.disabled += 1 if disable else -1
 
@@ -58,6 +62,7 @@ class RecordedRequest:
         self.ended = False
         self.error: LocalReply | None = None
         self.reset: str | None = None
+        self.watermarks: list[bool] = []
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         self.headers = headers.pairs
@@ -75,8 +80,11 @@ class RecordedRequest:
         self.error = reply
         self.encoder.encode_headers(HeaderMap([(b":status", b"%d" % reply.status)]), True)
 
-    def on_reset(self, details: str) -> None:
+    def on_reset(self, details: str, flag: int = 0) -> None:
         self.reset = details
+
+    def on_watermark(self, high: bool) -> None:
+        self.watermarks.append(high)
 
     def _end(self, end_stream: bool) -> None:
         if end_stream:
@@ -91,11 +99,15 @@ class RecordingManager:
     def __init__(self, answer: Callable[[RecordedRequest], None] | None = None) -> None:
         self.answer = answer
         self.requests: list[RecordedRequest] = []
+        self.protocol_errors = 0
 
     def new_stream(self, encoder: ResponseEncoder) -> RecordedRequest:
         request = RecordedRequest(encoder, self.answer)
         self.requests.append(request)
         return request
+
+    def on_protocol_error(self) -> None:
+        self.protocol_errors += 1
 
 
 class RecordedResponse:

@@ -1,0 +1,278 @@
+"""The server side of HTTP/2: requests in, responses out, many at a time.
+
+Owns what a client's streams may do, and how a connection is brought to its end. Refuses to know
+routes, filters and sockets.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Final
+
+from h2.settings import SettingCodes
+
+from meshproxy.http.codec import RequestDecoder, ServerConnectionCallbacks, Wire
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.http2 import frames
+from meshproxy.http.http2.connection import Http2Connection, Http2Error
+from meshproxy.http.http2.hpack import Pair
+from meshproxy.http.http2.keepalive import KeepalivePing
+from meshproxy.http.http2.settings import Http2Settings
+from meshproxy.http.http2.stream import Http2Stream
+from meshproxy.http.http2.validation import check_fields, read_request
+from meshproxy.http.stream_info import HTTP2, ResponseFlag
+
+REMOTE_RESET: Final = "http2.remote_reset"
+_REMOTE_RESET_FLAG: Final = ResponseFlag.DownstreamRemoteReset.value
+_PROTOCOL_FLAG: Final = ResponseFlag.DownstreamProtocolError.value
+
+
+class ServerStream(Http2Stream):
+    """One request and its response; the encoder of the latter."""
+
+    __slots__ = ("decoder",)
+
+    protocol: Final = HTTP2
+    decoder: RequestDecoder
+
+    # -- what the connection has read ----------------------------------------------------------
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the request's body."""
+        if data or end_stream:
+            self.decoder.decode_data(data, end_stream)
+
+    def on_reset(self, code: int) -> None:
+        """The client does not want the response."""
+        self.decoder.on_reset(REMOTE_RESET, _REMOTE_RESET_FLAG)
+
+    def watermark(self, high: bool) -> None:
+        """Whoever makes the response has to wait, or may go on."""
+        self.decoder.on_watermark(high)
+
+    # -- ResponseEncoder -----------------------------------------------------------------------
+
+    def encode_1xx(self, headers: HeaderMap) -> None:
+        """Send an informational response."""
+        self.send_headers(headers, False)
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Send the final response's headers."""
+        self.send_headers(headers, end_stream)
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """Send a piece of its body."""
+        self.send_data(data, end_stream)
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """Send its trailers."""
+        self.send_trailers(trailers)
+
+    def reset_stream(self) -> None:
+        """The response cannot be finished."""
+        self.reset(frames.INTERNAL_ERROR)
+
+    def close_when_done(self) -> None:
+        """Nothing: a connection ends by GOAWAY, not with a response."""
+
+    def on_local_end(self) -> None:
+        """The response is out; what may still come of the request is of no use (RFC 9113, 8.1)."""
+        if not self.remote_closed:
+            self.reset(frames.NO_ERROR)
+
+
+class ServerCodec(Http2Connection):
+    """One downstream HTTP/2 connection."""
+
+    __slots__ = ("_counted_out", "_final", "_keepalive", "callbacks")
+
+    def __init__(
+        self, wire: Wire, callbacks: ServerConnectionCallbacks, settings: Http2Settings, stats: Any
+    ) -> None:
+        super().__init__(wire, settings, stats, frames.PREFACE)
+        self.callbacks = callbacks
+        self._counted_out = False
+        stats.nghttp2_downstream_connections.value += 1
+        self._final = False  # the last GOAWAY is out: when no stream is left, the connection ends
+        self._keepalive = KeepalivePing(self, settings.keepalive) if settings.keepalive else None
+        values: list[tuple[int, int]] = [
+            (SettingCodes.HEADER_TABLE_SIZE, settings.hpack_table_size),
+            (SettingCodes.ENABLE_CONNECT_PROTOCOL, int(settings.allow_connect)),
+            (SettingCodes.MAX_CONCURRENT_STREAMS, settings.max_concurrent_streams),
+            (SettingCodes.INITIAL_WINDOW_SIZE, settings.initial_stream_window_size),
+        ]
+        self.announce(values)
+
+    def upgrade(self, settings: bytes, pairs: Sequence[Pair]) -> None:
+        """Begin with the request of an `Upgrade: h2c` as stream 1 (RFC 7540, 3.2)."""
+        try:
+            self.apply_settings(settings)
+        except Http2Error as error:
+            self.fail(error)
+            return
+        self._open(1, True, list(pairs), -1)
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Not opened by the client yet, and never by us."""
+        return stream_id > self.last_peer_stream or stream_id % 2 == 0
+
+    def on_block(self, stream_id: int, end_stream: bool, pairs: list[Pair] | None) -> None:
+        """A request's headers or trailers."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self._on_trailers(stream, end_stream, pairs)
+            return
+        if stream_id % 2 == 0:
+            raise Http2Error(frames.PROTOCOL_ERROR, "http2.protocol_error")
+        if stream_id <= self.last_peer_stream:
+            if stream_id in self.reset_by_us:
+                return
+            raise Http2Error(frames.STREAM_CLOSED, "http2.stream_closed")
+        self.last_peer_stream = stream_id
+        if self._final or len(self.streams) >= self.settings.max_concurrent_streams:
+            self.send_reset(stream_id, frames.REFUSED_STREAM)
+            return
+        if pairs is None:
+            self.send_reset(stream_id, frames.INTERNAL_ERROR)
+            return
+        request = read_request(pairs, self.settings.allow_connect)
+        if isinstance(request, str):
+            self.invalid_message(stream_id, request)
+            return
+        if end_stream and request.content_length > 0:
+            self.invalid_message(stream_id, "content-length that is not the body's length")
+            return
+        self._open(stream_id, end_stream, request.pairs, request.content_length)
+
+    def _open(self, stream_id: int, end_stream: bool, pairs: list[Pair], length: int) -> None:
+        stream = ServerStream(self, stream_id)
+        self.last_peer_stream = stream_id
+        self.streams[stream_id] = stream
+        self.inbound.opened += 1
+        self.stats.streams_active.value += 1
+        stream.remote_closed = end_stream
+        if not end_stream:
+            stream.bytes_expected = length
+        stream.decoder = decoder = self.callbacks.new_stream(stream)
+        if self.wire_is_full:
+            stream.update_watermark()
+        decoder.decode_headers(HeaderMap(pairs), end_stream)
+
+    def _on_trailers(
+        self, stream: ServerStream, end_stream: bool, pairs: list[Pair] | None
+    ) -> None:
+        if stream.remote_closed:
+            self.invalid_frame(stream.id, frames.STREAM_CLOSED)
+            return
+        if pairs is None:
+            self.send_reset(stream.id, frames.INTERNAL_ERROR)
+            self.drop_stream(stream, "http2.headers_too_large")
+            return
+        if not end_stream:
+            self.invalid_message(stream.id, "trailers that do not end the stream")
+            return
+        problem = check_fields(pairs)
+        if problem is not None or stream.bytes_expected > 0:
+            self.invalid_message(stream.id, problem or "body that is too short")
+            return
+        self.stats.trailers.value += 1
+        stream.remote_closed = True
+        stream.decoder.decode_trailers(HeaderMap(pairs))
+        if stream.local_closed and not stream.gone:
+            self.close_stream(stream)
+
+    def drop_stream(self, stream: Http2Stream, details: str) -> None:
+        """End a stream by its client's fault."""
+        assert isinstance(stream, ServerStream)
+        self._forget(stream)
+        stream.decoder.on_reset(details, _PROTOCOL_FLAG)
+
+    def _forget(self, stream: Http2Stream) -> None:
+        super()._forget(stream)
+        if self._final and not self.streams and not self.closed:
+            self._end()
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def shutdown_notice(self) -> None:
+        """Say that the connection will end, while streams that are on their way still count."""
+        self.stats.goaway_sent.value += 1
+        self.write(frames.goaway(frames.MAX_STREAM_ID, frames.NO_ERROR))
+
+    def finish(self) -> None:
+        """Take no more streams; the connection ends with the last of those that there are."""
+        if self._final or self.closed:
+            return
+        self._final = True
+        self.go_away(frames.NO_ERROR)
+        if not self.streams:
+            self._end()
+
+    def _end(self) -> None:
+        self.closed = True
+        self.wire.close_after_flush(False)
+
+    def sweep(self, now: float) -> None:
+        """Look at the clock: keep-alive PINGs."""
+        if self._keepalive is not None and not self.closed:
+            self._keepalive.sweep(now)
+
+    def on_keepalive_timeout(self) -> None:
+        """The client has not answered a PING in time."""
+        self.stats.keepalive_timeout.value += 1
+        self.closed = True
+        self.wire.abort()
+        self.on_closed(True)
+
+    @property
+    def idle(self) -> bool:
+        """No stream is active."""
+        return not self.streams
+
+    @property
+    def head_started(self) -> bool:
+        """A header block has begun to arrive and is not complete."""
+        return self._block is not None
+
+    def refuse_peer(self) -> None:
+        """The client behaves as an attacker would."""
+        self.fail(Http2Error(frames.ENHANCE_YOUR_CALM, "too_many_premature_resets"))
+
+    def header_timeout(self) -> None:
+        """A header block took too long."""
+        self.fail(Http2Error(frames.PROTOCOL_ERROR, "request_header_timeout"))
+
+    def on_eof(self) -> bool:
+        """The peer sends no more: without acknowledgements no response can be finished."""
+        self.on_closed(False)
+        return False
+
+    def on_closed(self, local: bool) -> None:
+        """The connection is gone: its streams end with it."""
+        if not self._counted_out:
+            self._counted_out = True
+            self.stats.nghttp2_downstream_connections.value -= 1
+        self.closed = True
+        for stream in tuple(self.streams.values()):
+            self._forget(stream)
+            stream.decoder.on_reset("downstream_remote_disconnect")
+
+    def on_connection_error(self, details: str) -> None:
+        """The client broke the connection's rules."""
+        self.callbacks.on_protocol_error()
+        for stream in tuple(self.streams.values()):
+            self._forget(stream)
+            stream.decoder.on_reset(details, _PROTOCOL_FLAG)
+
+
+def decode_upgrade_settings(value: bytes) -> bytes | None:
+    """The payload of an `HTTP2-Settings` field (RFC 7540, 3.2.1), None if it is not one."""
+    try:
+        payload = base64.b64decode(value + b"=" * (-len(value) % 4), b"-_", validate=True)
+    except binascii.Error:
+        return None
+    return payload if len(payload) % 6 == 0 else None

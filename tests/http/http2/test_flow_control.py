@@ -1,0 +1,158 @@
+"""Nothing is acknowledged before it was passed on, nothing is sent that nobody has room for."""
+
+from __future__ import annotations
+
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.http2.settings import Http2Settings
+from tests.support.http2_frames import (
+    DATA,
+    GOAWAY,
+    HEADERS,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    Frame,
+    Server,
+    data,
+    headers,
+    post,
+    rst,
+    settings,
+    window_update,
+)
+
+OK = [(b":status", b"200")]
+_SMALL = Http2Settings(
+    initial_stream_window_size=65535, initial_connection_window_size=65535, buffer_limit=1000
+)
+
+
+def updates(frames: list[Frame]) -> list[tuple[int, int]]:
+    return [
+        (each.stream, int.from_bytes(each.payload, "big"))
+        for each in frames
+        if each.kind == WINDOW_UPDATE
+    ]
+
+
+def test_what_was_passed_on_is_acknowledged_half_a_window_at_a_time():
+    server = Server(options=_SMALL)
+    server.start(post(1))
+    assert updates(server.send(data(1, b"x" * 16000, 0), data(1, b"x" * 16000, 0))) == []
+    assert updates(server.send(data(1, b"x" * 1000, 0))) == [(0, 33000), (1, 33000)]
+
+
+def test_padding_is_acknowledged_too():
+    server = Server(options=_SMALL)
+    server.start(post(1))
+    padded = data(1, b"\xff" + b"x" * 200 + b"\0" * 255, 8)
+    sent = updates(server.send(*[padded] * 80))
+    assert sum(size for stream, size in sent if stream == 1) >= 32768
+    assert server.wire.closed is None
+
+
+def test_a_stream_that_does_not_read_closes_its_window_and_opens_it_again():
+    server = Server(options=_SMALL)
+    server.start(post(1))
+    stream = server.requests[0].encoder
+    stream.read_disable(True)
+    assert updates(server.send(*[data(1, b"x" * 16000, 0)] * 4)) == []
+    [gone] = server.send(data(1, b"x" * 16000, 0))
+    assert (gone.kind, gone.code) == (GOAWAY, "FLOW_CONTROL_ERROR")
+
+    server = Server(options=_SMALL)
+    server.start(post(1))
+    stream = server.requests[0].encoder
+    stream.read_disable(True)
+    stream.read_disable(True)
+    server.send(*[data(1, b"x" * 16000, 0)] * 4)
+    stream.read_disable(False)
+    assert server.send() == []
+    stream.read_disable(False)
+    assert updates(server.send()) == [(0, 64000), (1, 64000)]
+
+
+def test_what_a_reset_stream_kept_goes_back_to_the_connection():
+    server = Server(options=_SMALL)
+    server.start(post(1))
+    server.requests[0].encoder.read_disable(True)
+    server.send(*[data(1, b"x" * 16000, 0)] * 3)
+    assert updates(server.send(rst(1))) == [(0, 48000)]
+
+
+def test_data_of_a_stream_that_we_reset_is_acknowledged_for_the_connection_only():
+    server = Server(options=_SMALL)
+    server.start(post(1))
+    server.requests[0].encoder.reset_stream()
+    assert [each.kind for each in server.send()] == [RST_STREAM]
+    assert updates(server.send(*[data(1, b"x" * 16000, 0)] * 3)) == [(0, 48000)]
+    assert server.wire.closed is None
+
+
+def test_a_body_waits_for_the_window_and_its_maker_is_told():
+    server = Server(options=_SMALL)
+    server.start(settings((4, 10)), headers(1))
+    request = server.requests[0]
+    request.encoder.encode_headers(HeaderMap(OK), False)
+    request.encoder.encode_data(b"x" * 500, False)
+    assert [len(each.payload) for each in server.send() if each.kind == DATA] == [10]
+    assert request.watermarks == []
+    request.encoder.encode_data(b"x" * 600, True)
+    assert request.watermarks == [True]
+    assert [len(each.payload) for each in server.send(window_update(1, 700))] == [490, 210]
+    assert request.watermarks == [True, False]
+    [last] = server.send(window_update(1, 1000))
+    assert (len(last.payload), last.ends) == (390, True)
+    assert server.codec.idle
+
+
+def test_trailers_wait_for_the_body():
+    server = Server()
+    server.start(settings((4, 3)), headers(1))
+    encoder = server.requests[0].encoder
+    encoder.encode_headers(HeaderMap(OK), False)
+    encoder.encode_data(b"abcdef", False)
+    encoder.encode_trailers(HeaderMap([(b"x", b"y")]))
+    assert [each.kind for each in server.send()] == [HEADERS, DATA]
+    rest = server.send(window_update(1, 100))
+    assert [(each.kind, each.ends) for each in rest] == [(DATA, False), (HEADERS, True)]
+
+
+def test_an_empty_end_needs_no_window():
+    server = Server()
+    server.start(settings((4, 0)), headers(1))
+    encoder = server.requests[0].encoder
+    encoder.encode_headers(HeaderMap(OK), False)
+    encoder.encode_data(b"", True)
+    assert [(each.kind, each.ends) for each in server.send()] == [(HEADERS, False), (DATA, True)]
+
+
+def test_streams_share_the_connections_window_in_turn():
+    server = Server()
+    server.start(settings((4, 200_000)), headers(1), headers(3))
+    for request in server.requests:
+        request.encoder.encode_headers(HeaderMap(OK), False)
+        request.encoder.encode_data(b"x" * 100_000, True)
+    server.send()
+    sent = [each.stream for each in server.send(window_update(0, 4 * 16384))]
+    assert sent == [1, 3, 1, 3]
+    assert server.wire.closed is None
+
+
+def test_frames_are_never_larger_than_the_peer_takes():
+    server = Server()
+    server.start(headers(1))
+    encoder = server.requests[0].encoder
+    encoder.encode_headers(HeaderMap([*OK, (b"x", b"y" * 40_000)]), False)
+    encoder.encode_data(b"x" * 40_000, True)
+    frames = server.send()
+    assert max(len(each.payload) for each in frames) == 16384
+    assert [each.flags & 4 for each in frames[:3]] == [0, 0, 4]
+
+
+def test_a_full_transport_makes_every_stream_wait():
+    server = Server()
+    server.start(headers(1), headers(3))
+    server.codec.on_watermark(True)
+    server.send(headers(5))
+    server.codec.on_watermark(False)
+    assert [request.watermarks for request in server.requests] == [[True, False]] * 3
