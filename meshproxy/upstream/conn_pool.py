@@ -45,8 +45,8 @@ class PoolRequest(ResponseDecoder, Protocol):
 class ConnPool:
     """The HTTP/1 connections of one host. Idle ones are reused last in, first out."""
 
-    __slots__ = ("_connector", "_idle_timer", "_now", "clients", "cluster", "connecting", "host",
-                 "idle", "pending", "settings")  # fmt: skip
+    __slots__ = ("_connector", "_idle_timer", "_max_requests", "_now", "clients", "cluster",
+                 "connecting", "host", "idle", "pending", "settings")  # fmt: skip
 
     def __init__(self, cluster: Cluster, host: Host, connector: Connector) -> None:
         self.cluster = cluster
@@ -59,6 +59,7 @@ class ConnPool:
         self._idle_timer: Any = None  # one for all: when the longest idle one has been so too long
         self._now = connector.dispatcher.now
         config = cluster.config
+        self._max_requests = config.circuit_breakers.max_requests
         self.settings = Http1Settings(
             max_headers_bytes=config.max_response_headers_kb * 1024,
             max_headers_count=config.max_response_headers_count,
@@ -84,10 +85,11 @@ class ConnPool:
         while idle:
             client = idle.pop()
             if not client.wire.closing:
-                if self._may_begin(request):
+                if self.cluster.requests_active < self._max_requests:
                     client.begin(request)
                 else:
                     idle.append(client)
+                    self._refuse(request)
                 return
         stats = self.cluster.stats
         step = self.next_step()
@@ -104,14 +106,10 @@ class ConnPool:
         if step == CONNECT:
             self._connect()
 
-    def _may_begin(self, request: PoolRequest) -> bool:
-        """Whether the circuit breaker lets one more request be active; else this one hears it."""
-        cluster = self.cluster
-        if cluster.requests_active < cluster.config.circuit_breakers.max_requests:
-            return True
-        cluster.stats.upstream_rq_active_overflow.value += 1
+    def _refuse(self, request: PoolRequest) -> None:
+        """As many requests are active as the circuit breaker lets be."""
+        self.cluster.stats.upstream_rq_active_overflow.value += 1
         request.on_pool_failure(OVERFLOW, "", self.host)
-        return False
 
     def cancel(self, request: PoolRequest) -> None:
         """`request` does not wait any more."""
@@ -145,9 +143,10 @@ class ConnPool:
         while self.pending:
             request = self.pending.popleft()
             self._one_less_pending()
-            if self._may_begin(request):
+            if self.cluster.requests_active < self._max_requests:
                 client.begin(request)
                 return
+            self._refuse(request)
         client.idle_since = self._now()
         self.idle.append(client)
         if self._idle_timer is None:

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
-from tests.parity.harness import Case, Pair
-from tests.support.raw_client import http_request
+from tests.parity.harness import PROXIES, Case, Pair
+from tests.support.eventually import eventually
+from tests.support.raw_client import RawClient, http_request
 from tests.support.upstreams import answering_then_wait
 
 OPTIONS = {
@@ -12,6 +13,8 @@ OPTIONS = {
     "request": "request_timeout: 0.2s",
     "stream": "stream_idle_timeout: 0.2s",
     "idle": "common_http_protocol_options: {idle_timeout: 0.2s}",
+    "draining": "drain_timeout: 2s\ncommon_http_protocol_options: {idle_timeout: 0.2s}",
+    "old": "drain_timeout: 2s\ncommon_http_protocol_options: {max_connection_duration: 0.2s}",
     "duration": "common_http_protocol_options: {max_stream_duration: 0.2s}",
     "internal": "use_remote_address: true\n"
     "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}",
@@ -72,3 +75,21 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_both_give_up_in_the_same_way(pair: Pair, case: Case):
     pair.check(case)
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+@pytest.mark.parametrize(
+    ("where", "counter"), [("draining", "idle_timeout"), ("old", "max_duration_reached")]
+)
+def test_a_connection_at_its_end_answers_what_still_comes(
+    pair: Pair, where: str, counter: str, kind: str
+):
+    side = pair.sides[kind]
+
+    def wait(_: RawClient) -> None:
+        eventually(lambda: side.proxy.counters()[f"http.{where}.downstream_cx_{counter}"] == 1)
+
+    request = http_request("/x")
+    seen = side.run(Case("still answered", (request, wait, request), listener=where, answers=2))
+    first, second = (dict(answer[3]).get("connection") for answer in seen.answers)
+    assert (first, second, seen.closed) == (None, "close", True)
