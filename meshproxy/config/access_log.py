@@ -15,16 +15,19 @@ from meshproxy.config.document import At
 from meshproxy.config.matching import build_header
 from meshproxy.config.reading import data_source, enum_name, plain
 from meshproxy.config.runtime import denominator
+from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
 from meshproxy.http import access_log
 from meshproxy.http.access_log import AccessLogFilter
 from meshproxy.http.formatter import DEFAULT_FORMAT, FormatError, compile_format, compile_json
 from meshproxy.http.log_file import STDERR, STDOUT
 from meshproxy.http.stream_info import SHORT_FLAGS, StreamInfo
+from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.upstream.load_balancer import random_bits
 
 Render = Callable[[StreamInfo], bytes]
 
+_WASM: Final = "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog"
 _FILE: Final = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 _STREAMS: Final = {
     "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": STDOUT,
@@ -42,7 +45,19 @@ class AccessLogConfig:
     passes: AccessLogFilter | None = None
 
 
-def build_access_logs(logs: Sequence[At], context: BuildContext) -> tuple[AccessLogConfig, ...]:
+@dataclass(frozen=True, slots=True)
+class WasmAccessLogConfig:
+    """An access log that is a Proxy-Wasm plugin."""
+
+    name: str
+    plugin: PluginConfig
+    passes: AccessLogFilter | None = None
+
+
+AnyAccessLogConfig = AccessLogConfig | WasmAccessLogConfig
+
+
+def build_access_logs(logs: Sequence[At], context: BuildContext) -> tuple[AnyAccessLogConfig, ...]:
     """The access logs; one with an error is noted and left out."""
     built = [AccessLogBuilder(context).access_log(at) for at in logs]
     return tuple(each for each in built if each is not None)
@@ -55,7 +70,7 @@ class AccessLogBuilder:
         self._context = context
         self._problems = context.problems
 
-    def access_log(self, at: At) -> AccessLogConfig | None:
+    def access_log(self, at: At) -> AnyAccessLogConfig | None:
         """The access log, None where it is not supported or has an error."""
         condition = at.one("filter")
         passes = self._filter(condition) if condition is not None else None
@@ -64,6 +79,9 @@ class AccessLogBuilder:
         logger = at.unpack("typed_config")
         if logger is None:
             return None
+        if logger.type_name == _WASM:
+            plugin = build_plugin(logger, self._problems)
+            return WasmAccessLogConfig(at.message.name, plugin, passes) if plugin else None
         path = logger.message.path if logger.type_name == _FILE else _STREAMS.get(logger.type_name)
         if path is None:
             return None

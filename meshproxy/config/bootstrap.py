@@ -21,9 +21,11 @@ from meshproxy.config.problems import Problems
 from meshproxy.config.reading import plain
 from meshproxy.config.runtime import build_runtime
 from meshproxy.config.supported_fields import EXTENSION_NAMES
+from meshproxy.config.wasm import build_service
 from meshproxy.errors import Code, ConfigError
 from meshproxy.network.address import Address
 from meshproxy.network.listener import ListenerConfig
+from meshproxy.proxy_wasm.service import WasmServiceConfig
 from meshproxy.upstream.cluster import ClusterConfig
 from meshproxy.upstream.host import NOWHERE, Locality
 
@@ -66,6 +68,7 @@ class ServerConfig:
     runtime_layers: tuple[tuple[str, Mapping[str, str]], ...]
     extensions: tuple[tuple[str, str, str], ...]
     bootstrap: Mapping[str, Any]
+    wasm_services: tuple[WasmServiceConfig, ...] = ()
     warnings: tuple[ConfigError, ...] = ()
 
 
@@ -78,6 +81,7 @@ def build(at: At, problems: Problems) -> ServerConfig:
     names = {each.message.name for each in cluster_messages}
     context = BuildContext(problems, runtime, names)
     listeners = build_listeners(listener_messages, context)
+    services = [build_service(each, problems) for each in at.many("bootstrap_extensions")]
     return ServerConfig(
         node=_node(at),
         admin=_admin(at, problems),
@@ -86,6 +90,7 @@ def build(at: At, problems: Problems) -> ServerConfig:
         runtime=MappingProxyType(runtime.values),
         runtime_layers=runtime.texts(),
         extensions=EXTENSION_NAMES,
+        wasm_services=tuple(each for each in services if each is not None),
         bootstrap=MappingProxyType(
             json_format.MessageToDict(at.message, preserving_proto_field_name=True)
         ),

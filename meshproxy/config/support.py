@@ -37,19 +37,19 @@ def check_support(at: At, problems: Problems, place: str = "") -> None:
             _check_value(at, field, value, problems)
         elif field.message_type is not None:
             for inside in _messages(at, field):
-                _check_message(inside, field, problems)
+                _check_message(inside, field, problems, place)
 
 
-def _check_message(at: At, field: FieldDescriptor, problems: Problems) -> None:
+def _check_message(at: At, field: FieldDescriptor, problems: Problems, around: str) -> None:
     name = at.type_name
     if name == "google.protobuf.Any":
-        _check_extension(at, field, problems)
+        _check_extension(at, field, problems, around)
     elif not name.startswith("google.protobuf."):
         assert field.containing_type is not None
         check_support(at, problems, f"{field.containing_type.full_name}.{field.name}")
 
 
-def _check_extension(at: At, field: FieldDescriptor, problems: Problems) -> None:
+def _check_extension(at: At, field: FieldDescriptor, problems: Problems, around: str) -> None:
     """An Any: its type decides what it is, the name beside it does not."""
     packed = at.unpacked()
     assert field.containing_type is not None
@@ -59,7 +59,7 @@ def _check_extension(at: At, field: FieldDescriptor, problems: Problems) -> None
             expected = '"@type": type.googleapis.com/…'
             at.error(problems, Code.TYPE_MISSING, "'@type' is missing", expected=expected)
         return
-    place = EXTENSIONS.get(where)
+    place = EXTENSIONS.get(f"{around}.{field.name}") or EXTENSIONS.get(where)
     if place is None:
         return
     kind, types = place

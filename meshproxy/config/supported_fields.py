@@ -26,12 +26,15 @@ _STRINGS: Final = "exact prefix suffix safe_regex contains ignore_case"
 # By message; or by message and field, where the same message means more or less in one place.
 FIELDS: Final[dict[str, str]] = {
     # ---- bootstrap
-    "envoy.config.bootstrap.v3.Bootstrap": ("node static_resources admin layered_runtime"),
+    "envoy.config.bootstrap.v3.Bootstrap": (
+        "node static_resources admin layered_runtime bootstrap_extensions"
+    ),
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": "listeners clusters",
     "envoy.config.bootstrap.v3.Admin": "access_log access_log_path address",
     "envoy.config.bootstrap.v3.LayeredRuntime": "layers",
     "envoy.config.bootstrap.v3.RuntimeLayer": "name static_layer",
     _CORE + "Node": "id cluster metadata locality user_agent_name user_agent_version",
+    "envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions": "name typed_config",
     _CORE + "Locality": "region zone sub_zone",
     # ---- listeners
     _LISTENER + "Listener": (
@@ -150,6 +153,7 @@ FIELDS: Final[dict[str, str]] = {
     _LOGGERS + "file.v3.FileAccessLog": "path format json_format typed_json_format log_format",
     _LOGGERS + "stream.v3.StdoutAccessLog": "log_format",
     _LOGGERS + "stream.v3.StderrAccessLog": "log_format",
+    _LOGGERS + "wasm.v3.WasmAccessLog": "config",
     _CORE + "SubstitutionFormatString": (
         "text_format json_format text_format_source omit_empty_values"
     ),
@@ -192,6 +196,7 @@ FIELDS: Final[dict[str, str]] = {
         "name root_id vm_config configuration fail_open failure_policy"
         " reload_config capability_restriction_config allow_on_headers_stop_iteration"
     ),
+    _WASM + "WasmService": "config singleton",
     _WASM + "ReloadConfig": "backoff",
     _CORE + "BackoffStrategy": "base_interval",
     _WASM + "VmConfig": "vm_id runtime code configuration environment_variables",
@@ -212,6 +217,7 @@ VALUES: Final[dict[str, str]] = {
 }
 
 # Fields of type Any: what stands there ("category in package"), and the types that are supported.
+# By message and field, or by the field that holds the message, where many have one of its type.
 EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     _LISTENER + "Filter.typed_config": (
         "network filter in envoy.extensions.filters.network.",
@@ -230,7 +236,12 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             _LOGGERS + "file.v3.FileAccessLog",
             _LOGGERS + "stream.v3.StdoutAccessLog",
             _LOGGERS + "stream.v3.StderrAccessLog",
+            _LOGGERS + "wasm.v3.WasmAccessLog",
         ),
+    ),
+    "envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions.typed_config": (
+        "bootstrap extension in envoy.extensions.bootstrap.",
+        (_WASM + "WasmService",),
     ),
     _CLUSTER + "Cluster.typed_extension_protocol_options": (
         "set of protocol options in envoy.extensions.upstreams.",
@@ -295,6 +306,16 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.access_loggers.stderr",
         "envoy.access_loggers",
         _LOGGERS + "stream.v3.StderrAccessLog",
+    ),
+    (
+        "envoy.access_loggers.wasm",
+        "envoy.access_loggers",
+        _LOGGERS + "wasm.v3.WasmAccessLog",
+    ),
+    (
+        "envoy.bootstrap.wasm",
+        "envoy.bootstrap",
+        _WASM + "WasmService",
     ),
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -15,8 +15,10 @@ from meshproxy.config.reading import plain, seconds, wrapped
 from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig
 from meshproxy.proxy_wasm.options import OPTIONS, PREFIX, WrongOption, read_options
+from meshproxy.proxy_wasm.service import WasmServiceConfig
 from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
 
+SERVICE: Final = "envoy.extensions.wasm.v3.WasmService"
 _STRUCTS: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value"})
 
 
@@ -59,6 +61,17 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
         allowed_capabilities=_capabilities(plugin),
         allow_on_headers_stop_iteration=wrapped(plugin, "allow_on_headers_stop_iteration", False),
     )
+
+
+def build_service(at: At, problems: Problems) -> WasmServiceConfig | None:
+    """The Wasm service of a bootstrap extension; None with the reason noted."""
+    service = at.unpack("typed_config")
+    if service is None or service.type_name != SERVICE:
+        return None  # not supported, and noted as that
+    plugin = build_plugin(service, problems)
+    if plugin is None:
+        return None
+    return WasmServiceConfig(at.message.name, plugin, service.message.singleton)
 
 
 def _code(vm: At, problems: Problems) -> CodeSource | None:

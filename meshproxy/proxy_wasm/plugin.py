@@ -11,6 +11,7 @@ restarts, is that of the strict profile and of FAIL_CLOSED.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -49,6 +50,7 @@ class Plugin:
         self._kind: type[StreamContext] = StreamContext
         self._closed = False
         self.last_failure: Failure | None = None
+        self.on_failed: Callable[[], None] = _nothing
         self._serve(pool.root(config, loaded.module, self._vm_key))
         self._restart = restart_policy(config, self._dispatcher)
         pool.plugins.append(self)
@@ -112,25 +114,34 @@ class Plugin:
             if self._root is root:
                 self._root = None
                 self.last_failure = root.vm.failure
+                self.on_failed()
 
         root.vm.on_failed.append(failed)
         self._kind = stream_context_class(root.vm.exports.present())
         self._root = root
 
+    @property
+    def restarts(self) -> bool:
+        """Whether it would ever get a fresh VM after a failure."""
+        return self._restart is not None and not self._closed
+
+    def serving_root(self) -> RootContext | None:
+        """The root that serves now; after a failure one in a fresh VM, None where it is not due."""
+        if self._root is None and self._restart is not None and not self._closed:
+            self._begin_again(self._restart)
+        return self._root
+
     def _without_vm(self) -> StreamFilter:
         if self.config.failure_policy == FAIL_OPEN:
             return StreamFilter()
-        restart = self._restart
-        if restart is None or self._closed or not self._begin_again(restart):
-            return FailedFilter()
-        assert self._root is not None
-        return self._kind(self._root)
+        root = self.serving_root()
+        return FailedFilter() if root is None else self._kind(root)
 
-    def _begin_again(self, restart: Restart) -> bool:
+    def _begin_again(self, restart: Restart) -> None:
         """Try to get a fresh VM. The counters move as Envoy's do: `vm_reload` never."""
         if not restart.begin():
             self.stats.vm_reload_backoff.value += 1
-            return False
+            return
         try:
             config = while_serving(self.config)
             self._serve(self._pool.root(config, self._loaded.module, self._vm_key))
@@ -138,9 +149,8 @@ class Plugin:
             restart.failed()
             self.stats.vm_reload_failure.value += 1
             LOGGER.error("wasm log%s: reload failed: %s", self.config.log_prefix, error)
-            return False
+            return
         self.stats.vm_reload_success.value += 1
-        return True
 
 
 def while_serving(config: PluginConfig) -> PluginConfig:
@@ -148,6 +158,10 @@ def while_serving(config: PluginConfig) -> PluginConfig:
     limits = config.vm.limits
     shorter = min(limits.start_timeout, limits.restart_timeout)
     return replace(config, vm=replace(config.vm, limits=replace(limits, start_timeout=shorter)))
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class FailedFilter(StreamFilter):

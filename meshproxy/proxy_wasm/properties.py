@@ -277,7 +277,7 @@ def _cluster(info: StreamInfo) -> Any:
 XDS: Final[dict[str, Fact]] = {
     "cluster_name": lambda info: _cluster(info).name,
     "cluster_metadata": lambda info: Metadata(_cluster(info).config.metadata),
-    "route_name": lambda info: info.route_name,
+    "route_name": lambda info: None if info.route is None else info.route_name,
     "route_metadata": lambda info: Metadata(info.route.metadata),
     "virtual_host_name": lambda info: info.route.virtual_host.name,
     "virtual_host_metadata": lambda info: Metadata(info.route.virtual_host.metadata),

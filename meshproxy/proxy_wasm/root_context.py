@@ -17,6 +17,7 @@ from meshproxy.proxy_wasm.abi import (
     MAP_TYPES,
     NOT_FOUND,
     OK,
+    RESPONSE_TRAILERS,
 )
 from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
@@ -32,6 +33,7 @@ from meshproxy.wasm.errors import ModuleError
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Timer
+    from meshproxy.http.stream_info import StreamInfo
     from meshproxy.proxy_wasm.vm import Vm
 
 NO_TIMES: Final = Histogram()
@@ -71,6 +73,7 @@ class RootContext(Context):
         self._calls: dict[int, Timer] = {}
         self._tick: Timer | None = None
         self._tick_period = 0.0
+        self._logged: StreamInfo | None = None
         self._draining = False  # it waits for the guest to be done
         self._asking = False  # proxy_on_done is running
         self._patience: Timer | None = None
@@ -196,6 +199,31 @@ class RootContext(Context):
         self.call_body = self.encoded = None
         self.call_maps = {}
         self.call_status = (0, b"")
+
+    # -- access log ----------------------------------------------------------------------------
+
+    @property
+    def info(self) -> StreamInfo | None:
+        """The facts of the stream that is being logged, None at other times."""
+        return self._logged
+
+    def on_log(self, info: StreamInfo) -> None:
+        """`proxy_on_log`, for a stream that has no context in this VM."""
+        callback = self.vm.exports.proxy_on_log
+        if callback is not None:
+            self._logged, self.encoded = info, None
+            callback(self)
+            self._logged = self.encoded = None
+
+    def closed_map(self, map_type: int) -> HeaderMap | None:
+        """A map of the stream that is being logged, or of the call that was answered."""
+        info = self._logged
+        if info is None or map_type > RESPONSE_TRAILERS:
+            return super().closed_map(map_type)
+        return (
+            info.request_headers, info.request_trailers,
+            info.response_headers, info.response_trailers,
+        )[map_type]  # fmt: skip
 
     # -- the end -------------------------------------------------------------------------------
 

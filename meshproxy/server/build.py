@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from meshproxy.config.access_log import AccessLogConfig, AnyAccessLogConfig
+from meshproxy.errors import StartupError
 from meshproxy.http.access_log import AccessLog
 from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
 from meshproxy.http.filter_chain import FilterChain
@@ -22,9 +24,14 @@ from meshproxy.network_filters import NETWORK_FILTERS, NetworkFactoryContext
 from meshproxy.network_filters.filter import NetworkFilterFactory
 from meshproxy.network_filters.filter_manager import FilterManager
 from meshproxy.network_filters.http_connection_manager import HttpFactory
+from meshproxy.proxy_wasm.access_log import WasmAccessLog
+from meshproxy.proxy_wasm.plugin import Plugin
+from meshproxy.proxy_wasm.service import WasmService, WasmServiceConfig
+from meshproxy.proxy_wasm.vm_pool import pool_of
 from meshproxy.router.router import RouterFactory
 from meshproxy.server.http_chain import build_chains
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
+from meshproxy.wasm.errors import ModuleError
 
 if TYPE_CHECKING:
     from meshproxy.http.log_file import AccessLogManager
@@ -65,7 +72,7 @@ def _filter_chain(
             dispatcher=world.dispatcher,
             connector=Connector(world.dispatcher),
             http_manager=lambda config: _http_manager(config, listener, world),
-            access_logs=lambda specs: _access_logs(specs, world.access_logs),
+            access_logs=lambda specs: _access_logs(specs, world),
             services=world.services,
             direction=listener.traffic_direction,
         )
@@ -90,7 +97,7 @@ def _http_manager(
     """A connection manager with its HTTP filters and router."""
     manager_config = replace(
         config,
-        access_logs=_access_logs(config.access_logs, world.access_logs),
+        access_logs=_access_logs(config.access_logs, world),
         http2=replace(config.http2, buffer_limit=listener.per_connection_buffer_limit_bytes),
     )
     manager_config.route_config.bind(world.cluster_manager)
@@ -125,7 +132,23 @@ def _http_manager(
     return manager
 
 
-def _access_logs(specs: Sequence[Any], manager: AccessLogManager) -> tuple[Any, ...]:
-    return tuple(
-        AccessLog(manager.file(spec.path).write, spec.render, spec.passes) for spec in specs
-    )
+def _access_logs(specs: Sequence[Any], world: World) -> tuple[Any, ...]:
+    return tuple(_access_log(spec, world) for spec in specs)
+
+
+def _access_log(spec: AnyAccessLogConfig, world: World) -> AccessLog | WasmAccessLog:
+    if isinstance(spec, AccessLogConfig):
+        return AccessLog(world.access_logs.file(spec.path).write, spec.render, spec.passes)
+    try:
+        plugin = Plugin(pool_of(world.services), spec.plugin)
+    except ModuleError as error:
+        raise StartupError(f"Unable to create Wasm access log {spec.name}: {error}") from error
+    return WasmAccessLog(plugin, spec.passes)
+
+
+def build_wasm_service(config: WasmServiceConfig, services: Services) -> WasmService:
+    """Start a plugin that serves no stream. Raises StartupError naming it and the reason."""
+    try:
+        return WasmService(pool_of(services), config)
+    except ModuleError as error:
+        raise StartupError(f"Unable to create Wasm service {config.name}: {error}") from error

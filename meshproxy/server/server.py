@@ -27,7 +27,7 @@ from meshproxy.router.async_client import AsyncClient
 from meshproxy.router.router import RouterFactory
 from meshproxy.server import log_levels
 from meshproxy.server import logging as server_logging
-from meshproxy.server.build import World, build_listener
+from meshproxy.server.build import World, build_listener, build_wasm_service
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
 from meshproxy.server.wasm_callouts import HttpCalls
 from meshproxy.stats.metrics import ListenerManagerStats, RouterStats
@@ -170,6 +170,8 @@ class Server:
             http_caller=HttpCalls(self._async_client(dispatcher, manager)),
             offload=dispatcher.offload,
         )
+        for service in self.config.wasm_services:
+            build_wasm_service(service, services)
         world = World(self.store, dispatcher, manager, self._access_logs, services)
         built = [build_listener(config, world) for config in self.config.listeners]
         try:

@@ -143,3 +143,66 @@ def test_what_cannot_run_is_refused_at_its_place(config, words):
     assert words in error.message
     assert ".http_filters[0].typed_config.config" in error.path
     assert error.code is not Code.TYPE_MISSING
+
+
+# -- where else a plugin can stand -------------------------------------------------------------
+
+VM = "vm_config: {code: {local: {filename: /f.wasm}}}"
+
+
+def extension(entry):
+    """A document with this bootstrap extension."""
+    return f"bootstrap_extensions: [{entry}]\n{LISTENER}"
+
+
+def service(fields):
+    message = f"{URL}envoy.extensions.wasm.v3.WasmService"
+    return f"{{name: s, typed_config: {{'@type': {message}, {fields}}}}}"
+
+
+@pytest.mark.parametrize(("text", "singleton"), [("", False), (", singleton: true", True)])
+def test_a_bootstrap_extension_is_a_service(text, singleton):
+    (found,) = load(extension(service(f"config: {{name: p, {VM}}}{text}"))).wasm_services
+    assert (found.name, found.plugin.name, found.singleton) == ("s", "p", singleton)
+    assert found.plugin.vm.code == LocalFile("/f.wasm")
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "path"),
+    [
+        (service("singleton: true"), Code.REQUIRED, "config"),
+        (service("config: {name: p}"), Code.REQUIRED, "config.vm_config"),
+        ("{name: s}", Code.REQUIRED, "bootstrap_extensions[0].typed_config"),
+        (
+            f"{{name: s, typed_config: {{'@type': {URL}{WASM}}}}}",
+            Code.EXTENSION_MISPLACED,
+            "@type",
+        ),
+        (
+            "{name: s, typed_config: {'@type': type.googleapis.com/"
+            "envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}",
+            Code.UNSUPPORTED_EXTENSION,
+            "@type",
+        ),
+    ],
+)
+def test_what_is_no_service_is_refused_at_its_place(entry, code, path):
+    error = error_of(extension(entry))
+    assert error.code is code
+    assert error.path.endswith(path)
+
+
+def test_an_access_log_may_be_a_plugin():
+    log = (
+        "{name: l, filter: {status_code_filter: {comparison: {op: GE, value: {default_value: 400,"
+        " runtime_key: k}}}}, typed_config: {'@type': "
+        f"{URL}envoy.extensions.access_loggers.wasm.v3.WasmAccessLog, config: {{name: p, {VM}}}}}}}"
+    )
+    document = LISTENER.replace(
+        "          http_filters:\n", f"          access_log: [{log}]\n          http_filters:\n"
+    )
+    (found,) = load(document).listeners[0].manager.access_logs
+    assert (found.name, found.plugin.name) == ("l", "p")
+    assert found.passes is not None
+    error = error_of(document.replace(f", {VM}", ""))
+    assert error.code is Code.REQUIRED
