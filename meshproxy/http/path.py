@@ -52,8 +52,9 @@ class PathNormalizer:
             if normal is None:
                 return plain + query, PATH_NORMALIZATION_FAILED
             plain = normal
-        if self.merge_slashes and b"//" in plain and plain != b"//":
-            plain = _SLASHES.sub(b"/", plain)
+        if self.merge_slashes and b"//" in plain:
+            # Envoy keeps the first and the last of nothing but slashes.
+            plain = _SLASHES.sub(b"/", plain) if plain.strip(b"/") else b"//"
         normal = plain + query
         if escaped and self.action == UNESCAPE_AND_REDIRECT:
             location = ((b"location", normal),)

@@ -76,6 +76,13 @@ ANSWERED_BEYOND_ENVOY: Final[dict[str, str]] = {
     ),
 }
 
+# requests of test_requests.py that Envoy passes on and meshproxy refuses: name -> reason
+REFUSED_CASES: Final[dict[str, str]] = {
+    "HTTP/1.0 in chunks": "RFC 9112, 6.1: framing that HTTP/1.0 does not know is faulty",
+    "HTTP/0.9 where HTTP/1.0 is taken": "HTTP/0.9 has neither heads nor lengths; nobody speaks it",
+    "two hosts the same": "RFC 9112, 3.2: more than one Host is an error, whatever they say",
+}
+
 # names of Envoy's statistics that meshproxy does not have: pattern -> reason
 MISSING_STATS: Final[dict[str, str]] = {}
 

@@ -39,7 +39,8 @@ TARGETS = (
     "/a%5Cb", "/a%5cb", "/a\\b", "/x\\..\\secret", "/a%252fb", "/%41%7e%7E%20", "/a%zz", "/a%",
     "/a%00b",
     "/a;b/../c", "/secret/..;/x", "/a?x=/../y", "/a/..?x", "/a#b", "/a/.../b", "/a/..b", "/%c3%a9",
-    "/a b", "/a%3Fb", "/a/%2e%2e%2fsecret", "//", "/a/", "/[x]{y}|^`\"<>", "*", "x", "a/b",
+    "/a b", "/a%3Fb", "/a/%2e%2e%2fsecret",
+    "//", "///", "/./", "//.//", "/a/", "/[x]{y}|^`\"<>", "*", "x", "a/b",
 )  # fmt: skip
 CASES = [
     Case(f"{option} {target}", http_request(target), listener=option)

@@ -5,16 +5,19 @@ from collections.abc import Callable
 import pytest
 
 from tests.parity.config import UPSTREAM_TRAILERS, bootstrap, cluster, listener, virtual_host
+from tests.parity.differences import REFUSED_CASES
 from tests.parity.harness import Case, Pair
 from tests.support.eventually import eventually
 from tests.support.raw_client import RawClient, http_request
-from tests.support.upstreams import answering_then_wait
+from tests.support.upstreams import answering, answering_then_wait
 
 ROUTES = "- match: {prefix: /}\n  route: {cluster: up}"
 OPTIONS = {
     "main": "",
     "trailers": "http_protocol_options: {enable_trailers: true}",
     "small": "max_request_headers_kb: 1",
+    "old": "http_protocol_options: {accept_http_10: true, default_host_for_http_10: default.host}",
+    "older": "http_protocol_options: {accept_http_10: true}",
     "few": "common_http_protocol_options: {max_headers_count: 5}",
 }
 
@@ -129,7 +132,75 @@ REFUSED = [
     Case("bad chunk size", post(CHUNKED, body=b"zz\r\nabc\r\n0\r\n\r\n"), stats=False),
     Case("gone within the head", (b"GET /x HT", RawClient.half_close), answers=0, log_lines=1),
 ]  # fmt: skip
-CASES = ACCEPTED + REFUSED
+ONCE = (
+    "accept", "accept-language", "authorization", "cache-control", "content-encoding",
+    "content-type", "cookie", "date", "expect", "origin", "range", "referer", "server", "te",
+    "user-agent", "via", "x-envoy-attempt-count", "x-envoy-foo", "x-envoy-original-host",
+    "x-forwarded-client-cert", "x-forwarded-for", "x-forwarded-host", "x-request-id",
+)  # fmt: skip
+LAST = len(http_request("/x", "x: "))
+DETAILS = [
+    *(Case(f"{name} twice", http_request("/x", f"{name}: 1", f"{name}: 2")) for name in ONCE),
+    Case("first of two empty", http_request("/x", "via:", "via: 2", "accept: 1", "accept:")),
+    *(
+        Case(f"{len(options)} options", http_request("/x", f"connection: {','.join(options)}"))
+        for options in ("abcdefghi", "abcdefghij")
+    ),
+    Case("many options in two lines",
+         http_request("/x", "connection: a,b,c,d,e", "connection: f,g,h,i,j")),
+    *(
+        Case(f"connection: {option}",
+             http_request("/x", f"connection: {option}", "x-forwarded-host: a", "te: a"))
+        for option in (
+            "x-forwarded-host", "x-forwarded-port", "CLOSE", "connection", ":", "TE", ","
+        )
+    ),
+    *(
+        Case(f"te of {size}", http_request("/x", "connection: te", f"te: {'a' * size}"))
+        for size in (255, 256)
+    ),
+    Case("length nominated",
+         post("connection: content-length", "content-length: 3", body=b"abc")),
+    *(
+        Case(f"{size} bytes of head", http_request("/x", f"x: {'a' * (size - LAST)}"))
+        for size in (61440, 61441)
+    ),
+    Case("QUERY in a language", http_request("/x", "content-type: a/b", method="QUERY")),
+    Case("CONNECT with a path", http_request("/x", method="CONNECT")),
+    Case("another scheme", http_request("ftp://h/x")),
+    Case("absolute form without host", b"GET http://abs.example/x HTTP/1.1\r\n\r\n"),
+    Case("expect in upper case",
+         (post("Expect: 100-Continue", "content-length: 3"), after_continue(b"abc"))),
+    Case("two spaces", b"GET  /x  HTTP/1.1\r\nhost: h.example\r\n\r\n"),
+    *(
+        Case(f"{name}: HTTP/1.0 {fields}", http_request("/x", *fields, version="1.0"),
+             listener=name)
+        for name in ("old", "older")
+        for fields in ((), ("connection: keep-alive",), ("connection: close",))
+    ),
+    *(
+        Case(f"{name}: HTTP/1.0 without host, {fields}",
+             b"GET /x HTTP/1.0\r\n" + b"".join(fields) + b"\r\n", listener=name)
+        for name in ("old", "older")
+        for fields in ((), (b"connection: keep-alive\r\n",))
+    ),
+    Case("HTTP/1.0 with a body", http_request("/x", "content-length: 3", method="POST",
+         version="1.0", body=b"abc"), listener="old"),
+    Case("HTTP/1.0 answered in chunks", http_request("/x", version="1.0"),
+         answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+         listener="old", closes=True),
+    Case("HTTP/1.0 kept alive, answered in chunks",
+         http_request("/x", "connection: keep-alive", version="1.0"),
+         answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+         listener="old", closes=True),
+]  # fmt: skip
+CASES = ACCEPTED + REFUSED + DETAILS
+STRICTER = {
+    "HTTP/1.0 in chunks": http_request("/x", CHUNKED, method="POST", version="1.0",
+                                       body=b"0\r\n\r\n"),
+    "HTTP/0.9 where HTTP/1.0 is taken": b"GET /x\r\n\r\n",
+    "two hosts the same": http_request("/x", "host: h.example"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name[:60])
@@ -155,3 +226,17 @@ def test_a_client_that_goes_while_it_waits_takes_its_request_with_it(pair: Pair)
 
     sent = (http_request("/x"), has_arrived, RawClient.half_close)
     pair.check(Case("gone", sent, answering_then_wait(), answers=0, log_lines=1))
+
+
+def test_every_refusal_that_is_our_own_has_its_reason():
+    assert set(STRICTER) == set(REFUSED_CASES)
+
+
+@pytest.mark.parametrize("name", STRICTER)
+def test_what_we_refuse_on_purpose_is_passed_on_by_envoy_alone(pair: Pair, name: str):
+    seen = pair.run(Case(name, STRICTER[name], listener="old"))
+    assert seen["envoy"].answers[0][1] == 200
+    assert len(seen["envoy"].upstream) == 1
+    assert [answer[1] for answer in seen["meshproxy"].answers] in ([400], [426])
+    assert seen["meshproxy"].upstream == []
+    assert seen["meshproxy"].closed

@@ -1,4 +1,4 @@
-from meshproxy.stats.response_codes import CodeCounters, ResponseCodeStats
+from meshproxy.stats.response_codes import MAX_NAMES, CodeCounters, ResponseCodeStats
 from meshproxy.stats.store import Store
 
 
@@ -60,3 +60,24 @@ def test_other_scopes_count_by_code_too():
         "zone.a.b.upstream_rq_404": 2,
     }
     assert store.metrics["cluster.web.zone.a.b.upstream_rq_time"].used
+
+
+def test_an_answer_counts_under_a_name_that_came_with_its_request():
+    store = Store()
+    stats = ResponseCodeStats(store.scope("cluster.web."))
+    named = stats.named(b"my.name")
+    assert named is not None
+    assert stats.named(b"my.name") is named
+    named.record(200, True)
+    assert store.metrics["cluster.web.my.name.upstream_rq_200"].value == 1
+    assert store.metrics["cluster.web.my.name.internal.upstream_rq_2xx"].value == 1
+
+
+def test_names_that_come_with_requests_are_like_a_metrics_and_few():
+    stats = ResponseCodeStats(Store().scope("cluster.web."))
+    for name in (b"", b"a b", b"a\n", b"\xe9", b"a" * 65):
+        assert stats.named(name) is None
+    kept = [stats.named(b"name%d" % number) for number in range(MAX_NAMES)]
+    assert None not in kept
+    assert stats.named(b"one-more") is None
+    assert stats.named(b"name0") is kept[0]

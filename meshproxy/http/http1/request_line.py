@@ -228,9 +228,7 @@ def _read_target(
         if not absolute or b"@" in absolute:
             return BAD_TARGET
         framing.path = path if path[:1] == b"/" else b"/" + path
-        # RFC 9112, 3.2.2: the target overrules Host, which must still be there
-        if host is not None:
-            host = absolute
+        host = absolute  # RFC 9112, 3.2.2: the target overrules Host
     if host is None and framing.version == "1.0":
         host = settings.default_host_for_http_10 or None
     framing.authority = host

@@ -362,9 +362,11 @@ class ServerCodec:
         self._writing = FINISHED
         self._stream = None
         if self._close:
-            # A client that did not ask for the end may be sending: it is to close first.
+            # A client that did not ask for the end may be sending: it is to close first. So is one
+            # that named no host: Envoy refuses it before it looks at who closes.
+            framing = self._framing
             linger = self._reading != COMPLETE or (
-                self._framing.keep_alive and not self._close_delimited
+                (framing.keep_alive or framing.authority is None) and not self._close_delimited
             )
             self._reading = DISCARD
             self._held = b""
