@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from meshproxy.resources import filters_directory
-from tests.support.conf import found, runnable
+from tests.support.conf import FILTERS, found, runnable
 from tests.support.processes import ProxyProcess
 from tests.support.raw_client import Answer, RawClient, http_request
 from tests.support.upstreams import RecordingUpstream, Request, answer_ok
@@ -21,8 +20,6 @@ from tests.support.upstreams import RecordingUpstream, Request, answer_ok
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.plugin import Plugin
     from tests.support.wat_filter import World
-
-FILTERS = Path(__file__).resolve().parent.parent.parent / "filters"
 
 
 @dataclass
@@ -122,10 +119,14 @@ def running(example: Running) -> Running:
 def configure(request: pytest.FixtureRequest) -> Callable[[str], Plugin]:
     """Start the module's `FILTER` alone; its world (clock, shared data) is the fixture `world`."""
     world = request.getfixturevalue("world")
-    code = (filters_directory() / f"{request.module.FILTER}.wasm").read_bytes()
+    name = request.module.FILTER
+    installed = filters_directory() / f"{name}.wasm"
+    built = request.getfixturevalue("wasm") if hasattr(request.module, "wasm") else installed
+    code = built.read_bytes()
 
     def start(configuration: str) -> Plugin:
-        return world.plugin(code, configuration=configuration.encode())
+        # AssemblyScript's SDK finds a filter by its root id; others do not look at it.
+        return world.plugin(code, root_id=name, configuration=configuration.encode())
 
     return start
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from meshproxy.resources import filters_directory
+from tests.support.conf import FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -107,6 +108,9 @@ def test_the_installed_filters_are_those_of_the_sources():
 
 
 def test_every_filter_has_a_readme_and_a_test():
-    for folder in {path.parent for path in (ROOT / "filters").glob("*/*.c")}:
+    sources = [*FILTERS.glob("*/*.c"), *FILTERS.glob("*/*.ts"), *FILTERS.glob("*/*.go")]
+    folders = {path.parent for path in (*sources, *FILTERS.glob("*/Cargo.toml"))}
+    assert len(folders) >= 11
+    for folder in folders:
         assert (folder / "README.md").is_file(), folder
         assert (ROOT / "tests" / "filters" / f"test_{folder.name}.py").is_file(), folder

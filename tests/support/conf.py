@@ -3,11 +3,14 @@ knows no case."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from meshproxy.resources import conf_directory, filters_directory
+
+FILTERS: Final = Path(__file__).resolve().parent.parent.parent / "filters"
+"""The sources of the example filters."""
 
 
 def conf_names() -> list[str]:
