@@ -5,18 +5,21 @@ Owns the comparing and the two forms. Refuses to judge: expectations are the com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
 
 from meshproxy.filter_tools.callouts import Callout
 from meshproxy.filter_tools.grpc_callouts import GrpcCallout
+from meshproxy.filter_tools.logs import LogLine
 from meshproxy.filter_tools.messages import Headers, Message, text
 from meshproxy.filter_tools.run_record import Run
 from meshproxy.filter_tools.table import printable, table
 
 Change = tuple[str, str, str]
 """A sign (`+` added, `-` removed, `~` changed), the name, the value."""
-MAX_BODY = 2000
+MAX_BODY: Final = 2000
+PROXYS_OWN: Final = frozenset({":status", "date", "server"})
+"""Headers of an answer that say nothing about the filter which gave it."""
 
 
 def changes(before: Headers, after: Headers) -> list[Change]:
@@ -55,8 +58,9 @@ def as_text(run: Run) -> Iterator[str]:
     if came.headers is not None and stream.local_reply is None and answer.headers is not None:
         yield from _message(came, after)
     elif answer.headers is not None:
-        yield from _message(Message(Headers()), after if after.headers is not None else answer)
-    yield from _part("log", [(line.level, printable(line.text)) for line in run.logs])
+        own = Message(_without(answer.headers, PROXYS_OWN), answer.body, answer.trailers)
+        yield from _message(Message(Headers()), own)
+    yield from _part("log", list(log_rows(run.logs)))
     yield from _part("metrics", [(printable(name), str(n)) for name, n in run.metrics.items()])
     calls = [_callout(each) for each in run.callouts]
     calls += [_grpc_callout(each) for each in run.grpc_callouts]
@@ -64,6 +68,13 @@ def as_text(run: Run) -> Iterator[str]:
     for trap in run.traps:
         frames = [(f"at {printable(frame)}",) for frame in trap.backtrace]
         yield from _part("trap", [(printable(trap.reason),), *frames])
+
+
+def log_rows(lines: Sequence[LogLine]) -> Iterator[tuple[str, str]]:
+    """Level and text of every line; what follows a line break stands below."""
+    for line in lines:
+        for number, part in enumerate(line.text.splitlines() or [""]):
+            yield ("" if number else line.level), printable(part)
 
 
 def _fate(run: Run) -> str:
@@ -77,6 +88,8 @@ def _fate(run: Run) -> str:
 def _outcome(run: Run) -> str:
     answer = run.stream.downstream
     details = printable(run.stream.response_code_details)
+    if run.paused == "request":
+        return "none"
     if run.paused == "response":
         return "held back by the filter"
     if answer.headers is None:
@@ -101,6 +114,10 @@ def _message(before: Message, after: Message) -> Iterator[str]:
         yield from table(
             [(f"{sign} trailer", name, printable(v)) for sign, name, v in changes(old, new)]
         )
+
+
+def _without(headers: Headers, names: Collection[str]) -> Headers:
+    return Headers((name, value) for name, value in headers if name not in names)
 
 
 def _body_lines(body: bytes) -> list[str]:

@@ -237,6 +237,8 @@ def parse_trap(text: str) -> GuestTrap:
         elif words == "Caused by:":
             in_backtrace = False
             reason.clear()
+        elif words.startswith("note: using the `WASMTIME_BACKTRACE_DETAILS"):
+            continue  # an offer to the embedder; not a frame
         elif in_backtrace and words:
             frames.append(
                 words.rpartition(" - ")[2] if " - " in words else words.partition(": ")[2]

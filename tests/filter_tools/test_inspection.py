@@ -1,5 +1,7 @@
 import pytest
 import wasmtime
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from meshproxy.filter_tools.inspection import Inspection, inspect_module, verdict
 from meshproxy.resources import filters_directory
@@ -127,3 +129,22 @@ def test_what_is_no_module_is_refused_with_file_and_reason(code, reason):
     with pytest.raises(ModuleError) as refused:
         inspect_module(code, "f", ENGINE)
     assert str(refused.value).startswith(reason)
+
+
+WHOLE = (filters_directory() / "bench_headers.wasm").read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    cut=st.integers(0, len(WHOLE)),
+    changes=st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=4),
+)
+def test_whatever_a_file_holds_it_is_described_or_refused(cut, changes):
+    code = bytearray(WHOLE)
+    for at, value in changes:
+        code[at] = value
+    try:
+        said = f"f: {verdict(inspect_module(bytes(code[:cut]), 'f', ENGINE))}"
+    except ModuleError as error:
+        said = str(error)
+    assert said.startswith("f: ")

@@ -214,6 +214,15 @@ def test_a_report_of_wasmtime_is_taken_apart():
     assert parse_trap("something else").reason == "something else"
 
 
+def test_an_offer_of_the_engine_is_no_frame():
+    trap = parse_trap(
+        "error while executing at wasm backtrace:\n    0: 0x12 - f!inner\n"
+        "note: using the `WASMTIME_BACKTRACE_DETAILS=1` environment variable may show more"
+        " debugging information\n\nCaused by:\n    wasm trap: out of fuel"
+    )
+    assert (trap.reason, trap.backtrace) == ("out of fuel", ("f!inner",))
+
+
 def test_structs_have_the_sizes_that_the_raw_calls_assume():
     from wasmtime import _ffi as ffi
 

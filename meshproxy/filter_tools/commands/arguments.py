@@ -16,6 +16,9 @@ from meshproxy.filter_tools.grpc_callouts import GrpcResponse
 from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.loaded_filter import LoadedFilter
 from meshproxy.filter_tools.messages import Response
+from meshproxy.filter_tools.report import log_rows
+from meshproxy.filter_tools.table import table
+from meshproxy.wasm.errors import ModuleError
 
 METHOD: Final = "GET"
 
@@ -109,18 +112,26 @@ class RequestLine:
 
 
 def load(harness: FilterHarness, options: argparse.Namespace) -> LoadedFilter:
-    """Start the filter that the flags describe. Raises ModuleError."""
-    return harness.load(
-        options.file,
-        content(options.config),
-        name=options.name,
-        root_id=options.root_id,
-        vm_id=options.vm_id,
-        vm_configuration=content(options.vm_config),
-        environment=dict(options.env),
-        allow_on_headers_stop_iteration=options.allow_on_headers_stop_iteration,
-        strict=options.compat == "envoy",
-    )
+    """Start the filter that the flags describe.
+
+    Raises ModuleError; what the filter logged until then, which may say why, goes to stderr.
+    """
+    try:
+        return harness.load(
+            options.file,
+            content(options.config),
+            name=options.name,
+            root_id=options.root_id,
+            vm_id=options.vm_id,
+            vm_configuration=content(options.vm_config),
+            environment=dict(options.env),
+            allow_on_headers_stop_iteration=options.allow_on_headers_stop_iteration,
+            strict=options.compat == "envoy",
+        )
+    except ModuleError:
+        for line in table(log_rows(harness.logs), indent=0):
+            print(line, file=sys.stderr)
+        raise
 
 
 def response_of(options: argparse.Namespace) -> Response:

@@ -73,6 +73,28 @@ def test_a_trap_fails_and_is_shown(capsys, tmp_path):
     assert shown.err.startswith("failed: the filter trapped: ")
 
 
+DENYING = """
+(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+  (drop (call $proxy_log (i32.const 3) "first\\nsecond"/))
+  (drop (call $proxy_send_local_response (i32.const 403) "no"/ "denied"/ ""/ (i32.const -1)))
+  (i32.const 1))"""
+
+
+def test_an_answer_of_the_filters_own_is_told_whole(capsys, tmp_path):
+    assert run(write(tmp_path / "deny.wasm", DENYING)) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "response  403  (no)",
+        "  +  content-length  6",
+        "  +  content-type    text/plain",
+        "  body  0 → 6 bytes",
+        "    denied",
+        "",
+        "log",
+        "  warn  first",
+        "        second",
+    ]
+
+
 REPLACING = """
 (func (export "proxy_on_request_body") (param i32 i32) (param $end i32) (result i32)
   (if (i32.eqz (local.get $end)) (then (return (i32.const 1))))
@@ -111,7 +133,7 @@ def test_a_request_that_is_held_back_is_told(capsys, tmp_path):
     assert capsys.readouterr().out.splitlines() == [
         "request   GET /  held back by the filter",
         "",
-        "response  none (downstream_remote_disconnect)",
+        "response  none",
     ]
 
 
@@ -146,7 +168,9 @@ def test_json_has_what_happened(capsys):
 
 def test_a_configuration_that_the_filter_refuses_is_named(capsys):
     assert run(FILE, "--config", "query set a b") == 1
-    assert "proxy_on_configure returned false" in capsys.readouterr().err
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].startswith("error  line 1: expected request or response, got 'query set a b'")
+    assert shown[-1].endswith("header_tag.wasm: proxy_on_configure returned false")
 
 
 def test_a_wrong_flag_is_refused_with_the_usage(capsys):
