@@ -219,6 +219,7 @@ class Stream:
     def clear_route_cache(self) -> None:
         """Match the route again on next use."""
         self._route = _UNROUTED
+        self.cluster_entry = self.info.cluster = None
 
     # -- response, from the terminal filter --------------------------------------------------
 
