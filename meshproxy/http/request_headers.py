@@ -151,12 +151,8 @@ def _normalize_path(
 
 def _drop_what_is_not_theirs(headers: HeaderMap, info: StreamInfo, edge: bool) -> None:
     if info.internal:
-        timeout = headers.get(b"x-envoy-upstream-rq-timeout-ms")
-        if timeout is not None and timeout.isdigit():
-            info.upstream_timeout_ms = int(timeout)
-        per_try = headers.get(b"x-envoy-upstream-rq-per-try-timeout-ms")
-        if per_try is not None and per_try.isdigit():
-            info.per_try_timeout_ms = int(per_try)
+        info.upstream_timeout_ms = _number(headers.get(b"x-envoy-upstream-rq-timeout-ms"))
+        info.per_try_timeout_ms = _number(headers.get(b"x-envoy-upstream-rq-per-try-timeout-ms"))
         info.alt_response = b"x-envoy-upstream-rq-timeout-alt-response" in headers
         info.alt_stat_name = headers.get(b"x-envoy-upstream-alt-stat-name")
         info.force_trace = b"x-envoy-force-trace" in headers
@@ -164,6 +160,11 @@ def _drop_what_is_not_theirs(headers: HeaderMap, info: StreamInfo, edge: bool) -
     else:
         drop = _SUSPICIOUS if edge else _INTERNAL_ONLY
     headers.pairs = [pair for pair in headers.pairs if pair[0] not in drop]
+
+
+def _number(text: bytes | None) -> int | None:
+    """The decimal number that `text` is, if it fits 64 bits; None otherwise."""
+    return int(text) if text is not None and text.isdigit() and len(text) <= 19 else None
 
 
 def _resolve_addresses(

@@ -88,8 +88,9 @@ def test_a_stranger_may_not(edge):
     assert not [name for name, _ in INTERNAL if name in headers]
 
 
-def test_times_that_are_no_numbers_are_nobodys():
-    fields = [(name, b"-5") for name, _ in INTERNAL[:2]]
+@pytest.mark.parametrize("text", [b"-5", b"", b"5s", b"9" * 20, b"9" * 5000])
+def test_times_that_are_no_numbers_are_nobodys(text):
+    fields = [(name, text) for name, _ in INTERNAL[:2]]
     forwarded = (b"x-forwarded-for", b"10.0.0.5")
     _, info, _ = sanitize(forwarded, *fields, internal_networks=LOOPBACK)
     assert info.internal

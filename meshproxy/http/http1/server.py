@@ -294,10 +294,6 @@ class ServerCodec:
         pairs = headers.pairs
         status = pairs[0][1]
         framing = self._framing
-        if self._reading != COMPLETE:
-            # Answered before the request had ended: what is still to come cannot be told apart
-            # from a next request by everybody, so the connection ends with this response.
-            self._close = True
         line = _STATUS_LINES[framing.version].get(status)
         if line is None:  # filters may say anything; Envoy sends it as it is
             line = b"HTTP/%b %b Unknown\r\n" % (framing.version.encode(), status)
