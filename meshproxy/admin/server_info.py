@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy import __version__
 from meshproxy.admin.endpoint import JSON, Answer, Query
+from meshproxy.network.tls.inventory import certificates
 from meshproxy.stats.memory import memory
 
 if TYPE_CHECKING:
@@ -153,8 +154,8 @@ def runtime(view: ServerView, query: Query) -> Answer:
 
 
 def certs(view: ServerView, query: Query) -> Answer:
-    """No TLS context is loaded yet."""
-    return as_json({"certificates": []})
+    """Every certificate in use, by TLS context."""
+    return as_json({"certificates": certificates(view.tls_ends)})
 
 
 def init_dump(view: ServerView, query: Query) -> Answer:

@@ -97,6 +97,10 @@ class ServerView(Protocol):
         """The listeners that are bound."""
 
     @property
+    def tls_ends(self) -> Sequence[Any]:
+        """Each TLS context in use, a `network.tls.DownstreamTls` or `UpstreamTls`."""
+
+    @property
     def options(self) -> CommandLine:
         """The flags it was started with."""
 

@@ -20,6 +20,7 @@ from meshproxy.config.listener import build_address, build_listeners
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import plain
 from meshproxy.config.runtime import build_runtime
+from meshproxy.config.secret import static_secrets
 from meshproxy.config.supported_fields import EXTENSION_NAMES
 from meshproxy.config.wasm import build_service
 from meshproxy.errors import Code, ConfigError
@@ -79,14 +80,15 @@ def build(at: At, problems: Problems) -> ServerConfig:
     cluster_messages = resources.many("clusters") if resources is not None else []
     listener_messages = resources.many("listeners") if resources is not None else []
     names = {each.message.name for each in cluster_messages}
-    context = BuildContext(problems, runtime, names)
+    secrets = static_secrets(resources.many("secrets") if resources is not None else [])
+    context = BuildContext(problems, runtime, names, secrets)
     listeners = build_listeners(listener_messages, context)
     services = [build_service(each, problems) for each in at.many("bootstrap_extensions")]
     return ServerConfig(
         node=_node(at),
         admin=_admin(at, problems),
         listeners=listeners,
-        clusters=build_clusters(cluster_messages, runtime, problems),
+        clusters=build_clusters(cluster_messages, context),
         runtime=MappingProxyType(runtime.values),
         runtime_layers=runtime.texts(),
         extensions=EXTENSION_NAMES,

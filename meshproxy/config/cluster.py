@@ -9,10 +9,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
+from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import enum_name, metadata, seconds, seconds_or_never, wrapped
 from meshproxy.config.runtime import Runtime
+from meshproxy.config.tls import build_upstream_tls
 from meshproxy.errors import Code
 from meshproxy.upstream.cluster import (
     CircuitBreakers,
@@ -28,10 +30,9 @@ HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _DEFAULT, _HIGH = 0, 1  # core.RoutingPriority
 
 
-def build_clusters(
-    clusters: Sequence[At], runtime: Runtime, problems: Problems
-) -> tuple[ClusterConfig, ...]:
+def build_clusters(clusters: Sequence[At], context: BuildContext) -> tuple[ClusterConfig, ...]:
     """The clusters in the order of the document; a name that comes twice is noted."""
+    problems = context.problems
     lines: dict[str, int] = {}
     built: list[ClusterConfig] = []
     for at in clusters:
@@ -40,12 +41,12 @@ def build_clusters(
             text = f"duplicate cluster '{name}', first given in line {lines[name]}"
             at.error(problems, Code.DUPLICATE_NAME, text, "name")
         lines.setdefault(name, at.mark("name").line)
-        built.append(_cluster(at, runtime, problems))
+        built.append(_cluster(at, context))
     return tuple(built)
 
 
-def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
-    message = at.message
+def _cluster(at: At, context: BuildContext) -> ClusterConfig:
+    message, problems = at.message, context.problems
     # What is not supported is noted elsewhere; if that is allowed, the cluster has no hosts.
     type_name = enum_name(at, "type")
     policy_name = enum_name(at, "lb_policy")
@@ -70,7 +71,7 @@ def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
         lb_policy=LbPolicy(policy_name)
         if policy_name in LbPolicy.__members__
         else LbPolicy.ROUND_ROBIN,
-        least_request=_least_request(at.one("least_request_lb_config"), runtime),
+        least_request=_least_request(at.one("least_request_lb_config"), context.runtime),
         alt_stat_name=message.alt_stat_name,
         connect_timeout=seconds(at, "connect_timeout", 5.0),
         per_connection_buffer_limit_bytes=wrapped(
@@ -93,6 +94,7 @@ def _cluster(at: At, runtime: Runtime, problems: Problems) -> ClusterConfig:
         enable_trailers=http1 is not None and http1.message.enable_trailers,
         max_response_headers_count=wrapped(options, "max_headers_count", 100) if options else 100,
         metadata=metadata(at),
+        tls=build_upstream_tls(at, context),
     )
 
 

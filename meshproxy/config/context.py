@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from meshproxy.config.document import At, Label
 from meshproxy.config.problems import Problems, nearest
@@ -13,11 +13,15 @@ from meshproxy.errors import Code
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """The list of problems, the runtime, and the names that may be referred to."""
+    """The list of problems, the runtime, and the names that may be referred to.
+
+    `secrets` are the messages of `static_resources.secrets` by name.
+    """
 
     problems: Problems
     runtime: Runtime
     clusters: Collection[str]
+    secrets: Mapping[str, At] = field(default_factory=dict)
 
     def check_cluster(self, at: At, name: str, *labels: Label) -> None:
         """Note a reference to a cluster that the configuration does not have."""

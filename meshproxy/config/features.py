@@ -26,6 +26,24 @@ _MESSAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Bootstrap", ("envoy.config.bootstrap.v3.Bootstrap",)),
     ("Listener", ("envoy.config.listener.v3.Listener",)),
     (
+        "Filter chain",
+        ("envoy.config.listener.v3.FilterChain", "envoy.config.listener.v3.FilterChainMatch"),
+    ),
+    (
+        "TLS",
+        tuple(
+            f"envoy.extensions.transport_sockets.tls.v3.{name}"
+            for name in (
+                "DownstreamTlsContext",
+                "UpstreamTlsContext",
+                "CommonTlsContext",
+                "TlsParameters",
+                "Secret.tls_certificate",
+                "Secret.validation_context",
+            )
+        ),
+    ),
+    (
         "HttpConnectionManager",
         (
             f"{_MANAGER}HttpConnectionManager",
@@ -77,6 +95,8 @@ _VALUES: Final[tuple[tuple[str, str], ...]] = (
 )
 
 _EXTENSIONS: Final[tuple[tuple[str, str], ...]] = (
+    ("Listener filter", "envoy.config.listener.v3.ListenerFilter.typed_config"),
+    ("Transport socket", "envoy.config.core.v3.TransportSocket.typed_config"),
     ("Network filter", "envoy.config.listener.v3.Filter.typed_config"),
     ("HTTP filter", f"{_MANAGER}HttpFilter.typed_config"),
     ("Access logger", "envoy.config.accesslog.v3.AccessLog.typed_config"),

@@ -6,21 +6,22 @@ know sockets, and what a filter does with its configuration.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any, Final
 
 from meshproxy.config.access_log import build_access_logs
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
-from meshproxy.config.filter_chain import Builders, build_filter_chains
+from meshproxy.config.filter_chain import Builders, build_filter_chain, build_filter_chains
 from meshproxy.config.http2 import build_http2
 from meshproxy.config.http_filter import build_http_filters
+from meshproxy.config.listener_filter import build_listener_filters
 from meshproxy.config.problems import Problems
-from meshproxy.config.reading import seconds, seconds_or_never, wrapped
+from meshproxy.config.reading import cidr_ranges, seconds, seconds_or_never, wrapped
 from meshproxy.config.route import build_route_configuration
 from meshproxy.config.tcp_proxy import build_tcp_proxy
 from meshproxy.errors import Code
+from meshproxy.http.client_cert import SANITIZE, ClientCertPolicy
 from meshproxy.http.conn_manager import HttpConnectionManagerConfig
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.path import KEEP_UNCHANGED, PathNormalizer
@@ -66,7 +67,12 @@ def _listener(at: At, context: BuildContext) -> ListenerConfig | None:
         at.error(problems, Code.REQUIRED, "the field 'address' is required", "address")
     address = build_address(where, problems) if where is not None else None
     chains = build_filter_chains(at, _NETWORK_FILTERS, context)
-    if address is None or not chains:
+    default = at.one("default_filter_chain")
+    default_chain = None
+    if default is not None:
+        default_chain = build_filter_chain(default, _NETWORK_FILTERS, context)
+    listener_filters = build_listener_filters(at, context)
+    if address is None or not (chains or default_chain):
         return None
     return ListenerConfig(
         name=at.message.name,
@@ -79,6 +85,10 @@ def _listener(at: At, context: BuildContext) -> ListenerConfig | None:
         ipv4_compat=at.message.address.socket_address.ipv4_compat,
         traffic_direction=at.message.traffic_direction,
         mode=at.message.address.pipe.mode,
+        default_filter_chain=default_chain,
+        listener_filters=listener_filters,
+        listener_filters_timeout=seconds(at, "listener_filters_timeout", 15.0),
+        continue_on_listener_filters_timeout=at.message.continue_on_listener_filters_timeout,
     )
 
 
@@ -146,8 +156,21 @@ def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | Non
         request_headers_timeout=seconds(at, "request_headers_timeout", 0.0),
         drain_timeout=seconds(at, "drain_timeout", 5.0),
         delayed_close_timeout=seconds(at, "delayed_close_timeout", 1.0),
+        client_cert=_client_cert(at),
         **_common_options(common),
     )
+
+
+def _client_cert(at: At) -> ClientCertPolicy | None:
+    """What becomes of `x-forwarded-client-cert`; None: strangers may not set it."""
+    forward: int = at.message.forward_client_cert_details
+    if forward == SANITIZE:
+        return None
+    wanted = at.message.set_current_client_cert_details
+    details = [name for name in ("cert", "chain", "dns", "uri") if getattr(wanted, name)]
+    if wanted.subject.value:
+        details.append("subject")
+    return ClientCertPolicy(forward, details)
 
 
 def _common_options(at: At | None) -> dict[str, Any]:
@@ -189,18 +212,7 @@ def _internal_networks(at: At, problems: Problems) -> tuple[IpNetwork, ...] | No
     config = at.one("internal_address_config")
     if config is None:
         return None
-    networks: list[IpNetwork] = []
-    for cidr in config.many("cidr_ranges"):
-        prefix, length = cidr.message.address_prefix, wrapped(cidr, "prefix_len", 0)
-        try:
-            address = ipaddress.ip_address(prefix)
-        except ValueError:
-            cidr.error(problems, Code.INVALID, f"'{prefix}' is not an IP address", "address_prefix")
-            continue
-        # Envoy takes a longer prefix for the longest there is.
-        length = min(length, address.max_prefixlen)
-        networks.append(ipaddress.ip_network(f"{address}/{length}", strict=False))
-    return tuple(networks)
+    return cidr_ranges(config.many("cidr_ranges"), problems)
 
 
 _NETWORK_FILTERS: Final[Builders] = {

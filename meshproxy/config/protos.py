@@ -32,9 +32,9 @@ _SPECIAL: Final = _WRAPPERS | {
 _TYPED_STRUCTS: Final = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
 
-def to_protos(root: Mapping, problems: Problems) -> At:
-    """The bootstrap message of a document. What does not fit is left out and noted."""
-    message_class = type_names.find_type(BOOTSTRAP)
+def to_protos(root: Mapping, problems: Problems, type_name: str = BOOTSTRAP) -> At:
+    """The message of a document. What does not fit is left out and noted."""
+    message_class = type_names.find_type(type_name)
     assert message_class is not None
     at = At(message_class(), Spot(root.mark))
     Walker(problems).fill(at, root)

@@ -5,7 +5,9 @@ Owns how Envoy's ways of saying "unset" become Python values. Refuses to know an
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,6 +15,7 @@ from typing import Any, Final
 from meshproxy.config.document import At, Label
 from meshproxy.config.problems import Problems
 from meshproxy.errors import Code
+from meshproxy.network.address import IpNetwork
 
 MAX_DATA_SOURCE: Final = 16 * 1024 * 1024
 
@@ -70,6 +73,22 @@ def metadata(at: At) -> MappingProxyType[str, Any]:
         return MappingProxyType({})
     structs = at.message.metadata.filter_metadata
     return MappingProxyType({name: plain(structs[name]) for name in structs})
+
+
+def cidr_ranges(ranges: Sequence[At], problems: Problems) -> tuple[IpNetwork, ...]:
+    """CidrRanges as networks; one with an error is noted and left out."""
+    networks: list[IpNetwork] = []
+    for cidr in ranges:
+        prefix, length = cidr.message.address_prefix, wrapped(cidr, "prefix_len", 0)
+        try:
+            address = ipaddress.ip_address(prefix)
+        except ValueError:
+            cidr.error(problems, Code.INVALID, f"'{prefix}' is not an IP address", "address_prefix")
+            continue
+        # Envoy takes a longer prefix for the longest there is.
+        length = min(length, address.max_prefixlen)
+        networks.append(ipaddress.ip_network(f"{address}/{length}", strict=False))
+    return tuple(networks)
 
 
 def data_source(at: At, problems: Problems) -> bytes | None:

@@ -13,6 +13,14 @@ _LOG: Final = "envoy.config.accesslog.v3."
 _MATCHER: Final = "envoy.type.matcher.v3."
 _MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3."
 _TCP_PROXY: Final = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_LISTENER_FILTERS: Final = "envoy.extensions.filters.listener."
+_SOCKETS: Final = "envoy.extensions.transport_sockets."
+_TLS: Final = _SOCKETS + "tls.v3."
+_VALIDATION: Final = (
+    "trusted_ca crl only_verify_leaf_cert_crl match_typed_subject_alt_names"
+    " verify_certificate_spki verify_certificate_hash allow_expired_certificate"
+    " trust_chain_verification"
+)
 _LOGGERS: Final = "envoy.extensions.access_loggers."
 _UPSTREAM: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _WASM: Final = "envoy.extensions.wasm.v3."
@@ -29,7 +37,7 @@ FIELDS: Final[dict[str, str]] = {
     "envoy.config.bootstrap.v3.Bootstrap": (
         "node static_resources admin layered_runtime bootstrap_extensions"
     ),
-    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": "listeners clusters",
+    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": "listeners clusters secrets",
     "envoy.config.bootstrap.v3.Admin": "access_log access_log_path address",
     "envoy.config.bootstrap.v3.LayeredRuntime": "layers",
     "envoy.config.bootstrap.v3.RuntimeLayer": "name static_layer",
@@ -39,9 +47,55 @@ FIELDS: Final[dict[str, str]] = {
     # ---- listeners
     _LISTENER + "Listener": (
         "name address stat_prefix filter_chains per_connection_buffer_limit_bytes"
-        " tcp_backlog_size enable_reuse_port traffic_direction"
+        " tcp_backlog_size enable_reuse_port traffic_direction default_filter_chain"
+        " listener_filters listener_filters_timeout continue_on_listener_filters_timeout"
     ),
-    _LISTENER + "FilterChain": "name filters",
+    _LISTENER + "FilterChain": (
+        "name filters filter_chain_match transport_socket transport_socket_connect_timeout"
+    ),
+    _LISTENER + "FilterChainMatch": (
+        "destination_port prefix_ranges server_names transport_protocol application_protocols"
+        " direct_source_prefix_ranges source_type source_prefix_ranges source_ports"
+    ),
+    _LISTENER + "ListenerFilter": "name typed_config",
+    _LISTENER_FILTERS + "proxy_protocol.v3.ProxyProtocol": (
+        "allow_requests_without_proxy_protocol disallowed_versions stat_prefix"
+    ),
+    _LISTENER_FILTERS + "tls_inspector.v3.TlsInspector": (
+        "max_client_hello_size close_connection_on_client_hello_parsing_errors"
+    ),
+    # ---- TLS
+    _CORE + "TransportSocket": "name typed_config",
+    _SOCKETS + "raw_buffer.v3.RawBuffer": "",
+    _TLS + "DownstreamTlsContext": (
+        "common_tls_context require_client_certificate require_sni"
+        " disable_stateless_session_resumption prefer_client_ciphers"
+    ),
+    _TLS + "UpstreamTlsContext": (
+        "common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys"
+    ),
+    _TLS + "CommonTlsContext": (
+        "tls_params tls_certificates tls_certificate_sds_secret_configs validation_context"
+        " validation_context_sds_secret_config combined_validation_context alpn_protocols"
+    ),
+    _TLS + "CommonTlsContext.CombinedCertificateValidationContext": (
+        "default_validation_context validation_context_sds_secret_config"
+    ),
+    _TLS + "TlsParameters": (
+        "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves"
+    ),
+    _TLS + "TlsCertificate": "certificate_chain private_key pkcs12 password",
+    _TLS + "Secret.tls_certificate": (
+        "certificate_chain private_key pkcs12 password watched_directory"
+    ),
+    _TLS + "CertificateValidationContext": _VALIDATION,
+    _TLS + "Secret.validation_context": _VALIDATION + " watched_directory",
+    _TLS + "SubjectAltNameMatcher": "san_type matcher",
+    _TLS + "SdsSecretConfig": "name sds_config",
+    _TLS + "Secret": "name tls_certificate validation_context",
+    _CORE + "ConfigSource": "path path_config_source resource_api_version",
+    _CORE + "PathConfigSource": "path watched_directory",
+    _CORE + "WatchedDirectory": "path",
     _LISTENER + "Filter": "name typed_config",
     _CORE + "Address": "socket_address pipe",
     _CORE + "SocketAddress": "protocol address port_value ipv4_compat",
@@ -61,10 +115,12 @@ FIELDS: Final[dict[str, str]] = {
         " delayed_close_timeout max_request_headers_kb common_http_protocol_options"
         " http_protocol_options http2_protocol_options access_log via server_header_transformation"
         " skip_xff_append internal_address_config generate_request_id preserve_external_request_id"
-        " always_set_request_id_in_response proxy_100_continue"
+        " always_set_request_id_in_response proxy_100_continue forward_client_cert_details"
+        " set_current_client_cert_details"
     ),
     _MANAGER + "HttpFilter": "name typed_config disabled",
     _MANAGER + "HttpConnectionManager.InternalAddressConfig": "cidr_ranges",
+    _MANAGER + "HttpConnectionManager.SetCurrentClientCertDetails": "subject cert chain dns uri",
     _CORE + "CidrRange": "address_prefix prefix_len",
     _MANAGER + "HttpConnectionManager.common_http_protocol_options": (
         "idle_timeout max_connection_duration max_headers_count max_requests_per_connection"
@@ -164,7 +220,7 @@ FIELDS: Final[dict[str, str]] = {
         " common_http_protocol_options http_protocol_options typed_extension_protocol_options"
         " dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl"
         " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
-        " metadata"
+        " metadata transport_socket"
     ),
     _CORE + "HttpProtocolOptions": (
         "idle_timeout max_headers_count max_requests_per_connection max_response_headers_kb"
@@ -230,6 +286,21 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "envoy.extensions.filters.http.wasm.v3.Wasm",
         ),
     ),
+    _LISTENER + "ListenerFilter.typed_config": (
+        "listener filter in envoy.extensions.filters.listener.",
+        (
+            _LISTENER_FILTERS + "proxy_protocol.v3.ProxyProtocol",
+            _LISTENER_FILTERS + "tls_inspector.v3.TlsInspector",
+        ),
+    ),
+    _CORE + "TransportSocket.typed_config": (
+        "transport socket in envoy.extensions.transport_sockets.",
+        (
+            _SOCKETS + "raw_buffer.v3.RawBuffer",
+            _TLS + "DownstreamTlsContext",
+            _TLS + "UpstreamTlsContext",
+        ),
+    ),
     _LOG + "AccessLog.typed_config": (
         "access logger in envoy.extensions.access_loggers.",
         (
@@ -280,6 +351,31 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.network.http_connection_manager",
         "envoy.filters.network",
         _MANAGER + "HttpConnectionManager",
+    ),
+    (
+        "envoy.filters.listener.proxy_protocol",
+        "envoy.filters.listener",
+        _LISTENER_FILTERS + "proxy_protocol.v3.ProxyProtocol",
+    ),
+    (
+        "envoy.filters.listener.tls_inspector",
+        "envoy.filters.listener",
+        _LISTENER_FILTERS + "tls_inspector.v3.TlsInspector",
+    ),
+    (
+        "envoy.transport_sockets.raw_buffer",
+        "envoy.transport_sockets.downstream",
+        _SOCKETS + "raw_buffer.v3.RawBuffer",
+    ),
+    (
+        "envoy.transport_sockets.tls",
+        "envoy.transport_sockets.downstream",
+        _TLS + "DownstreamTlsContext",
+    ),
+    (
+        "envoy.transport_sockets.tls",
+        "envoy.transport_sockets.upstream",
+        _TLS + "UpstreamTlsContext",
     ),
     ("envoy.filters.network.tcp_proxy", "envoy.filters.network", _TCP_PROXY),
     (

@@ -86,6 +86,7 @@ class FakeConnection:
     remote_address: Final = CLIENT
     direct_remote_address: Final = CLIENT
     requested_server_name: Final = None
+    filter_chain_name: Final = ""
     tls: Final = None
     local_address: Final = LISTENER
 

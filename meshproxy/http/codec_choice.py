@@ -36,11 +36,16 @@ class NewConnection(HttpConnection):
         connection.delayed_closes = manager.stats.downstream_cx_delayed_close_timeout
         self.peer = PeerInfo(connection)
         if self._kind == AUTO:
-            self._kind = _ALPN.get(getattr(connection, "alpn_protocol", None) or "", AUTO)
+            self._kind = (
+                _ALPN.get(connection.tls.alpn, AUTO) if connection.tls is not None else AUTO
+            )
         manager.connections.add(self)
         stats = manager.stats
         stats.downstream_cx_total.value += 1
         stats.downstream_cx_active.value += 1
+        if connection.tls is not None:
+            stats.downstream_cx_ssl_total.value += 1
+            stats.downstream_cx_ssl_active.value += 1
         manager.start_sweeping()
         return self._first_bytes
 

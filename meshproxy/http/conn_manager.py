@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http import request_headers
+from meshproxy.http.client_cert import ClientCertPolicy
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.http2.settings import Http2Settings
@@ -89,6 +90,7 @@ class HttpConnectionManagerConfig:
     request_headers_timeout: float = 0.0
     drain_timeout: float = 5.0
     delayed_close_timeout: float = 1.0
+    client_cert: ClientCertPolicy | None = None  # None: strangers' x-forwarded-client-cert goes
 
 
 class HttpConnectionManager:

@@ -108,6 +108,8 @@ class HttpConnection:
         manager.connections.discard(self)
         stats = manager.stats
         stats.downstream_cx_active.value -= 1
+        if self.wire.tls is not None:
+            stats.downstream_cx_ssl_active.value -= 1
         stats.downstream_cx_destroy.value += 1
         if local:
             stats.downstream_cx_destroy_local.value += 1

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from meshproxy.http.stream_info import SHORT_FLAGS, ResponseFlag
 from meshproxy.http.time_format import compile_time_format
+from meshproxy.http.tls_operators import TLS_OPERATORS
 
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
@@ -397,19 +398,12 @@ def _cluster_name(info: StreamInfo) -> str | None:
 
 
 def _nothing(info: StreamInfo) -> None:
-    """What only TLS or features that are not in use could set."""
+    """What only features that are not in use could set."""
 
 
 _UNSET: Final = (
-    "DOWNSTREAM_LOCAL_DNS_SAN", "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN", "DOWNSTREAM_PEER_CERT", "DOWNSTREAM_PEER_CERT_V_END",
-    "DOWNSTREAM_PEER_CERT_V_START", "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_FINGERPRINT_256", "DOWNSTREAM_PEER_ISSUER", "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT", "DOWNSTREAM_PEER_URI_SAN", "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_SESSION_ID", "DOWNSTREAM_TLS_VERSION", "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
-    "TLS_JA3_FINGERPRINT", "TRACE_ID", "UPSTREAM_PEER_CERT", "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT", "UPSTREAM_TLS_CIPHER", "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION", "VIRTUAL_CLUSTER_NAME",
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON", "TLS_JA3_FINGERPRINT", "TRACE_ID",
+    "VIRTUAL_CLUSTER_NAME",
 )  # fmt: skip
 
 OPERATORS: Final[dict[str, Maker]] = {
@@ -451,6 +445,9 @@ OPERATORS: Final[dict[str, Maker]] = {
     "REQUESTED_SERVER_NAME": _plain(
         lambda info: info.connection and info.connection.requested_server_name
     ),
+    "FILTER_CHAIN_NAME": _plain(
+        lambda info: (info.connection and info.connection.filter_chain_name) or None
+    ),
     "STREAM_ID": _plain(lambda info: _decode(info.request_id)),
     "HOSTNAME": _plain(lambda info: _HOSTNAME),
     "ENVIRONMENT": _environment,
@@ -470,6 +467,7 @@ OPERATORS: Final[dict[str, Maker]] = {
     "UPSTREAM_HOST": _plain(_address(_upstream, "text")),
     "UPSTREAM_HOST_NAME": _plain(_host_name),
     **{name: _plain(_nothing) for name in _UNSET},
+    **TLS_OPERATORS,
 }
 
 TAKES_LENGTH: Final = frozenset((

@@ -11,8 +11,8 @@ from typing import Any
 class PeerInfo:
     """The facts of one downstream connection, taken when its filters begin."""
 
-    __slots__ = ("direct_remote_address", "id", "local_address", "remote_address",
-                 "requested_server_name", "tls")  # fmt: skip
+    __slots__ = ("direct_remote_address", "filter_chain_name", "id", "local_address",
+                 "remote_address", "requested_server_name", "tls")  # fmt: skip
 
     def __init__(self, connection: Any) -> None:
         self.id: int = connection.connection_id
@@ -20,4 +20,5 @@ class PeerInfo:
         self.remote_address = connection.remote_address
         self.direct_remote_address = connection.direct_remote_address
         self.requested_server_name: str | None = connection.requested_server_name
-        self.tls: Any = None
+        self.filter_chain_name: str = connection.filter_chain_name
+        self.tls: Any = connection.tls  # network.tls.info.TlsInfo

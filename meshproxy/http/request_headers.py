@@ -11,6 +11,7 @@ import random
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from meshproxy.http import client_cert
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import NO_ROUTE, LocalReply
 from meshproxy.http.path import PATH_NORMALIZATION_FAILED
@@ -75,6 +76,7 @@ _CONSUMED: Final = frozenset(
 _SUSPICIOUS: Final = _INTERNAL_ONLY | _EDGE_ONLY
 _FORWARDED_PROTO: Final = b"x-forwarded-proto"
 _HTTP: Final = (_FORWARDED_PROTO, b"http")
+_HTTPS: Final = (_FORWARDED_PROTO, b"https")
 _REQUEST_ID: Final = b"x-request-id"
 _random = random.Random()  # noqa: S311  # ids, not secrets
 
@@ -102,9 +104,13 @@ def sanitize(
         info.downstream_remote_address = info.connection.remote_address
         edge = False
         if _FORWARDED_PROTO not in fields:
-            pairs.append(_HTTP)
+            pairs.append(_HTTP if info.connection.tls is None else _HTTPS)
+    if info.connection.tls is not None:
+        headers.replace(b":scheme", b"https")
+    if config.client_cert is not None:
+        config.client_cert.apply(headers, info.connection.tls)
     if not _SUSPICIOUS.isdisjoint(fields):
-        _drop_what_is_not_theirs(headers, info, edge)
+        _drop_what_is_not_theirs(headers, info, config, edge)
     if edge:
         address = info.downstream_remote_address
         headers.replace(b"x-envoy-external-address", address.without_port.encode())
@@ -149,7 +155,9 @@ def _normalize_path(
     return None
 
 
-def _drop_what_is_not_theirs(headers: HeaderMap, info: StreamInfo, edge: bool) -> None:
+def _drop_what_is_not_theirs(
+    headers: HeaderMap, info: StreamInfo, config: HttpConnectionManagerConfig, edge: bool
+) -> None:
     if info.internal:
         info.upstream_timeout_ms = _number(headers.get(b"x-envoy-upstream-rq-timeout-ms"))
         info.per_try_timeout_ms = _number(headers.get(b"x-envoy-upstream-rq-per-try-timeout-ms"))
@@ -159,6 +167,8 @@ def _drop_what_is_not_theirs(headers: HeaderMap, info: StreamInfo, edge: bool) -
         drop = _CONSUMED
     else:
         drop = _SUSPICIOUS if edge else _INTERNAL_ONLY
+    if config.client_cert is not None:
+        drop -= {client_cert.NAME}  # it has decided already
     headers.pairs = [pair for pair in headers.pairs if pair[0] not in drop]
 
 
@@ -187,7 +197,7 @@ def _resolve_addresses(
             value = own.encode() if not forwarded else forwarded + b"," + own.encode()
             headers.replace(b"x-forwarded-for", value)
         if hops == 0 or _FORWARDED_PROTO not in fields:
-            headers.replace(*_HTTP)
+            headers.replace(*(_HTTP if info.connection.tls is None else _HTTPS))
     else:
         assert forwarded is not None
         headers.replace(b"x-forwarded-for", forwarded)
@@ -195,7 +205,7 @@ def _resolve_addresses(
         info.downstream_remote_address = address
         single = b"," not in forwarded and address is not peer
         if _FORWARDED_PROTO not in fields:
-            headers.pairs.append(_HTTP)
+            headers.pairs.append(_HTTP if info.connection.tls is None else _HTTPS)
     networks = config.internal_networks
     info.internal = networks is not None and single and address.is_internal(networks or None)
     return config.use_remote_address and not info.internal

@@ -145,6 +145,7 @@ class StreamInfo:
     upstream_connection_id: int | None = None
     upstream_transport_failure_reason: str | None = None
     upstream_protocol: str | None = None
+    upstream_tls: Any = None  # network.tls.info.TlsInfo of the upstream connection
     attempt_count: int = 0
 
     # Created on first write: most requests have neither.

@@ -11,10 +11,14 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.network.address import Address
 from meshproxy.stats.store import Counter
+
+if TYPE_CHECKING:
+    from meshproxy.network.tls.info import TlsInfo
+    from meshproxy.network.tls.socket import TlsSocket
 
 logger = logging.getLogger("meshproxy.connection")
 _ids = count(1)
@@ -88,6 +92,7 @@ class Connection(asyncio.Protocol):
         "_held",
         "_read_disabled",
         "_rx",
+        "_secure",
         "_transport",
         "_tx",
         "above_high",
@@ -95,11 +100,13 @@ class Connection(asyncio.Protocol):
         "delayed_close_timeout",
         "delayed_closes",
         "direct_remote_address",
+        "filter_chain_name",
         "local_address",
         "opened",
         "owner",
         "remote_address",
         "requested_server_name",
+        "tls",
         "tracker",
         "was_reset",
     )
@@ -113,6 +120,8 @@ class Connection(asyncio.Protocol):
         self.remote_address: Address | None = None  # a listener filter may know a better one
         self.direct_remote_address: Address | None = None
         self.requested_server_name: str | None = None
+        self.filter_chain_name = ""
+        self.tls: TlsInfo | None = None  # what TLS has found out, once it is up
         self.tracker: ConnectionTracker | None = None
         self.opened = 0.0
         self.was_reset = False  # the peer has broken off
@@ -121,6 +130,7 @@ class Connection(asyncio.Protocol):
         self.delayed_closes: Counter | None = None  # how often it passed
         self._buffer_limit = buffer_limit
         self._transport: Any = None
+        self._secure: TlsSocket | None = None  # then it is the transport, too
         self._dispatch: Callable[[bytes], None] = _discard
         self._held: list[bytes] = []  # written in the batch that is open
         self._read_disabled = 0
@@ -165,6 +175,8 @@ class Connection(asyncio.Protocol):
         """asyncio: the peer sends no more."""
         if self._closing:
             return False
+        if self._secure is not None:
+            return self._secure.on_wire_eof()
         return self.owner.on_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -175,6 +187,8 @@ class Connection(asyncio.Protocol):
             local = False  # the peer closed while we waited for that
         self.was_reset = isinstance(exc, ConnectionResetError)
         self._dispatch = _discard
+        if self._secure is not None:
+            self._secure.on_wire_closed()
         self.owner.on_closed(local)
         if self.tracker is not None:
             self.tracker.disconnected(self)
@@ -188,6 +202,36 @@ class Connection(asyncio.Protocol):
         """asyncio: half of the limit has been sent."""
         self.above_high = False
         self.owner.on_watermark(False)
+
+    # -- before its owner -------------------------------------------------------------------------
+
+    def hand_over(
+        self, owner: ConnectionOwner, received: Counter, sent: Counter
+    ) -> Callable[[bytes], None]:
+        """Give it to another owner, who counts its bytes; returns who takes them."""
+        self.owner = owner
+        self._tx = sent
+        if self._secure is None:
+            self._rx = received
+        else:
+            self._secure.received = received
+        return owner.on_connected(self)
+
+    def redirect(self, dispatch: Callable[[bytes], None]) -> None:
+        """From now on `dispatch` takes what comes from the wire."""
+        if not self._closing:
+            self._dispatch = dispatch
+
+    def start_tls(self, make: Callable[[Any], TlsSocket]) -> Callable[[bytes], None]:
+        """Put TLS between this and the wire; returns who takes the wire's bytes."""
+        self._rx = Counter()  # what counts is inside of the records
+        self._transport = self._secure = secure = make(self._transport)
+        asyncio.get_running_loop().call_soon(secure.start)
+        return secure.feed
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Run `callback` once; the result has `cancel()`."""
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
     # -- Wire ------------------------------------------------------------------------------------
 
@@ -284,7 +328,10 @@ class Connection(asyncio.Protocol):
 
     def dispatch_to(self, dispatch: Callable[[bytes], None]) -> None:
         """From now on, `dispatch` takes what the peer sends."""
-        self._dispatch = dispatch
+        if self._secure is None:
+            self._dispatch = dispatch
+        else:
+            self._secure.deliver_to(dispatch)
 
     @property
     def unsent(self) -> int:

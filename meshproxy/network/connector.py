@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from meshproxy.network.address import Address
 from meshproxy.network.connection import Connection, ConnectionOwner
+from meshproxy.network.tls.upstream import UpstreamTls
 from meshproxy.stats.store import Counter
 
 # Envoy's words for what goes wrong before a connection is up.
@@ -34,6 +36,22 @@ class ConnectingOwner(ConnectionOwner, Protocol):
         """It could not be. `text` is what the system said."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """How to connect. Times are seconds, sizes bytes.
+
+    `tls` is the cluster's transport socket, None for plain bytes; `server_name` is what it asks for
+    instead of its own.
+    """
+
+    timeout: float
+    buffer_limit: int
+    received: Counter
+    sent: Counter
+    tls: UpstreamTls | None = None
+    server_name: str = ""
+
+
 class Connector:
     """Makes connections on the running loop."""
 
@@ -42,41 +60,89 @@ class Connector:
     def __init__(self, dispatcher: Any) -> None:
         self.dispatcher = dispatcher
 
-    def connect(
-        self,
-        owner: ConnectingOwner,
-        address: Address,
-        timeout: float,
-        buffer_limit: int,
-        received: Counter,
-        sent: Counter,
-    ) -> Any:
+    def connect(self, owner: ConnectingOwner, address: Address, options: ConnectOptions) -> Any:
         """Begin. `owner.on_connected` or `owner.on_connect_failure` is called, never at once.
 
         `cancel()` of the result: neither is.
         """
-
-        def factory() -> Connection:
-            return Connection(owner, buffer_limit, received, sent)
-
-        return self.dispatcher.spawn(
-            _connect(owner, address, timeout, factory), f"connect {address.text}"
-        )
+        attempt = _Attempt(owner, address, options)
+        return self.dispatcher.spawn(attempt.run(), f"connect {address.text}")
 
 
-async def _connect(
-    owner: ConnectingOwner, address: Address, timeout: float, factory: Callable[[], Connection]
-) -> None:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout):
-            if isinstance(address.sockaddr, str):
-                await loop.create_unix_connection(factory, address.sockaddr)
-            else:
-                await loop.create_connection(factory, address.ip, address.port)
-    except TimeoutError:
-        owner.on_connect_failure(TIMEOUT, "")
-    except OSError as error:
-        reason = LOCAL if error.errno in _LOCAL_ERRORS else REMOTE
-        text = _TEXTS.get(error.errno or 0, error.strerror or str(error))
-        owner.on_connect_failure(reason, f"delayed_connect_error:_{text.replace(' ', '_')}")
+class _Attempt:
+    """One connection that is being made. Owner of it until its TLS is up, where it has any."""
+
+    __slots__ = ("_address", "_done", "_options", "_owner")
+
+    def __init__(self, owner: ConnectingOwner, address: Address, options: ConnectOptions) -> None:
+        self._owner = owner
+        self._address = address
+        self._options = options
+        self._done: asyncio.Future[str | None] | None = None
+
+    async def run(self) -> None:
+        """Connect, and tell the owner how it went."""
+        owner = self._owner
+        connection: Any = None
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                connection = await self._open()
+                reason = None if self._done is None else await self._done
+        except TimeoutError:
+            if connection is not None:
+                connection.abort()
+            owner.on_connect_failure(TIMEOUT, "")
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.abort()
+            raise
+        except OSError as error:
+            kind = LOCAL if error.errno in _LOCAL_ERRORS else REMOTE
+            text = _TEXTS.get(error.errno or 0, error.strerror or str(error))
+            owner.on_connect_failure(kind, f"delayed_connect_error:_{text.replace(' ', '_')}")
+        else:
+            if reason is not None:
+                owner.on_connect_failure(REMOTE, reason)
+
+    async def _open(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        address = self._address
+        if self._options.tls is not None:
+            self._done = loop.create_future()
+        if isinstance(address.sockaddr, str):
+            _, unix = await loop.create_unix_connection(self._make, address.sockaddr)
+            return unix
+        _, connection = await loop.create_connection(self._make, address.ip, address.port)
+        return connection
+
+    def _make(self) -> Connection:
+        options = self._options
+        owner = self._owner if options.tls is None else self
+        return Connection(owner, options.buffer_limit, options.received, options.sent)
+
+    # -- ConnectionOwner, until TLS is up ---------------------------------------------------------
+
+    def on_connected(self, connection: Connection) -> Callable[[bytes], None]:
+        """The wire is there: begin the handshake."""
+        options = self._options
+        assert options.tls is not None
+
+        def done(reason: str | None) -> Callable[[bytes], None] | None:
+            if self._done is None or self._done.done():
+                return None
+            self._done.set_result(reason)
+            if reason is not None:
+                return None
+            return connection.hand_over(self._owner, options.received, options.sent)
+
+        return options.tls.start(connection, options.server_name, done)
+
+    def on_eof(self) -> bool:
+        """The host has gone; its closing will say so."""
+        return False
+
+    def on_watermark(self, high: bool) -> None:
+        """A handshake is short."""
+
+    def on_closed(self, local: bool) -> None:
+        """The TLS socket has said why."""

@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from meshproxy.network.connection import ConnectionOwner
+from meshproxy.network.connection import Connection, ConnectionOwner
+from meshproxy.network.filter_chain_match import EVERYTHING, FilterChainMatch
+from meshproxy.network.tls.config import DownstreamTlsConfig
+from meshproxy.network.tls.downstream import DownstreamTls
 from meshproxy.stats.store import Counter
 
 
@@ -28,10 +31,13 @@ class NetworkFilterConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterChainConfig:
-    """A `FilterChain`."""
+    """A `FilterChain`. `transport_socket_connect_timeout` is in seconds, None: never."""
 
     filters: Sequence[NetworkFilterConfig]
     name: str = ""
+    match: FilterChainMatch = EVERYTHING
+    tls: DownstreamTlsConfig | None = None
+    transport_socket_connect_timeout: float | None = None
 
 
 class Drainable(Protocol):
@@ -47,6 +53,10 @@ class Drainable(Protocol):
         """Close what is idle, and let the rest end with what it is doing."""
 
 
+def _ignore() -> None:
+    """Nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class FilterChain:
     """A filter chain at run time.
@@ -54,6 +64,8 @@ class FilterChain:
     make_owner      builds the filters of one connection
     received, sent  what the terminal filter counts bytes on
     drainables      what the filters keep beyond one connection
+    tls             the transport socket, None for plain bytes
+    on_rejected     called when a connection has failed before its owner has heard of it
     """
 
     config: FilterChainConfig
@@ -61,3 +73,18 @@ class FilterChain:
     received: Counter
     sent: Counter
     drainables: Sequence[Drainable]
+    tls: DownstreamTls | None = None
+    on_rejected: Callable[[], None] = _ignore
+
+    @property
+    def match(self) -> FilterChainMatch:
+        """Which connections it is for."""
+        return self.config.match
+
+    def take(self, connection: Connection) -> Callable[[bytes], None]:
+        """Give a connection to an owner of its own; returns who takes its bytes."""
+        connection.filter_chain_name = self.config.name
+        if self.tls is None:
+            return connection.hand_over(self.make_owner(), self.received, self.sent)
+        timeout = self.config.transport_socket_connect_timeout
+        return self.tls.start(connection, self.make_owner(), self, timeout)

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from meshproxy.errors import StartupError
 from meshproxy.network.address import Address
+from meshproxy.network.admission import Admission
 from meshproxy.network.connection import Connection
 from meshproxy.network.filter_chain import FilterChain, FilterChainConfig
+from meshproxy.network.listener_filters import LISTENER_FILTERS
 from meshproxy.stats.metrics import ListenerStats, ListenerWorkerStats
+from meshproxy.stats.store import Counter
 
 if TYPE_CHECKING:
     from meshproxy.stats.store import Store
@@ -30,6 +33,8 @@ class ListenerConfig:
     """A `Listener`. `name` is empty where the configuration gives none; sizes are bytes.
 
     `mode` are the permission bits of a Unix socket's file, 0 for those that the system gives.
+    `listener_filters` are configurations of `network.listener_filters.LISTENER_FILTERS`, whose time
+    is in seconds, 0.0: without limit.
     """
 
     name: str
@@ -42,11 +47,16 @@ class ListenerConfig:
     ipv4_compat: bool = False
     traffic_direction: int = 0
     mode: int = 0
+    default_filter_chain: FilterChainConfig | None = None
+    listener_filters: tuple[Any, ...] = ()
+    listener_filters_timeout: float = 15.0
+    continue_on_listener_filters_timeout: bool = False
 
     @property
     def manager(self) -> Any:
         """The first terminal filter's configuration: the only one of most listeners."""
-        return self.filter_chains[0].filters[-1].config
+        chain = self.filter_chains[0] if self.filter_chains else self.default_filter_chain
+        return chain.filters[-1].config if chain is not None else None
 
     @property
     def stat_name(self) -> str:
@@ -61,10 +71,20 @@ class Listener:
     `on_idle` is called when the last connection has gone.
     """
 
-    def __init__(self, config: ListenerConfig, chains: Sequence[FilterChain], store: Store) -> None:
+    def __init__(
+        self,
+        config: ListenerConfig,
+        chains: Sequence[FilterChain],
+        store: Store,
+        default_chain: FilterChain | None = None,
+    ) -> None:
         self.config = config
         self.name = config.name
         self.chains = chains
+        self.default_chain = default_chain
+        self.listener_filters = [
+            LISTENER_FILTERS[type(each)](each, store) for each in config.listener_filters
+        ]
         self.local_address = config.address
         self.connections: set[Connection] = set()
         self.on_idle: Callable[[], None] | None = None
@@ -72,6 +92,7 @@ class Listener:
         self.stats = scope.block(ListenerStats)
         self.worker_stats = scope.scope("worker_0.").block(ListenerWorkerStats)
         self._server: asyncio.Server | None = None
+        self._only_chain = self._find_only_chain()
 
     async def open(self) -> None:
         """Bind and begin to accept. StartupError where the address cannot be had."""
@@ -86,15 +107,28 @@ class Listener:
         )
 
     def _accept(self) -> Connection:
-        chain = self.chains[0]
-        connection = Connection(
-            chain.make_owner(),
-            self.config.per_connection_buffer_limit_bytes,
-            chain.received,
-            chain.sent,
-        )
+        limit = self.config.per_connection_buffer_limit_bytes
+        chain = self._only_chain
+        if chain is None:
+            connection = Connection(Admission(self), limit, Counter(), Counter())
+        else:
+            # hot: there is nothing to find out about a connection first.
+            connection = Connection(chain.make_owner(), limit, chain.received, chain.sent)
+            connection.filter_chain_name = chain.config.name
         connection.tracker = self
         return connection
+
+    def _find_only_chain(self) -> FilterChain | None:
+        """The chain that every connection gets as it is, where there is one."""
+        if self.listener_filters or len(self.chains) != 1:
+            return None
+        chain = self.chains[0]
+        return chain if chain.tls is None and chain.match.is_empty else None
+
+    @property
+    def every_chain(self) -> Sequence[FilterChain]:
+        """All chains, the default one last."""
+        return [*self.chains, *([self.default_chain] if self.default_chain is not None else ())]
 
     def _bind(self) -> socket.socket:
         address = self.config.address
@@ -127,13 +161,13 @@ class Listener:
 
     def drain(self) -> None:
         """Let every connection end as soon as nothing is under way on it."""
-        for chain in self.chains:
+        for chain in self.every_chain:
             for each in chain.drainables:
                 each.drain()
 
     def announce_drain(self) -> None:
         """Tell clients that they had better come no more; nothing is closed."""
-        for chain in self.chains:
+        for chain in self.every_chain:
             for each in chain.drainables:
                 each.draining = True
 
@@ -145,11 +179,16 @@ class Listener:
     @property
     def requests_active(self) -> int:
         """What a drain waits for."""
-        return sum(each.requests_active for chain in self.chains for each in chain.drainables)
+        return sum(each.requests_active for chain in self.every_chain for each in chain.drainables)
 
     def connected(self, connection: Connection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
+        if self._only_chain is not None:
+            self.admitted(connection)
+
+    def admitted(self, connection: Connection) -> None:
+        """A connection has a filter chain; before that Envoy does not count it."""
         connection.opened = time.monotonic()
         for stats in (self.stats, self.worker_stats):
             stats.downstream_cx_total.value += 1
@@ -158,13 +197,17 @@ class Listener:
     def disconnected(self, connection: Connection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
+        if connection.opened:
+            self._count_end(connection)
+        if not self.connections and self.on_idle is not None:
+            self.on_idle()
+
+    def _count_end(self, connection: Connection) -> None:
         for stats in (self.stats, self.worker_stats):
             stats.downstream_cx_active.value -= 1
         self.stats.downstream_cx_destroy.value += 1
         length = int((time.monotonic() - connection.opened) * 1000)
         self.stats.downstream_cx_length_ms.record(length)
-        if not self.connections and self.on_idle is not None:
-            self.on_idle()
 
 
 def _remove_stale(path: str) -> None:

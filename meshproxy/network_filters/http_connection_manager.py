@@ -44,6 +44,14 @@ class HttpFactory:
         self.received = manager.stats.downstream_cx_rx_bytes_total
         self.sent = manager.stats.downstream_cx_tx_bytes_total
 
+    def on_rejected(self) -> None:
+        """A connection has failed in its TLS handshake: Envoy's managers count it before that."""
+        stats = self.drainable.stats
+        stats.downstream_cx_total.value += 1
+        stats.downstream_cx_ssl_total.value += 1
+        stats.downstream_cx_destroy.value += 1
+        stats.downstream_cx_destroy_remote.value += 1
+
     def make_owner(self) -> NewConnection:
         """The owner of a connection that has no other filter."""
         return NewConnection(self.drainable)
@@ -123,11 +131,8 @@ class FilteredWire:
         # Everything but writing is the connection's own.
         return getattr(self._connection, name)
 
-    @property
-    def delayed_close_timeout(self) -> float:
-        """Seconds that a lingering close gives the peer."""
-        return self._connection.delayed_close_timeout
-
-    @delayed_close_timeout.setter
-    def delayed_close_timeout(self, seconds: float) -> None:
-        self._connection.delayed_close_timeout = seconds
+    def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(FilteredWire, name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._connection, name, value)

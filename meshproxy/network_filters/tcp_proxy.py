@@ -18,7 +18,7 @@ from meshproxy.network_filters.filter import (
     NetworkFilterCallbacks,
 )
 from meshproxy.network_filters.registry import NETWORK_FILTERS, NetworkFactoryContext
-from meshproxy.stats.metrics import TcpProxyStats
+from meshproxy.stats.connection_metrics import TcpProxyStats
 from meshproxy.upstream.tcp_client import TcpClient
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ class TcpProxyFactory:
     def drainable(self) -> TcpProxyFactory:
         """A drain waits for the connections; nothing can tell their peers to end."""
         return self
+
+    def on_rejected(self) -> None:
+        """A connection has failed before it came here."""
+        self.stats.downstream_cx_total.value += 1
 
     @property
     def requests_active(self) -> int:
@@ -176,6 +180,7 @@ class TcpProxy(NetworkFilter):
         info = self._callbacks.info
         info.upstream_local_address = upstream.wire.local_address
         info.upstream_connection_id = upstream.wire.connection_id
+        info.upstream_tls = upstream.wire.tls
         idle = self._factory.config.idle_timeout
         dispatcher = self._callbacks.dispatcher
         self._last = dispatcher.now()

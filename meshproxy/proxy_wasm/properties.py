@@ -210,6 +210,10 @@ def _tls(name: str) -> Fact:
     return lambda info: getattr(info.connection.tls, name, None)
 
 
+def _upstream_tls(name: str) -> Fact:
+    return lambda info: getattr(info.upstream_tls, name, None)
+
+
 CONNECTION: Final[dict[str, Fact]] = {
     "id": lambda info: info.connection.id,
     "mtls": lambda info: bool(getattr(info.connection.tls, "subject_peer_certificate", None)),
@@ -241,7 +245,15 @@ UPSTREAM: Final[dict[str, Fact]] = {
         (info.upstream_transport_failure_reason or "") if info.attempt_count else None
     ),
     "request_attempt_count": lambda info: info.attempt_count,
-}
+    **{
+        name: _upstream_tls(name)
+        for name in (
+            "tls_version", "subject_local_certificate", "subject_peer_certificate",
+            "dns_san_local_certificate", "dns_san_peer_certificate", "uri_san_local_certificate",
+            "uri_san_peer_certificate", "sha256_peer_certificate_digest",
+        )
+    },
+}  # fmt: skip
 
 
 def _remote(info: StreamInfo) -> Any:

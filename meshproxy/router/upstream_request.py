@@ -102,6 +102,7 @@ class UpstreamRequest:
         wire = client.wire
         info.upstream_local_address = wire.local_address
         info.upstream_connection_id = wire.connection_id
+        info.upstream_tls = wire.tls
         info.upstream_protocol = client.codec.protocol
         info.upstream_request_start = router.now()
         headers_only = router.headers_only

@@ -20,10 +20,12 @@ from meshproxy.network.connector import Connector
 from meshproxy.network.filter_chain import FilterChain as NetworkFilterChain
 from meshproxy.network.filter_chain import FilterChainConfig
 from meshproxy.network.listener import Listener, ListenerConfig
+from meshproxy.network.tls.downstream import DownstreamTls
 from meshproxy.network_filters import NETWORK_FILTERS, NetworkFactoryContext
 from meshproxy.network_filters.filter import NetworkFilterFactory
 from meshproxy.network_filters.filter_manager import FilterManager
 from meshproxy.network_filters.http_connection_manager import HttpFactory
+from meshproxy.network_filters.tcp_proxy import TcpProxyFactory
 from meshproxy.proxy_wasm.access_log import WasmAccessLog
 from meshproxy.proxy_wasm.plugin import Plugin
 from meshproxy.proxy_wasm.service import WasmService, WasmServiceConfig
@@ -57,7 +59,9 @@ class World:
 def build_listener(config: ListenerConfig, world: World) -> Listener:
     """A listener with its filter chains; not yet bound."""
     chains = [_filter_chain(chain, config, world) for chain in config.filter_chains]
-    return Listener(config, chains, world.store)
+    default = config.default_filter_chain
+    default_chain = _filter_chain(default, config, world) if default is not None else None
+    return Listener(config, chains, world.store, default_chain)
 
 
 def _filter_chain(
@@ -88,7 +92,16 @@ def _filter_chain(
             return FilterManager(factories, limit, world.dispatcher)
 
     drainables = [each.drainable for each in factories if each.drainable is not None]
-    return NetworkFilterChain(chain, make_owner, last.received, last.sent, drainables)
+    scope = world.store.scope(f"listener.{listener.stat_name}.")
+    tls = DownstreamTls(chain.tls, scope) if chain.tls is not None else None
+    on_rejected = last.on_rejected if isinstance(last, HttpFactory | TcpProxyFactory) else _ignore
+    return NetworkFilterChain(
+        chain, make_owner, last.received, last.sent, drainables, tls, on_rejected
+    )
+
+
+def _ignore() -> None:
+    """A terminal filter that does not count what never reached it."""
 
 
 def _http_manager(

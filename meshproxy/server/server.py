@@ -22,6 +22,8 @@ from meshproxy.http.log_file import AccessLogManager
 from meshproxy.network.connector import Connector
 from meshproxy.network.dispatcher import LoopDispatcher
 from meshproxy.network.tasks import TaskOwner, spawn
+from meshproxy.network.tls.inventory import days_until_first_expires
+from meshproxy.network.tls.watch import SecretWatcher
 from meshproxy.proxy_wasm.services import Node, Services
 from meshproxy.router.async_client import AsyncClient
 from meshproxy.router.router import RouterFactory
@@ -93,6 +95,7 @@ class Server:
         self.config = config
         self.store = Store()
         self.listeners: list[Listener] = []
+        self.tls_ends: list[Any] = []
         self.log_levels = log_levels
         self.loaded_at = time.time()
         self._started = started
@@ -186,12 +189,22 @@ class Server:
             self.listeners.append(listener)
             self._listener_stats.listener_added.value += 1
             self._listener_stats.listener_create_success.value += 1
+        self._watch_secrets(dispatcher, manager)
         self._listener_stats.total_listeners_active.value = len(built)
         self._listener_stats.workers_started.value = 1
 
     def _async_client(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> AsyncClient:
         stats = self.store.scope("http.async-client.").block(RouterStats)
         return AsyncClient(manager, dispatcher, RouterFactory(Connector(dispatcher), stats))
+
+    def _watch_secrets(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
+        chains = [chain for listener in self.listeners for chain in listener.every_chain]
+        ends = [chain.tls for chain in chains] + [
+            cluster.tls for cluster in manager.clusters.values()
+        ]
+        self.tls_ends = [end for end in ends if end is not None]
+        SecretWatcher(self.tls_ends, dispatcher, self.store).start()
+        self._metrics.certificates = lambda: days_until_first_expires(self.tls_ends)
 
     def _flush_stats(self, dispatcher: LoopDispatcher) -> None:
         self.store.flush()

@@ -4,8 +4,8 @@ Owns the list. Refuses to know when a metric moves. A block is built by `Scope.b
 its attribute names are the last part of Envoy's dotted names. A block holds what Envoy always shows
 in that scope, so that dashboards find every name; what is not built yet stays at 0.
 
-Not here, because made at first use: counters per response code and `upstream_rq_time`
-(`stats/response_codes.py`).
+Connections below HTTP have theirs in `stats/connection_metrics.py`. Not here, because made at first
+use: counters per response code and `upstream_rq_time` (`stats/response_codes.py`).
 """
 
 from __future__ import annotations
@@ -164,28 +164,6 @@ class RouterStats:
     rq_redirect: Counter
     rq_reset_after_downstream_response_started: Counter
     rq_total: Counter
-
-
-@dataclass(slots=True)
-class TcpProxyStats:
-    """`tcp.<stat_prefix>.`"""
-
-    downstream_cx_drain_close: Counter
-    downstream_cx_no_route: Counter
-    downstream_cx_overload_close: Counter
-    downstream_cx_rx_bytes_buffered: Gauge
-    downstream_cx_rx_bytes_total: Counter
-    downstream_cx_total: Counter
-    downstream_cx_tx_bytes_buffered: Gauge
-    downstream_cx_tx_bytes_total: Counter
-    downstream_flow_control_paused_reading_total: Counter
-    downstream_flow_control_resumed_reading_total: Counter
-    early_data_received_count_total: Counter
-    idle_timeout: Counter
-    max_downstream_connection_duration: Counter
-    route_delayed_total: Counter
-    upstream_flush_active: Gauge
-    upstream_flush_total: Counter
 
 
 @dataclass(slots=True)

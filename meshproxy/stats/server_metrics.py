@@ -40,6 +40,7 @@ class ServerMetrics:
     ) -> None:
         self._store = store
         self._uptime = uptime
+        self.certificates: Callable[[], int | None] = lambda: None  # days until one expires
         self.server = store.scope("server.").block(ServerStats)
         self.runtime = store.scope("runtime.").block(RuntimeStats)
         self.codec = store.scope("http1.").block(Http1CodecStats)
@@ -76,6 +77,8 @@ class ServerMetrics:
         server.memory_allocated.value, server.memory_heap_size.value, physical = memory()
         server.memory_physical_size.value = physical
         server.uptime.value = int(self._uptime())
+        days = self.certificates()
+        server.days_until_first_cert_expiring.value = NO_CERTIFICATE if days is None else days
         for gauge in self._inflated:
             gauge.value = self._clusters.value
         # Connections are counted per listener; the admin interface's are not traffic.

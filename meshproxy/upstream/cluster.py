@@ -12,6 +12,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from meshproxy.network.connector import ConnectOptions
+from meshproxy.network.tls.config import UpstreamTlsConfig
+from meshproxy.network.tls.upstream import UpstreamTls
 from meshproxy.stats.metrics import ClusterStats, Http1CodecStats
 from meshproxy.stats.response_codes import ResponseCodeStats
 from meshproxy.stats.store import Gauge, Store
@@ -112,6 +115,7 @@ class ClusterConfig:
     enable_trailers: bool = False
     tcp_keepalive: TcpKeepalive | None = None
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
+    tls: UpstreamTlsConfig | None = None
 
     @property
     def observability_name(self) -> str:
@@ -180,6 +184,7 @@ class Cluster:
         "scope",
         "settings",
         "stats",
+        "tls",
     )
 
     choose_host: ChooseHost
@@ -192,6 +197,7 @@ class Cluster:
         self.scope = store.scope(f"cluster.{config.observability_name}.")
         self.stats = self.scope.block(ClusterStats)
         self.response_stats = ResponseCodeStats(self.scope)
+        self.tls = UpstreamTls(config.tls, self.scope) if config.tls is not None else None
         # Every host gets the cluster's only transport socket.
         self._transport_socket_matches = self.scope.counter("default.total_match_count")
         self._counts_http1 = False
@@ -255,6 +261,18 @@ class Cluster:
             callback()
         else:
             self._on_initialized.append(callback)
+
+    def connect_options(self, server_name: str = "") -> ConnectOptions:
+        """How to connect to a host; `server_name` is whom TLS asks for instead of its own."""
+        config, stats = self.config, self.stats
+        return ConnectOptions(
+            config.connect_timeout,
+            config.per_connection_buffer_limit_bytes,
+            stats.upstream_cx_rx_bytes_total,
+            stats.upstream_cx_tx_bytes_total,
+            self.tls,
+            server_name,
+        )
 
     def count_http1(self) -> None:
         """Show the codec's statistics from the first connection on, as Envoy does."""

@@ -131,12 +131,7 @@ class ConnPool:
         self.host.stats.cx_total += 1
         self.host.stats.cx_active += 1
         self.cluster.connections_active += 1
-        config = self.cluster.config
-        self._connector.connect(
-            client, self.host.address, config.connect_timeout,
-            config.per_connection_buffer_limit_bytes,
-            stats.upstream_cx_rx_bytes_total, stats.upstream_cx_tx_bytes_total,
-        )  # fmt: skip
+        self._connector.connect(client, self.host.address, self.cluster.connect_options())
 
     def on_ready(self, client: PoolClient) -> None:
         """A connection is up, or free again."""

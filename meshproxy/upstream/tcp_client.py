@@ -68,11 +68,7 @@ class TcpClient:
         cluster.connections_active += 1
         host.stats.cx_total += 1
         host.stats.cx_active += 1
-        self._connecting = connector.connect(
-            self, host.address, cluster.config.connect_timeout,
-            cluster.config.per_connection_buffer_limit_bytes,
-            stats.upstream_cx_rx_bytes_total, stats.upstream_cx_tx_bytes_total,
-        )  # fmt: skip
+        self._connecting = connector.connect(self, host.address, cluster.connect_options())
 
     def close(self) -> None:
         """Nobody wants it any more: send what is queued and close, or stop connecting."""

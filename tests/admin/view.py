@@ -92,6 +92,7 @@ class FakeServer:
             SimpleNamespace(name="main", local_address=Address("127.0.0.1", 10000)),
             SimpleNamespace(name="uds", local_address=Address.pipe("/run/x.sock")),
         ]
+        self.tls_ends = []
         self.options = Options(config_path="x.yaml", component_log_level=(("http", "debug"),))
         self.log_levels = Levels()
         self.bootstrap = BOOTSTRAP

@@ -192,9 +192,3 @@ def test_two_listeners_at_one_address_are_refused():
     document = second_listener("name: ingress", "name: other")
     error = error_of(document.replace("port_value: 0", "port_value: 9"))
     assert error.message.startswith("duplicate listener address '127.0.0.1:9'")
-
-
-def test_a_second_filter_chain_is_named_as_not_supported():
-    document = LISTENER.replace("    filter_chains:\n", "    filter_chains:\n    - {}\n")
-    codes = {error.code for error in errors_of(document)}
-    assert Code.UNSUPPORTED_VALUE in codes

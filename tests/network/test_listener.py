@@ -46,10 +46,20 @@ class ConnectionDouble:
 def test_connections_are_counted():
     each = listener(0)
     first, second = ConnectionDouble(), ConnectionDouble()
-    each.connected(first)
-    each.connected(second)
+    for connection in (first, second):
+        each.connected(connection)
+        each.admitted(connection)
     each.disconnected(first)
     assert each.connections == {second}
     assert each.stats.downstream_cx_total.value == 2
     assert each.stats.downstream_cx_active.value == 1
     assert each.stats.downstream_cx_destroy.value == 1
+
+
+def test_a_connection_without_a_chain_is_not_counted_but_ended_with_the_listener():
+    each = listener(0)
+    early = ConnectionDouble()
+    each.connected(early)
+    assert each.connections == {early}
+    each.disconnected(early)
+    assert each.stats.downstream_cx_total.value == each.stats.downstream_cx_destroy.value == 0

@@ -19,6 +19,7 @@ class Wire(FakeWire):
     remote_address = None
     direct_remote_address = None
     requested_server_name = None
+    filter_chain_name = ""
     ended = False
     was_reset = False
     unsent = 0

@@ -67,7 +67,9 @@ Conversation = Callable[[ProxyProcess], Any]
 class TcpPair:
     """Envoy and meshproxy with the same YAML; `check` runs a conversation through both."""
 
-    def __init__(self, yaml: str, *, ignored: str = r"(?!)") -> None:
+    def __init__(self, yaml: str, *, ignored: str = r"(?!)", not_logged: str = r"(?!)") -> None:
+        """`ignored` are names of counters, `not_logged` what is cut out of log lines."""
+        self._not_logged = re.compile(not_logged)
         self._ignored = re.compile(ignored)
         self._stack = ExitStack()
         arguments = ["--file-flush-interval-msec", "10"]
@@ -123,7 +125,7 @@ class TcpPair:
 
     def _log(self, kind: str) -> list[str]:
         lines = [line for line in self.sides[kind].log.splitlines() if line.startswith("AL|")]
-        return lines[self._log_seen[kind] :]
+        return [self._not_logged.sub("", line) for line in lines[self._log_seen[kind] :]]
 
     def _counters(self, kind: str) -> dict[str, int]:
         return {

@@ -21,6 +21,7 @@ class FakeWire:
         self.above_high = False
         self.local_address: Any = None
         self.connection_id = 1
+        self.tls: Any = None
 
     def write(self, data: bytes) -> None:
         self.sent += data
