@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from meshproxy.config.cel import CelEngine
 from meshproxy.filter_tools.callouts import Answer, Callout, ScriptedUpstreams
 from meshproxy.filter_tools.clock import FakeClock
 from meshproxy.filter_tools.ends import route_table
@@ -23,6 +24,7 @@ from meshproxy.filter_tools.messages import HeadersInput, Response, with_length
 from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
 from meshproxy.http.filter_chain import FilterChain
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
+from meshproxy.proxy_wasm.expressions import VARIABLES
 from meshproxy.proxy_wasm.services import Services
 from meshproxy.proxy_wasm.trace import Step, Tracer
 from meshproxy.proxy_wasm.vm import Vm
@@ -67,7 +69,7 @@ class FilterHarness:
             grpc_client=self._grpc,
             realtime=lambda: round(self.clock.time() * 1e9),
             monotonic=lambda: round((self.clock.now() + FIRST_SECOND) * 1e9),
-            tracer=_tracer(trace, log_level),
+            tracer=_tracer(trace, log_level), expressions=CelEngine(VARIABLES),
         )  # fmt: skip
         self._pool = self.services.pool = VmPool(self.services)
         self._filters: list[LoadedFilter] = []

@@ -11,8 +11,8 @@ from typing import Any
 class PeerInfo:
     """The facts of one downstream connection, taken when its filters begin."""
 
-    __slots__ = ("direct_remote_address", "filter_chain_name", "id", "local_address",
-                 "remote_address", "requested_server_name", "tls")  # fmt: skip
+    __slots__ = ("direct_remote_address", "filter_chain_name", "filter_state", "id",
+                 "local_address", "remote_address", "requested_server_name", "tls")  # fmt: skip
 
     def __init__(self, connection: Any) -> None:
         self.id: int = connection.connection_id
@@ -22,3 +22,5 @@ class PeerInfo:
         self.requested_server_name: str | None = connection.requested_server_name
         self.filter_chain_name: str = connection.filter_chain_name
         self.tls: Any = connection.tls  # network.tls.info.TlsInfo
+        # What filters keep for all streams of the connection; made on first write.
+        self.filter_state: dict[str, bytes] | None = None

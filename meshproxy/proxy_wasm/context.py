@@ -8,7 +8,8 @@ Envoy does outside of one.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.header_map import HeaderMap
@@ -81,6 +82,10 @@ class Context:
         effective = LOGGER.getEffectiveLevel()
         return next((level for level, number in enumerate(LEVELS) if number >= effective), 5)
 
+    def debug(self, text: str) -> None:
+        """Write a line for whoever looks for a mistake of the guest."""
+        LOGGER.debug("wasm log%s: %s", self.root.prefix, text)
+
     def warn(self, text: str) -> None:
         """Say once per root that a hostcall was ignored."""
         if text not in self.root.warned:
@@ -108,6 +113,14 @@ class Context:
     def stored_property(self, path: str) -> bytes | None:
         """What `set_property` remembered."""
         return self.root.properties.get(path)
+
+    def set_filter_state(self, path: str, value: bytes, span: int) -> int:
+        """Remember a value under exactly this path. Returns a status."""
+        return NOT_FOUND
+
+    def set_dynamic_metadata(self, document: Mapping[str, Mapping[str, Any]], size: int) -> int:
+        """Add to the stream's metadata; `size` bytes count against its limit. Returns a status."""
+        return NOT_FOUND
 
     # -- stream --------------------------------------------------------------------------------
 

@@ -10,7 +10,12 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from meshproxy.proxy_wasm.abi import SERIALIZATION_FAILURE
+from meshproxy.proxy_wasm.abi import BAD_ARGUMENT, SERIALIZATION_FAILURE
+from meshproxy.proxy_wasm.foreign_state import (
+    declare_property,
+    set_dynamic_metadata,
+    set_envoy_filter_state,
+)
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
@@ -38,10 +43,56 @@ def clear_route_cache(context: Context, arguments: bytes) -> bytes | int:
     return context.clear_route_cache() or b""
 
 
+def verify_signature(context: Context, arguments: bytes) -> bytes | int:
+    """Whether a text was signed with a key."""
+    # Not at the top: OpenSSL's bindings are megabytes that few filters need.
+    from meshproxy.proxy_wasm import foreign_crypto
+
+    return foreign_crypto.verify_signature(arguments)
+
+
+def sign(context: Context, arguments: bytes) -> bytes | int:
+    """Sign a text with a key."""
+    from meshproxy.proxy_wasm import foreign_crypto
+
+    return foreign_crypto.sign(arguments)
+
+
+def expr_create(context: Context, arguments: bytes) -> bytes | int:
+    """The text of a CEL expression to its token, a little-endian u32."""
+    try:
+        return context.vm.expressions.create(arguments).to_bytes(4, "little")
+    except ValueError as error:
+        context.debug(f"no expression: {error}")
+        return BAD_ARGUMENT
+
+
+def expr_evaluate(context: Context, arguments: bytes) -> bytes | int:
+    """A token to the value that its expression has on this stream now."""
+    if len(arguments) != 4:
+        return BAD_ARGUMENT
+    return context.vm.expressions.evaluate(int.from_bytes(arguments, "little"), context)
+
+
+def expr_delete(context: Context, arguments: bytes) -> bytes | int:
+    """Forget an expression."""
+    if len(arguments) != 4:
+        return BAD_ARGUMENT
+    context.vm.expressions.delete(int.from_bytes(arguments, "little"))
+    return b""
+
+
 FUNCTIONS: Final[dict[bytes, Callable[[Context, bytes], bytes | int]]] = {
-    b"compress": compress,
-    b"uncompress": uncompress,
     b"clear_route_cache": clear_route_cache,
+    b"compress": compress,
+    b"declare_property": declare_property,
+    b"expr_create": expr_create,
+    b"expr_delete": expr_delete,
+    b"expr_evaluate": expr_evaluate,
+    b"set_dynamic_metadata": set_dynamic_metadata,
+    b"set_envoy_filter_state": set_envoy_filter_state,
+    b"sign": sign,
+    b"uncompress": uncompress,
+    b"verify_signature": verify_signature,
 }
-"""Lacking of Envoy's: expr_create, expr_evaluate, expr_delete, declare_property,
-set_envoy_filter_state, sign, verify_signature."""
+"""Envoy's, and `set_dynamic_metadata`, which is ours."""

@@ -360,4 +360,10 @@ def _metadata(rest: Sequence[str]) -> Getter:
 
 
 def _filter_state(key: str) -> Getter:
-    return _walked(lambda info: info.filter_state, (key,))
+    def fact(info: StreamInfo) -> Any:
+        found = (info.filter_state or {}).get(key)
+        if found is None and info.connection is not None:
+            found = (info.connection.filter_state or {}).get(key)
+        return found
+
+    return _from_info(fact)

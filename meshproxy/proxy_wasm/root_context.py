@@ -22,6 +22,7 @@ from meshproxy.proxy_wasm.abi import (
 from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
 from meshproxy.proxy_wasm.exports import CALLBACK_INDEX, FAILED
+from meshproxy.proxy_wasm.foreign_state import Declared
 from meshproxy.proxy_wasm.grpc_calls import GrpcCalls
 from meshproxy.proxy_wasm.header_names import REQUEST_PSEUDO, clean
 from meshproxy.proxy_wasm.pairs import Pair
@@ -64,6 +65,7 @@ class RootContext(Context):
         self.maps = [None] * MAP_TYPES
         self.encoded = None
         self.properties: dict[str, bytes] = {}
+        self.declared: dict[str, Declared] = {}
         self.warned: set[str] = set()
         self.configuring = False
         self.call_status: tuple[int, bytes] = (0, b"")

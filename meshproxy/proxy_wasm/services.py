@@ -19,6 +19,7 @@ from meshproxy.stats.store import Store
 from meshproxy.wasm.engine import Engine, process_engine
 
 if TYPE_CHECKING:
+    from meshproxy.proxy_wasm.expressions import ExpressionEngine
     from meshproxy.proxy_wasm.trace import Tracer
     from meshproxy.proxy_wasm.vm_pool import VmPool
 
@@ -88,6 +89,7 @@ class Services:
     node: Node = field(default_factory=Node)
     http_caller: HttpCaller | None = None
     grpc_client: GrpcClient | None = None
+    expressions: ExpressionEngine | None = None
     tracer: Tracer | None = None  # told every call of every VM that starts from now on
     # What WASI's clocks say, in nanoseconds; the dispatcher's time may be as old as its turn.
     realtime: Callable[[], int] = time.time_ns

@@ -6,7 +6,8 @@ does (`stream_context.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.header_map import HeaderMap
@@ -28,6 +29,7 @@ from meshproxy.proxy_wasm.abi import (
     UNIMPLEMENTED,
 )
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
+from meshproxy.proxy_wasm.foreign_state import DOWNSTREAM_CONNECTION, UNDECLARED
 from meshproxy.proxy_wasm.guest_answers import change_buffer, local_reply
 from meshproxy.proxy_wasm.pairs import Pair, encode
 from meshproxy.proxy_wasm.paused import REQUEST, RESPONSE
@@ -59,6 +61,7 @@ class StreamCalls(Context):
     _replied = False
     _ended = False
     _in_log = False
+    _metadata_size = 0
     _in_response = False
     _waiting = 0  # directions that only the guest can let go on
 
@@ -242,19 +245,46 @@ class StreamCalls(Context):
         return super().get_property(path)
 
     def set_property(self, path: bytes, value: bytes) -> int:
-        """Remember a value for the rest of the stream, for every filter and the access log."""
+        """Remember a value, for every filter and the access log, for as long as it was declared."""
+        key = property_key(path)
+        declared = self.root.declared.get(key, UNDECLARED)
+        if declared.readonly and self.stored_property(key) is not None:
+            return BAD_ARGUMENT
+        return self.set_filter_state(f"wasm.{key}", value, declared.span)
+
+    def set_filter_state(self, path: str, value: bytes, span: int) -> int:
+        """Remember a value under exactly this path, for the stream or its connection."""
         info = self.info
-        stored = info.filter_state
+        of_connection = span == DOWNSTREAM_CONNECTION and info.connection is not None
+        owner = info.connection if of_connection else info
+        stored = owner.filter_state
         if stored is not None and sum(map(len, stored.values())) + len(value) > MAX_PROPERTIES:
             return BAD_ARGUMENT
-        info.set_filter_state(f"wasm.{property_key(path)}", value)
+        if stored is None:
+            owner.filter_state = {path: value}
+        else:
+            stored[path] = value
         return OK
 
     def stored_property(self, path: str) -> bytes | None:
-        """What `set_property` remembered, on this stream or on the root."""
-        stored = self.info.filter_state
-        found = stored.get(f"wasm.{path}") if stored is not None else None
-        return self.root.properties.get(path) if found is None else found
+        """What `set_property` remembered, on this stream, its connection or the root."""
+        info = self.info
+        for owner in (info, info.connection):
+            stored = owner.filter_state if owner is not None else None
+            found = stored.get(f"wasm.{path}") if stored is not None else None
+            if found is not None:
+                return found
+        return self.root.properties.get(path)
+
+    def set_dynamic_metadata(self, document: Mapping[str, Mapping[str, Any]], size: int) -> int:
+        """Add to the stream's metadata; `size` bytes count against its limit. Returns a status."""
+        self._metadata_size += size
+        if self._metadata_size > MAX_PROPERTIES:
+            return BAD_ARGUMENT
+        for namespace, fields in document.items():
+            for key, value in fields.items():
+                self.info.set_dynamic_metadata(namespace, key, value)
+        return OK
 
 
 NO_MAP: Final = encode([])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from meshproxy.proxy_wasm.abi import ALLOCATORS, MARKERS
 from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.proxy_wasm.exports import FAILED, Exports, bind_exports
+from meshproxy.proxy_wasm.expressions import Expressions
 from meshproxy.proxy_wasm.linking import Linking
 from meshproxy.proxy_wasm.memory import Memory
 from meshproxy.proxy_wasm.metrics import MetricTable
@@ -69,6 +70,7 @@ class Vm:
         "deferred",
         "epoch",
         "exports",
+        "expressions",
         "failed",
         "failure",
         "memory",
@@ -96,6 +98,7 @@ class Vm:
         self.roots: dict[str, RootContext] = {}
         self.retiring = 0  # roots that wait for their streams, or to be done
         self.deferred: list[Callable[[], None]] = []
+        self.expressions = Expressions(services.expressions)
         self.metrics = MetricTable(services.store.scope("wasmcustom."))
         self.failed: GuestTrap | None = None
         self.failure: Failure | None = None

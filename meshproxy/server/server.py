@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import meshproxy
+from meshproxy.config.cel import CelEngine
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http.log_file import AccessLogManager
 from meshproxy.network.connector import Connector
@@ -24,6 +25,7 @@ from meshproxy.network.dispatcher import LoopDispatcher
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.network.tls.inventory import days_until_first_expires
 from meshproxy.network.tls.watch import SecretWatcher
+from meshproxy.proxy_wasm.expressions import VARIABLES
 from meshproxy.proxy_wasm.services import Node, Services
 from meshproxy.router.async_client import AsyncClient
 from meshproxy.router.router import RouterFactory
@@ -170,6 +172,7 @@ class Server:
             dispatcher=dispatcher,
             store=self.store,
             node=Node(serialized=node.serialized, fields=node.fields),
+            expressions=CelEngine(VARIABLES),
             http_caller=HttpCalls(self._async_client(dispatcher, manager)),
             offload=dispatcher.offload,
         )

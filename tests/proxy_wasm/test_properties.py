@@ -45,7 +45,7 @@ def make_request(**settings) -> Request:
     info.downstream_remote_address = Address("10.0.0.9", 4711)
     info.connection = SimpleNamespace(
         id=7, local_address=Address("10.0.0.1", 80), remote_address=Address("1.2.3.4", 5),
-        tls=None, requested_server_name=None,
+        tls=None, requested_server_name=None, filter_state=None,
     )  # fmt: skip
     info.upstream_host = SimpleNamespace(address=Address("::1", 8080))
     info.upstream_local_address = Address("10.0.0.1", 555)
