@@ -5,9 +5,12 @@ import json
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from meshproxy.resources import filters_directory
 from meshproxy.wasm.errors import ModuleError
-from tests.support.wat_filter import Request
+from tests.support.wat_filter import Request, World
 
 FILTER = "api_auth"
 FAR = 4102444800  # the year 2100
@@ -23,7 +26,8 @@ def token(claims=None, *, secret=SECRET, header=None, **changed):
     """A token that the example lets in, but for what is changed; None leaves a claim out."""
     full = {"iss": "https://login.example", "aud": "orders", "sub": "ada", "exp": FAR}
     full = {name: value for name, value in (full | changed).items() if value is not None}
-    signed = f"{encode(header or {'alg': 'HS256', 'kid': '2026'})}.{encode(claims or full)}"
+    head = {"alg": "HS256", "kid": "2026"} if header is None else header
+    signed = f"{encode(head)}.{encode(full if claims is None else claims)}"
     digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
     return f"{signed}.{encode(digest)}"
 
@@ -161,6 +165,62 @@ def test_open_paths_need_no_credentials(running, path):
 )
 def test_a_path_that_could_be_read_as_another_one_is_not_open(running, path):
     assert running.ask(path).status == 401
+
+
+# -- the small JSON reader, against Python's ----------------------------------------------------
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.just("orders"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["exp", "aud", "a", "}", '"']), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def strict_plugin():
+    code = (filters_directory() / f"{FILTER}.wasm").read_bytes()
+    rules = f"jwt-secret * {SECRET}\njwt-audience orders\njwt-issuer https://login.example"
+    return World().plugin(code, configuration=rules.encode())
+
+
+def verdict(plugin, value):
+    """The reason of the refusal, or None; a trap would be a 503."""
+    request = Request(plugin)
+    request.request.add(b"authorization", f"Bearer {value}".encode())
+    request.headers()
+    reply = request.callbacks.reply
+    request.end()
+    assert reply is None or reply.status == 401
+    return None if reply is None else reply.body.decode().strip()
+
+
+@given(
+    claims=st.dictionaries(st.sampled_from(["exp", "nbf", "aud", "iss", "x"]), VALUES, max_size=5),
+    indent=st.sampled_from([None, 1]),
+)
+def test_claims_are_read_as_python_reads_them(strict_plugin, claims, indent):
+    text = json.dumps({"exp": FAR, "iss": "https://login.example"} | claims, indent=indent)
+    read = json.loads(text)
+    dates = [read["exp"], read.get("nbf", 0)]
+    plain = all(type(date) is int and 0 <= date < 10**18 for date in dates)
+    audiences = read.get("aud") if isinstance(read.get("aud"), list) else [read.get("aud")]
+    holds = plain and dates[0] > time.time() > dates[1]
+    holds = holds and "orders" in audiences and read["iss"] == "https://login.example"
+    assert (verdict(strict_plugin, token(claims=text.encode())) is None) == holds
+
+
+@given(
+    st.text('{}[]":,\\ aexp1.-', max_size=40) | st.text(max_size=20), st.booleans(), st.booleans()
+)
+def test_no_text_ends_the_filter(strict_plugin, text, in_header, wrapped):
+    data = (f'{{"alg":"HS256","x":{text}}}' if wrapped else text).encode("utf-8", "surrogatepass")
+    value = token(header=data) if in_header else token(claims=data)
+    if verdict(strict_plugin, value) is None:
+        assert in_header  # what the signer wrote besides is not looked at closely
+        assert b'"HS256"' in data
 
 
 @pytest.mark.parametrize("size", [32, 64, 65, 200])

@@ -1,6 +1,9 @@
 import pytest
 
+from meshproxy.wasm.errors import ModuleError
 from tests.support.processes import StartError
+
+FILTER = "header_tag"
 
 
 def test_rules_change_requests_and_responses(run):
@@ -70,7 +73,13 @@ def test_without_configuration_nothing_changes(run):
         ("# fine\n\nrequest set a b\nresponse", "line 4: "),
     ],
 )
-def test_a_line_that_cannot_be_read_stops_the_start_and_is_named(run, line, complaint):
+def test_a_line_that_cannot_be_read_is_named(configure, caplog, line, complaint):
+    with pytest.raises(ModuleError, match="proxy_on_configure returned false"):
+        configure(line)
+    assert complaint in caplog.text
+
+
+def test_a_line_that_cannot_be_read_stops_the_start(run):
     with pytest.raises(StartError) as caught:
-        run(("header_tag", line))
-    assert complaint in str(caught.value)
+        run((FILTER, "request put a b"))
+    assert "line 1: expected set, add or remove after the first word of" in str(caught.value)

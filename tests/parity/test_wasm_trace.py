@@ -40,6 +40,7 @@ CASES = (
     Traced("json_redact", "request field card\nresponse field token", body='{"card": 1, "b": [2]}',
            fields=("content-type: application/json",), answer='{"token": "t", "c": "d"}'),
     Traced("rate_limit", "requests 5"),
+    Traced("ab_router", "variant A 1\nvariant B 1", fields=("cookie: ab-variant=B",)),
 )  # fmt: skip
 
 
