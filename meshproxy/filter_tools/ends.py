@@ -80,15 +80,31 @@ def route_table(routes: Mapping[str, str]) -> RouteConfiguration:
 
 
 class FakeConnection:
-    """What filters can learn of the downstream connection."""
+    """What filters can learn of the downstream connection. `source`: the client's `ip:port`.
+
+    ValueError where it is no such address.
+    """
 
     connection_id: Final = 1
-    remote_address: Final = CLIENT
-    direct_remote_address: Final = CLIENT
+    local_address: Final = LISTENER
     requested_server_name: Final = None
     filter_chain_name: Final = ""
     tls: Final = None
-    local_address: Final = LISTENER
+
+    def __init__(self, source: str = "") -> None:
+        self.remote_address = parse_source(source) if source else CLIENT
+        self.direct_remote_address = self.remote_address
+
+
+def parse_source(text: str) -> Address:
+    """`10.0.0.1:4000` or `[::1]:4000`. ValueError with the text."""
+    ip, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"expected an address with a port, like 10.0.0.1:4000, not '{text}'")
+    try:
+        return Address.parse(ip.removeprefix("[").removesuffix("]"), int(port))
+    except ValueError:
+        raise ValueError(f"'{ip}' is no IP address") from None
 
 
 class Tap(StreamFilter):

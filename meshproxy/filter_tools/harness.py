@@ -151,12 +151,15 @@ class FilterHarness:
         self.advance(0)
         return loaded
 
-    def stream(self, *filters: LoadedFilter) -> HttpStream:
-        """A new stream through these filters in their order, all loaded ones by default."""
+    def stream(self, *filters: LoadedFilter, source: str = "") -> HttpStream:
+        """A new stream through these filters in their order, all loaded ones by default.
+
+        `source` is the client's address, `ip:port`.
+        """
         chain = filters or tuple(self._filters)
         return HttpStream(
             self._manager, [each.new_filter for each in chain], self._buffer_limit,
-            lambda: self.advance(0),
+            lambda: self.advance(0), source,
         )  # fmt: skip
 
     def request(
@@ -169,10 +172,11 @@ class FilterHarness:
         trailers: HeadersInput = (),
         response: Response | None = None,
         authority: str = AUTHORITY,
+        source: str = "",
         filters: Collection[LoadedFilter] = (),
     ) -> HttpStream:
         """One whole request; where it reaches the upstream that answers with `response` (200)."""
-        stream = self.stream(*filters)
+        stream = self.stream(*filters, source=source)
         ends = not body and not trailers
         stream.request_headers(
             method, path, with_length(headers, body), end_stream=ends, authority=authority

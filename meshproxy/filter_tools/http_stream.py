@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.filter_tools.ends import VIA_UPSTREAM, Downstream, FakeConnection, Tap, Upstream
 from meshproxy.filter_tools.messages import (
@@ -52,8 +52,11 @@ class HttpStream:
         factories: Sequence[FilterFactory],
         buffer_limit: int,
         settle: Callable[[], None],
+        source: str = "",
     ) -> None:
-        """`settle` runs what is due now; the harness makes streams (`harness.py`)."""
+        """`settle` runs what is due now; `source` is the client's address. The harness makes
+        streams (`harness.py`).
+        """
         self._settle = settle
         self._sent = Message()  # which parts of the request have been sent
         self._answered = Message()  # the upstream's answer
@@ -64,7 +67,7 @@ class HttpStream:
         kept = [partial(self._keep, factory) for factory in factories]
         manager.chain = FilterChain([lambda: self._tap, *kept], self._end, buffer_limit)
         connection = Http1Connection(manager)
-        connection.peer = PeerInfo(FakeConnection())
+        connection.peer = PeerInfo(FakeConnection(source))
         self._stream = cast(Stream, connection.new_stream(self._client))
 
     def _keep(self, factory: FilterFactory) -> StreamFilter:
@@ -118,6 +121,20 @@ class HttpStream:
     def response_code_details(self) -> str:
         """Who answered and why (`%RESPONSE_CODE_DETAILS%`): `via_upstream`, or a local reply's."""
         return self._stream.info.response_code_details or ""
+
+    @property
+    def dynamic_metadata(self) -> dict[str, dict[str, Any]]:
+        """The stream's dynamic metadata by namespace, as the filters have left it."""
+        return self._stream.info.dynamic_metadata or {}
+
+    @property
+    def filter_state(self) -> dict[str, bytes]:
+        """The stream's filter state; what `proxy_set_property` sets begins with `wasm.`."""
+        return self._stream.info.filter_state or {}
+
+    def set_dynamic_metadata(self, namespace: str, key: str, value: object) -> None:
+        """Set what a filter before this one would have set. Before the request's headers."""
+        self._stream.info.set_dynamic_metadata(namespace, key, value)
 
     @property
     def ended(self) -> bool:

@@ -82,9 +82,9 @@ class LoadedFilter:
             self._closed = True
             self.plugin.close()
 
-    def stream(self) -> HttpStream:
-        """A new stream through this filter alone."""
-        return self.harness.stream(self)
+    def stream(self, *, source: str = "") -> HttpStream:
+        """A new stream through this filter alone; `source` is the client's `ip:port`."""
+        return self.harness.stream(self, source=source)
 
     def request(
         self,
@@ -96,11 +96,12 @@ class LoadedFilter:
         trailers: HeadersInput = (),
         response: Response | None = None,
         authority: str = AUTHORITY,
+        source: str = "",
     ) -> HttpStream:
         """One whole request through this filter alone (see `FilterHarness.request`)."""
         return self.harness.request(
             method, path, headers, body, trailers=trailers, response=response,
-            authority=authority, filters=(self,),
+            authority=authority, source=source, filters=(self,),
         )  # fmt: skip
 
     def advance(self, seconds: float) -> None:

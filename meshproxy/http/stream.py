@@ -364,10 +364,9 @@ class Stream:
         body = reply.body
         headers = HeaderMap([(b":status", text), *reply.headers])
         if body and status not in (204, 304):
-            length = (b"content-length", b"%d" % len(body))
-            headers.pairs.insert(1, length)
+            headers.pairs.append((b"content-length", b"%d" % len(body)))
             if b"content-type" not in headers:
-                headers.pairs.insert(2, (b"content-type", b"text/plain"))
+                headers.pairs.append((b"content-type", b"text/plain"))
         return headers, b"" if self.is_head or status in (204, 304) else body
 
     def reset(self, details: str) -> None:

@@ -145,11 +145,8 @@ class StreamContext(StreamFilter, StreamCalls):
         """`proxy_on_response_headers`."""
         self._in_response = True
         callback = self.vm.exports.proxy_on_response_headers
-        if callback is None:
-            return CONTINUE
-        if not self.id:
-            # Answered before this filter saw the request: Envoy shows it the answer all the same.
-            self._create()
+        if callback is None or not self.id:
+            return CONTINUE  # without an id: answered before this filter saw the request
         maps = self.maps
         maps[2] = headers
         self._in_encode = True
@@ -172,7 +169,7 @@ class StreamContext(StreamFilter, StreamCalls):
     def encode_data(self, data: Buffer, end_stream: bool) -> int:
         """`proxy_on_response_body`."""
         callback = self.vm.exports.proxy_on_response_body
-        if callback is None:
+        if callback is None or not self.id:
             return STOP_ITERATION_NO_BUFFER if self._failed else CONTINUE
         if self._buffering_response:
             held = self.callbacks.encoding_buffer
@@ -199,7 +196,7 @@ class StreamContext(StreamFilter, StreamCalls):
     def encode_trailers(self, trailers: HeaderMap) -> int:
         """`proxy_on_response_trailers`."""
         callback = self.vm.exports.proxy_on_response_trailers
-        if callback is None:
+        if callback is None or not self.id:
             return STOP_ITERATION if self._failed else CONTINUE
         self.maps[3] = trailers
         self._in_encode = True

@@ -1,9 +1,10 @@
 import pytest
 from wasmtime import wat2wasm
 
+from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.http_stream import OutOfOrder
 from meshproxy.filter_tools.messages import Response
-from tests.support.wat_filter import filter_text
+from tests.support.wat_filter import ENGINE, filter_text
 
 
 def module(functions: str) -> bytes:
@@ -80,9 +81,6 @@ def test_what_is_held_back_has_not_reached_the_upstream(harness):
 
 
 def test_the_routes_decide_the_cluster():
-    from meshproxy.filter_tools.harness import FilterHarness
-    from tests.support.wat_filter import ENGINE
-
     with FilterHarness(engine=ENGINE, routes={"/": "web", "/api/": "api"}) as harness:
         loaded = harness.load(NOTHING)
         assert loaded.request(path="/api/x").cluster == "api"
@@ -93,9 +91,6 @@ def test_the_routes_decide_the_cluster():
 
 
 def test_more_than_the_limit_is_refused():
-    from meshproxy.filter_tools.harness import FilterHarness
-    from tests.support.wat_filter import ENGINE
-
     with FilterHarness(engine=ENGINE, buffer_limit=3) as harness:
         stream = harness.load(BUFFERING).stream()
         stream.request_headers("POST")
@@ -153,3 +148,33 @@ def test_the_proxys_own_headers_can_be_told_from_the_filters(harness):
     assert "x-request-id" in before.headers
     assert after.headers.pairs == ((":status", "200"),)
     assert stream.downstream.headers["date"] == "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+ASKING = module("""
+    (func $copy (param $path i32) (param $size i32)
+      (drop (call $proxy_get_property (local.get $path) (local.get $size)
+        (i32.const 16) (i32.const 20)))
+      (drop (call $proxy_add_header_map_value (i32.const 0) "x-told"/
+        (i32.load (i32.const 16)) (i32.load (i32.const 20)))))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+      (call $copy "source\\x00address"/)
+      (call $copy "metadata\\x00filter_metadata\\x00auth\\x00user"/)
+      (drop (call $proxy_set_property "seen"/ "yes"/))
+      (i32.const 0))""")
+
+
+def test_filters_are_told_what_the_test_says_of_the_stream(harness):
+    stream = harness.load(ASKING).stream(source="[2001:db8::1]:4000")
+    stream.set_dynamic_metadata("auth", "user", "ada")
+    stream.request_headers(end_stream=True)
+    assert stream.upstream.headers.values("x-told") == ["[2001:db8::1]:4000", "ada"]
+    assert stream.dynamic_metadata == {"auth": {"user": "ada"}}
+    assert stream.filter_state == {"wasm.seen": b"yes"}
+
+
+def test_a_source_that_is_no_address_is_refused(harness):
+    loaded = harness.load(NOTHING)
+    with pytest.raises(ValueError, match="with a port, like"):
+        loaded.request(source="10.0.0.1")
+    with pytest.raises(ValueError, match="'localhost' is no IP address"):
+        loaded.request(source="localhost:80")

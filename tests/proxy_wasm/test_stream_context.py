@@ -9,6 +9,7 @@ from meshproxy.http.filter import (
     STOP_ITERATION,
     StreamFilter,
 )
+from meshproxy.http.header_map import HeaderMap
 from tests.support.wat_filter import Request, World, filter_text
 
 OUT = "(i32.const 16) (i32.const 20)"
@@ -47,7 +48,8 @@ def test_a_headers_status_is_envoys(direction, answer, allowed, wanted):
         callback(f"{direction}_headers", f"(i32.const {answer})"),
         allow_on_headers_stop_iteration=allowed,
     )
-    assert (request.headers() if direction == "request" else request.answer()) == wanted
+    status = request.headers()
+    assert (status if direction == "request" else request.answer()) == wanted
 
 
 def test_the_callback_gets_the_number_of_headers_and_the_end_of_the_stream():
@@ -426,6 +428,14 @@ def test_a_stream_that_was_answered_before_is_created_for_the_log():
     request = start(TRACE)
     request.end()
     assert notes(request) == b"ccldx"
+
+
+def test_an_answer_from_before_the_filter_is_not_shown_to_it():
+    parts = ("headers", "body", "trailers")
+    request = start("".join(callback(f"response_{part}", "unreachable") for part in parts))
+    assert request.answer() == CONTINUE
+    assert request.answer_body(b"no", end_stream=False) == (CONTINUE, b"no")
+    assert request.context.encode_trailers(HeaderMap()) == CONTINUE
 
 
 def test_ids_count_up_and_are_not_used_twice_while_alive():

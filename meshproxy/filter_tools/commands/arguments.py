@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from meshproxy.filter_tools.commands import CommandError
+from meshproxy.filter_tools.ends import parse_source
 from meshproxy.filter_tools.grpc_callouts import GrpcResponse
 from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.loaded_filter import LoadedFilter
@@ -82,6 +83,8 @@ def add_request(parser: Parser) -> None:
                        help="a piece of a body that comes in pieces")  # fmt: skip
     group.add_argument("--trailer", action="append", default=[], type=header,
                        metavar="'NAME: VALUE'")  # fmt: skip
+    group.add_argument("--source", type=source_address, metavar="IP:PORT",
+                       help="the client's address")  # fmt: skip
     group = parser.add_argument_group("the upstream's answer")
     group.add_argument("--response", default=200, type=status, metavar="STATUS")
     group.add_argument("--response-header", action="append", default=[], type=header,
@@ -166,6 +169,15 @@ def request_line(text: str) -> RequestLine:
     if not method.isalpha() or not target.startswith("/"):
         raise argparse.ArgumentTypeError(f"expected 'METHOD /path', not '{text}'")
     return RequestLine(method, target, authority)
+
+
+def source_address(text: str) -> str:
+    """`IP:PORT`, as it is."""
+    try:
+        parse_source(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def header(text: str) -> tuple[str, str]:

@@ -96,7 +96,7 @@ def measure(harness: FilterHarness, loaded: LoadedFilter, options: argparse.Name
 
 
 def _one(loaded: LoadedFilter, options: argparse.Namespace) -> None:
-    stream = loaded.stream()
+    stream = loaded.stream(source=options.source or "")
     send(stream, options)
     answer_from_upstream(stream, options)
     stream.disconnect()

@@ -18,7 +18,7 @@ from meshproxy.filter_tools.run_record import Run
 def run_request(harness: FilterHarness, loaded: LoadedFilter, options: argparse.Namespace) -> Run:
     """Send the request, let the upstream answer, let time pass, end the stream."""
     script(harness, options)
-    stream = loaded.stream()
+    stream = loaded.stream(source=options.source or "")
     send(stream, options)
     answer_from_upstream(stream, options)
     if options.advance:

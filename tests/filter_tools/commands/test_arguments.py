@@ -12,6 +12,7 @@ from meshproxy.filter_tools.commands.arguments import (
     header,
     request_line,
     seconds_up_to_a_day,
+    source_address,
     status,
 )
 from meshproxy.filter_tools.grpc_callouts import GrpcResponse
@@ -56,12 +57,13 @@ def test_a_grpc_callout_has_a_code_and_a_message_or_a_text():
         (status, "99"), (status, "600"), (status, "2e2"), (status, "²00"),
         (assignment, "x"), (assignment, "=x"), (callout, "auth=no"), (callout, "auth"),
         (grpc_callout, "users=17"), (grpc_callout, "users=x"),
+        (source_address, "10.0.0.1"), (source_address, "host:80"), (source_address, "1.2.3.4:x"),
         (seconds_up_to_a_day, "-1"), (seconds_up_to_a_day, "86401"),
         (seconds_up_to_a_day, "nan"), (seconds_up_to_a_day, "soon"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_and_quoted(read, text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected|is no IP address"):
         read(text)
 
 
