@@ -301,8 +301,8 @@ class Hostcalls(Callouts):
     def proxy_resolve_shared_queue(
         self, vm_id_data: int, vm_id_size: int, name_data: int, name_size: int, queue_id: int
     ) -> int:
-        """Open somebody's queue."""
-        vm_id = self.memory.read(vm_id_data, vm_id_size).decode("utf-8", "replace")
+        """Open somebody's queue; without a vm_id one of one's own."""
+        vm_id = self.memory.read(vm_id_data, vm_id_size).decode("utf-8", "replace") or self.vm.vm_id
         name = self.memory.read(name_data, name_size)
         token = self.vm.services.shared_queues.resolve(vm_id, name)
         return NOT_FOUND if token is None else self.memory.write_u32(queue_id, token)

@@ -105,7 +105,7 @@ class StreamCalls(Context):
             return None
         found = self.maps[map_type]
         if found is None and (map_type in (REQUEST_TRAILERS, RESPONSE_TRAILERS)):
-            found = self._new_trailers(map_type)
+            found = self.maps[map_type] = self._new_trailers(map_type)
         return found
 
     def _new_trailers(self, map_type: int) -> HeaderMap | None:

@@ -114,7 +114,7 @@ class StreamContext(StreamFilter, StreamCalls):
         if self._body_changed:
             self._fix_length(self.maps[0], data.length, end_stream)
         if status == CONTINUE:
-            self.maps[0] = None
+            self.maps[0] = self.maps[1] = None
             if self._waiting:
                 self.goes_on(REQUEST)
         elif end_stream or status == STOP_ITERATION_AND_WATERMARK:
@@ -146,7 +146,9 @@ class StreamContext(StreamFilter, StreamCalls):
         self._in_response = True
         callback = self.vm.exports.proxy_on_response_headers
         if callback is None or not self.id:
-            return CONTINUE  # without an id: answered before this filter saw the request
+            # A filter that has not seen the request, because one before it answered, does not see
+            # the answer either; only the log phase makes a context of it.
+            return CONTINUE
         maps = self.maps
         maps[2] = headers
         self._in_encode = True
@@ -186,7 +188,7 @@ class StreamContext(StreamFilter, StreamCalls):
         if self._body_changed:
             self._fix_length(self.maps[2], data.length, end_stream)
         if status == CONTINUE:
-            self.maps[2] = None
+            self.maps[2] = self.maps[3] = None
             if self._waiting:
                 self.goes_on(RESPONSE)
         elif end_stream or status == STOP_ITERATION_AND_WATERMARK:

@@ -16,14 +16,15 @@ class Pairs:
         self._stack = stack
         self._up = up
         self._dead = dead
-        self._running: dict[tuple[Plugin, ...], Both] = {}
+        self._running: dict[tuple[object, ...], Both] = {}
 
-    def of(self, *plugins: Plugin) -> Both:
-        """The pair with these plugins, started at first use."""
-        if plugins not in self._running:
-            yaml = configuration(plugins, self._up.port, self._dead)
-            self._running[plugins] = self._stack.enter_context(Both(yaml, self._up))
-        return self._running[plugins]
+    def of(self, *plugins: Plugin, limit: int = 0) -> Both:
+        """The pair with these plugins, and this buffer limit; started at first use."""
+        key = (*plugins, limit)
+        if key not in self._running:
+            yaml = configuration(plugins, self._up.port, self._dead, limit=limit)
+            self._running[key] = self._stack.enter_context(Both(yaml, self._up))
+        return self._running[key]
 
 
 @pytest.fixture(scope="module")

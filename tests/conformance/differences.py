@@ -20,6 +20,8 @@ SMALL: Final = {
 OTHERS: Final = """
 CALL_DATA outside of a foreign function: Envoy shows what the last get_buffer_bytes left there.
 request.headers and response.headers as a whole: Envoy's order is that of a hash table.
+A local reply of 204 or 304 has neither body nor content-length: RFC 9110, 8.6 forbids the latter.
+declare_property counts for the root also where a stream calls it.
 path_link, path_symlink: Envoy wants one parameter fewer than WASI has; such a module is refused.
 proxy_on_memory_allocate before malloc, where a module has both: older TinyGo's malloc leaks.
 Several VMs: Envoy starts a plugin three times (a canary, the main thread, each worker), here once.

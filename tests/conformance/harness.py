@@ -80,6 +80,7 @@ class Plugin:
     compat: str = "envoy"
     name: str = "probe"
     root_id: str = ""
+    vm_id: str = "vm"
     short_headers: bool = False
     allow_on_headers_stop_iteration: bool = False
 
@@ -90,7 +91,7 @@ class Plugin:
         if self.environment:
             variables["PROBE"] = self.environment
         vm = {
-            "vm_id": "vm",
+            "vm_id": self.vm_id,
             "runtime": "envoy.wasm.runtime.v8",
             "code": {"local": {"inline_bytes": base64.b64encode(code).decode()}},
             "configuration": {"@type": _STRING, "value": self.vm_program},
@@ -111,7 +112,9 @@ ROUTES: Final = "- match: {prefix: /other}\n  name: other\n  route: {cluster: up
     "- match: {prefix: /}\n  name: all\n  route: {cluster: up}"  # fmt: skip
 
 
-def configuration(plugins: Sequence[Plugin], up: int, dead: int, grpc: int = 0) -> str:
+def configuration(
+    plugins: Sequence[Plugin], up: int, dead: int, grpc: int = 0, *, limit: int = 0
+) -> str:
     """The bootstrap of both proxies: the plugins before the router, trailers on both sides."""
     options = "http_protocol_options: {enable_trailers: true}"
     http2 = (
@@ -128,6 +131,8 @@ def configuration(plugins: Sequence[Plugin], up: int, dead: int, grpc: int = 0) 
         options=options,
         http_filters=[plugin.filter() for plugin in plugins],
     )
+    if limit:
+        main["per_connection_buffer_limit_bytes"] = limit
     return bootstrap([main], clusters)
 
 

@@ -48,8 +48,19 @@ def test_a_headers_status_is_envoys(direction, answer, allowed, wanted):
         callback(f"{direction}_headers", f"(i32.const {answer})"),
         allow_on_headers_stop_iteration=allowed,
     )
-    status = request.headers()
-    assert (status if direction == "request" else request.answer()) == wanted
+    seen = request.headers()
+    assert (seen if direction == "request" else request.answer()) == wanted
+
+
+def test_a_filter_that_has_not_seen_the_request_does_not_see_the_answer():
+    traps = [
+        callback(f"response_{phase}", "unreachable") for phase in ("headers", "body", "trailers")
+    ]
+    request = start(*traps)
+    assert request.answer() == CONTINUE
+    assert request.answer_body(b"x")[0] == CONTINUE
+    assert request.filter.encode_trailers(request.response) == CONTINUE
+    assert request.plugin.vm.failed is None
 
 
 def test_the_callback_gets_the_number_of_headers_and_the_end_of_the_stream():
