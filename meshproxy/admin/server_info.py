@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy import __version__
 from meshproxy.admin.endpoint import JSON, Answer, Query
-from meshproxy.network.tls.inventory import certificates
 from meshproxy.stats.memory import memory
 
 if TYPE_CHECKING:
@@ -155,6 +154,8 @@ def runtime(view: ServerView, query: Query) -> Answer:
 
 def certs(view: ServerView, query: Query) -> Answer:
     """Every certificate in use, by TLS context."""
+    from meshproxy.network.tls.inventory import certificates  # loads `cryptography`
+
     return as_json({"certificates": certificates(view.tls_ends)})
 
 

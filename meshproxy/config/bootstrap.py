@@ -20,13 +20,12 @@ from meshproxy.config.listener import build_address, build_listeners
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import plain
 from meshproxy.config.runtime import build_runtime
-from meshproxy.config.secret import static_secrets
 from meshproxy.config.supported_fields import EXTENSION_NAMES
 from meshproxy.config.wasm import build_service
 from meshproxy.errors import Code, ConfigError
 from meshproxy.network.address import Address
 from meshproxy.network.listener import ListenerConfig
-from meshproxy.proxy_wasm.service import WasmServiceConfig
+from meshproxy.proxy_wasm.config import WasmServiceConfig
 from meshproxy.upstream.cluster import ClusterConfig
 from meshproxy.upstream.host import NOWHERE, Locality
 
@@ -80,7 +79,8 @@ def build(at: At, problems: Problems) -> ServerConfig:
     cluster_messages = resources.many("clusters") if resources is not None else []
     listener_messages = resources.many("listeners") if resources is not None else []
     names = {each.message.name for each in cluster_messages}
-    secrets = static_secrets(resources.many("secrets") if resources is not None else [])
+    secret_messages = resources.many("secrets") if resources is not None else []
+    secrets = {each.message.name: each for each in secret_messages}
     context = BuildContext(problems, runtime, names, secrets)
     listeners = build_listeners(listener_messages, context)
     services = [build_service(each, problems) for each in at.many("bootstrap_extensions")]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -341,8 +340,3 @@ def _merged(default: ValidationConfig | None, dynamic: ValidationConfig) -> Vali
         or default.allow_expired_certificate,
         accept_untrusted=dynamic.accept_untrusted or default.accept_untrusted,
     )
-
-
-def static_secrets(secrets: Sequence[At]) -> dict[str, At]:
-    """`static_resources.secrets` by name."""
-    return {each.message.name: each for each in secrets}

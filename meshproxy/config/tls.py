@@ -12,11 +12,11 @@ from typing import Any, Final
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
 from meshproxy.config.reading import enum_name, wrapped
-from meshproxy.config.secret import SecretReader
 from meshproxy.errors import Code
 from meshproxy.network.tls.config import (
     DEFAULT_CIPHERS,
     DownstreamTlsConfig,
+    Secrets,
     TlsParameters,
     UpstreamTlsConfig,
 )
@@ -41,7 +41,7 @@ def build_downstream_tls(at: At, context: BuildContext) -> DownstreamTlsConfig |
         _error(tls, context, "the TLS context has no certificate")
         return None
     found = len(context.problems.found)
-    secrets = SecretReader(context).read(common)
+    secrets = _secrets(common, context)
     message = tls.message
     config = DownstreamTlsConfig(
         secrets=secrets,
@@ -89,7 +89,7 @@ def build_upstream_tls(at: At, context: BuildContext) -> UpstreamTlsConfig | Non
     common = tls.one("common_tls_context") or At(
         tls.message.common_tls_context, tls.spot, tls, ".common_tls_context"
     )
-    secrets = SecretReader(context).read(common)
+    secrets = _secrets(common, context)
     message = tls.message
     config = UpstreamTlsConfig(
         secrets=secrets,
@@ -119,6 +119,12 @@ def build_upstream_tls(at: At, context: BuildContext) -> UpstreamTlsConfig | Non
         _error(common, context, f"OpenSSL refuses the certificate: {error.reason}")
         return None
     return config
+
+
+def _secrets(common: At, context: BuildContext) -> Secrets:
+    from meshproxy.config.secret import SecretReader  # loads `cryptography`, which takes its time
+
+    return SecretReader(context).read(common)
 
 
 def _of_type(at: At, type_name: str, context: BuildContext) -> At | None:

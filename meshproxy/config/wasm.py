@@ -13,9 +13,8 @@ from meshproxy.config.document import At
 from meshproxy.config.problems import Problems, nearest
 from meshproxy.config.reading import plain, seconds, wrapped
 from meshproxy.errors import Code
-from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig
+from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig, WasmServiceConfig
 from meshproxy.proxy_wasm.options import OPTIONS, PREFIX, WrongOption, read_options
-from meshproxy.proxy_wasm.service import WasmServiceConfig
 from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
 
 SERVICE: Final = "envoy.extensions.wasm.v3.WasmService"

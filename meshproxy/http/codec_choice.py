@@ -7,13 +7,15 @@ know anything of the protocols but HTTP/2's preface.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.conn_manager import AUTO, HTTP1, HTTP2, HttpConnectionManager
 from meshproxy.http.downstream import Http1Connection, HttpConnection
 from meshproxy.http.http2.frames import PREFACE
-from meshproxy.http.http2_downstream import Http2Connection
 from meshproxy.http.peer_info import PeerInfo
+
+if TYPE_CHECKING:
+    from meshproxy.http.http2_downstream import Http2Connection
 
 _ALPN: Final = {"h2": HTTP2, "http/1.1": HTTP1, "http/1.0": HTTP1}
 
@@ -58,7 +60,7 @@ class NewConnection(HttpConnection):
                 self._held = data
                 return
             kind = HTTP2 if data.startswith(PREFACE) else HTTP1
-        chosen = (Http2Connection if kind == HTTP2 else Http1Connection)(self.manager)
+        chosen = connection_class(kind)(self.manager)
         chosen.begin(self)
         dispatch = chosen.codec.dispatch
         self.wire.dispatch_to(dispatch)
@@ -68,3 +70,14 @@ class NewConnection(HttpConnection):
         """Look at the clock: half a preface must not wait for ever either."""
         if not self.wire.closing:
             super().sweep(now)
+
+
+def connection_class(kind: int) -> type[Http1Connection | Http2Connection]:
+    """What serves HTTP1 or HTTP2. HTTP/2 is loaded when it is first asked for: who never meets it
+    need not wait for it at the start.
+    """
+    if kind != HTTP2:
+        return Http1Connection
+    from meshproxy.http.http2_downstream import Http2Connection
+
+    return Http2Connection

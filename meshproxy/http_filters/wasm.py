@@ -16,8 +16,6 @@ from meshproxy.errors import StartupError
 from meshproxy.http.filter import FactoryByScope, FilterFactory
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 from meshproxy.proxy_wasm.config import PluginConfig
-from meshproxy.proxy_wasm.plugin import Plugin
-from meshproxy.proxy_wasm.vm_pool import pool_of
 from meshproxy.wasm.errors import ModuleError
 
 TYPE: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
@@ -43,6 +41,10 @@ def wasm(config: PluginConfig, context: FactoryContext) -> FilterFactory | Facto
 
 
 def _started(config: PluginConfig, context: FactoryContext) -> FilterFactory:
+    # Loads the engine, for which a proxy without a plugin need not wait.
+    from meshproxy.proxy_wasm.plugin import Plugin
+    from meshproxy.proxy_wasm.vm_pool import pool_of
+
     try:
         plugin = Plugin(pool_of(context.services), replace(config, direction=context.direction))
     except ModuleError as error:

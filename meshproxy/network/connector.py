@@ -9,12 +9,14 @@ import asyncio
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.network.address import Address
 from meshproxy.network.connection import Connection, ConnectionOwner
-from meshproxy.network.tls.upstream import UpstreamTls
 from meshproxy.stats.store import Counter
+
+if TYPE_CHECKING:
+    from meshproxy.network.tls.upstream import UpstreamTls
 
 # Envoy's words for what goes wrong before a connection is up.
 REMOTE: Final = "remote connection failure"

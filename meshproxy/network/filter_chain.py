@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from meshproxy.network.connection import Connection, ConnectionOwner
 from meshproxy.network.filter_chain_match import EVERYTHING, FilterChainMatch
 from meshproxy.network.tls.config import DownstreamTlsConfig
-from meshproxy.network.tls.downstream import DownstreamTls
 from meshproxy.stats.store import Counter
+
+if TYPE_CHECKING:
+    from meshproxy.network.tls.downstream import DownstreamTls
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,17 @@ class PluginConfig:
         return digest(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class WasmServiceConfig:
+    """`WasmService`. A `singleton` has one VM in the process, others have one in every worker;
+    that is the same where there is one worker.
+    """
+
+    name: str
+    plugin: PluginConfig
+    singleton: bool = False
+
+
 def digest(parts: Iterable[str | bytes]) -> str:
     """SHA-256 over parts that cannot run into each other."""
     state = hashlib.sha256()

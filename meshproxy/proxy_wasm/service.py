@@ -6,28 +6,16 @@ comes, so a timer does it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.plugin import Plugin
 
 if TYPE_CHECKING:
-    from meshproxy.proxy_wasm.config import PluginConfig
+    from meshproxy.proxy_wasm.config import WasmServiceConfig
     from meshproxy.proxy_wasm.vm_pool import VmPool
 
 _MORE: Final = 1.5
 """FAIL_RELOAD waits up to half an interval longer than the interval."""
-
-
-@dataclass(frozen=True, slots=True)
-class WasmServiceConfig:
-    """`WasmService`. A `singleton` has one VM in the process, others have one in every worker;
-    that is the same where there is one worker.
-    """
-
-    name: str
-    plugin: PluginConfig
-    singleton: bool = False
 
 
 class WasmService:

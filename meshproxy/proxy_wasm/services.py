@@ -16,12 +16,12 @@ from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.proxy_wasm.shared_data import SharedData
 from meshproxy.proxy_wasm.shared_queue import SharedQueues
 from meshproxy.stats.store import Store
-from meshproxy.wasm.engine import Engine, process_engine
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.expressions import ExpressionEngine
     from meshproxy.proxy_wasm.trace import Tracer
     from meshproxy.proxy_wasm.vm_pool import VmPool
+    from meshproxy.wasm.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Services:
 
     dispatcher: Dispatcher
     store: Store
-    engine: Engine = field(default_factory=process_engine)
+    own_engine: Engine | None = None  # in place of the engine of the process
     shared_data: SharedData = field(default_factory=SharedData)
     shared_queues: SharedQueues = field(default_factory=SharedQueues)
     node: Node = field(default_factory=Node)
@@ -96,3 +96,12 @@ class Services:
     monotonic: Callable[[], int] = time.monotonic_ns
     offload: Callable[[Callable[[], Any], Callable[[Any], None]], None] = at_once
     pool: VmPool | None = None  # made by the first plugin
+
+    @property
+    def engine(self) -> Engine:
+        """What compiles and runs modules; loading it takes time that only plugins are worth."""
+        if self.own_engine is None:
+            from meshproxy.wasm.engine import process_engine
+
+            self.own_engine = process_engine()
+        return self.own_engine

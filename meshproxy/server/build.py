@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from meshproxy.config.access_log import AccessLogConfig, AnyAccessLogConfig
-from meshproxy.errors import StartupError
 from meshproxy.http.access_log import AccessLog
 from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
 from meshproxy.http.filter_chain import FilterChain
@@ -20,26 +19,23 @@ from meshproxy.network.connector import Connector
 from meshproxy.network.filter_chain import FilterChain as NetworkFilterChain
 from meshproxy.network.filter_chain import FilterChainConfig
 from meshproxy.network.listener import Listener, ListenerConfig
-from meshproxy.network.tls.downstream import DownstreamTls
 from meshproxy.network_filters import NETWORK_FILTERS, NetworkFactoryContext
 from meshproxy.network_filters.filter import NetworkFilterFactory
 from meshproxy.network_filters.filter_manager import FilterManager
 from meshproxy.network_filters.http_connection_manager import HttpFactory
 from meshproxy.network_filters.tcp_proxy import TcpProxyFactory
-from meshproxy.proxy_wasm.access_log import WasmAccessLog
-from meshproxy.proxy_wasm.plugin import Plugin
-from meshproxy.proxy_wasm.service import WasmService, WasmServiceConfig
-from meshproxy.proxy_wasm.vm_pool import pool_of
 from meshproxy.router.router import RouterFactory
 from meshproxy.server.http_chain import build_chains
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
-from meshproxy.wasm.errors import ModuleError
 
 if TYPE_CHECKING:
     from meshproxy.http.log_file import AccessLogManager
     from meshproxy.network.dispatcher import LoopDispatcher
+    from meshproxy.network.tls.config import DownstreamTlsConfig
+    from meshproxy.network.tls.downstream import DownstreamTls
+    from meshproxy.proxy_wasm.access_log import WasmAccessLog
     from meshproxy.proxy_wasm.services import Services
-    from meshproxy.stats.store import Store
+    from meshproxy.stats.store import Scope, Store
     from meshproxy.upstream.cluster_manager import ClusterManager
 
 logger = logging.getLogger("meshproxy.config")
@@ -93,11 +89,17 @@ def _filter_chain(
 
     drainables = [each.drainable for each in factories if each.drainable is not None]
     scope = world.store.scope(f"listener.{listener.stat_name}.")
-    tls = DownstreamTls(chain.tls, scope) if chain.tls is not None else None
+    tls = _tls(chain.tls, scope) if chain.tls is not None else None
     on_rejected = last.on_rejected if isinstance(last, HttpFactory | TcpProxyFactory) else _ignore
     return NetworkFilterChain(
         chain, make_owner, last.received, last.sent, drainables, tls, on_rejected
     )
+
+
+def _tls(config: DownstreamTlsConfig, scope: Scope) -> DownstreamTls:
+    from meshproxy.network.tls.downstream import DownstreamTls  # loads `cryptography`
+
+    return DownstreamTls(config, scope)
 
 
 def _ignore() -> None:
@@ -152,16 +154,6 @@ def _access_logs(specs: Sequence[Any], world: World) -> tuple[Any, ...]:
 def _access_log(spec: AnyAccessLogConfig, world: World) -> AccessLog | WasmAccessLog:
     if isinstance(spec, AccessLogConfig):
         return AccessLog(world.access_logs.file(spec.path).write, spec.render, spec.passes)
-    try:
-        plugin = Plugin(pool_of(world.services), spec.plugin)
-    except ModuleError as error:
-        raise StartupError(f"Unable to create Wasm access log {spec.name}: {error}") from error
-    return WasmAccessLog(plugin, spec.passes)
+    from meshproxy.server.wasm_plugins import start_access_log
 
-
-def build_wasm_service(config: WasmServiceConfig, services: Services) -> WasmService:
-    """Start a plugin that serves no stream. Raises StartupError naming it and the reason."""
-    try:
-        return WasmService(pool_of(services), config)
-    except ModuleError as error:
-        raise StartupError(f"Unable to create Wasm service {config.name}: {error}") from error
+    return start_access_log(spec, world.services)

@@ -23,7 +23,6 @@ from meshproxy.http.log_file import AccessLogManager
 from meshproxy.network.connector import Connector
 from meshproxy.network.dispatcher import LoopDispatcher
 from meshproxy.network.tasks import TaskOwner, spawn
-from meshproxy.network.tls.inventory import days_until_first_expires
 from meshproxy.network.tls.watch import SecretWatcher
 from meshproxy.proxy_wasm.expressions import VARIABLES
 from meshproxy.proxy_wasm.services import Node, Services
@@ -31,7 +30,7 @@ from meshproxy.router.async_client import AsyncClient
 from meshproxy.router.router import RouterFactory
 from meshproxy.server import log_levels
 from meshproxy.server import logging as server_logging
-from meshproxy.server.build import World, build_listener, build_wasm_service
+from meshproxy.server.build import World, build_listener
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
 from meshproxy.server.wasm_callouts import HttpCalls
 from meshproxy.stats.metrics import ListenerManagerStats, RouterStats
@@ -177,7 +176,9 @@ class Server:
             offload=dispatcher.offload,
         )
         for service in self.config.wasm_services:
-            build_wasm_service(service, services)
+            from meshproxy.server.wasm_plugins import start_service
+
+            start_service(service, services)
         world = World(self.store, dispatcher, manager, self._access_logs, services)
         built = [build_listener(config, world) for config in self.config.listeners]
         try:
@@ -207,7 +208,10 @@ class Server:
         ]
         self.tls_ends = [end for end in ends if end is not None]
         SecretWatcher(self.tls_ends, dispatcher, self.store).start()
-        self._metrics.certificates = lambda: days_until_first_expires(self.tls_ends)
+        if self.tls_ends:
+            from meshproxy.network.tls.inventory import days_until_first_expires
+
+            self._metrics.certificates = lambda: days_until_first_expires(self.tls_ends)
 
     def _flush_stats(self, dispatcher: LoopDispatcher) -> None:
         self.store.flush()

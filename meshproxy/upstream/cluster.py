@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.network.connector import ConnectOptions
 from meshproxy.network.tls.config import UpstreamTlsConfig
-from meshproxy.network.tls.upstream import UpstreamTls
 from meshproxy.stats.metrics import ClusterStats, Http1CodecStats
 from meshproxy.stats.response_codes import ResponseCodeStats
-from meshproxy.stats.store import Gauge, Store
+from meshproxy.stats.store import Gauge, Scope, Store
 from meshproxy.upstream.host import Host, Locality, LocalityConfig, no_metadata
 from meshproxy.upstream.load_balancer import (
     ChooseHost,
@@ -28,6 +27,9 @@ from meshproxy.upstream.load_balancer import (
     random_bits,
 )
 from meshproxy.upstream.priority_set import PrioritySettings, choose_host
+
+if TYPE_CHECKING:
+    from meshproxy.network.tls.upstream import UpstreamTls
 
 
 class DiscoveryType(StrEnum):
@@ -197,7 +199,7 @@ class Cluster:
         self.scope = store.scope(f"cluster.{config.observability_name}.")
         self.stats = self.scope.block(ClusterStats)
         self.response_stats = ResponseCodeStats(self.scope)
-        self.tls = UpstreamTls(config.tls, self.scope) if config.tls is not None else None
+        self.tls = _tls(config.tls, self.scope) if config.tls is not None else None
         # Every host gets the cluster's only transport socket.
         self._transport_socket_matches = self.scope.counter("default.total_match_count")
         self._counts_http1 = False
@@ -309,3 +311,9 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"Cluster({self.name!r}, {len(self.hosts)} hosts)"
+
+
+def _tls(config: UpstreamTlsConfig, scope: Scope) -> UpstreamTls:
+    from meshproxy.network.tls.upstream import UpstreamTls  # loads `cryptography`
+
+    return UpstreamTls(config, scope)

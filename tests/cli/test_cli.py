@@ -43,12 +43,27 @@ def test_an_unknown_flag_fails(capsys):
     assert "--config-path" in capsys.readouterr().err
 
 
-def test_version_imports_nothing_heavy():
-    code = (
-        "import sys; from meshproxy import cli; cli.main(['--version']); "
-        "heavy = ('google.protobuf', 'aiohttp', 'wasmtime', 'asyncio'); "
-        "print([name for name in heavy if name in sys.modules])"
-    )
+def loaded_by(code: str) -> tuple[list[str], set[str]]:
+    """What a fresh interpreter prints while it runs the code, and the modules it has then."""
+    code = f"import sys\n{code}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert __version__ in done.stdout
-    assert done.stdout.rstrip().endswith("[]")
+    *printed, modules = done.stdout.splitlines()
+    return printed, set(modules.split())
+
+
+def test_version_imports_nothing_heavy():
+    printed, modules = loaded_by("from meshproxy import cli; cli.main(['--version'])")
+    assert __version__ in printed[0]
+    assert not modules & {"google.protobuf", "aiohttp", "wasmtime", "asyncio"}
+
+
+def test_validate_loads_no_engine_no_cryptography_and_no_http2():
+    file = str(conf_directory() / "minimal.yaml")
+    printed, modules = loaded_by(f"from meshproxy import cli; cli.main(['validate', {file!r}])")
+    assert printed == [f"configuration '{file}' OK"]
+    assert not modules & {"aiohttp", "cryptography", "h2", "hpack", "prometheus_client", "wasmtime"}
+
+
+def test_the_server_loads_what_a_configuration_may_need_only_when_it_does():
+    _, modules = loaded_by("import meshproxy.server.server")
+    assert not modules & {"aiohttp", "cryptography", "h2", "hpack", "prometheus_client", "wasmtime"}

@@ -2,8 +2,15 @@
 
 import pytest
 
-from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, FAIL_RELOAD, PluginConfig, VmConfig
-from meshproxy.proxy_wasm.service import WasmService, WasmServiceConfig
+from meshproxy.proxy_wasm.config import (
+    FAIL_CLOSED,
+    FAIL_OPEN,
+    FAIL_RELOAD,
+    PluginConfig,
+    VmConfig,
+    WasmServiceConfig,
+)
+from meshproxy.proxy_wasm.service import WasmService
 from meshproxy.wasm.code_source import InlineCode
 from meshproxy.wasm.errors import ModuleError
 from tests.support.wat_filter import World, filter_text

@@ -8,7 +8,7 @@ from typing import Final
 import hpack
 
 from meshproxy.http.codec import ServerConnectionCallbacks
-from meshproxy.http.http2 import ServerCodec
+from meshproxy.http.http2.server import ServerCodec
 from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.stats.metrics import Http2CodecStats
 from meshproxy.stats.store import Store

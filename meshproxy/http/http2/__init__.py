@@ -4,7 +4,3 @@
 `limits.py` the floods, `stream.py` and `connection.py` what both sides share; `server.py` and
 `client.py` are the two codecs. Nothing here knows sockets, routes or filters.
 """
-
-from meshproxy.http.http2.server import ServerCodec
-
-__all__ = ["ServerCodec"]
