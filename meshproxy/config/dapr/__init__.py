@@ -1,0 +1,8 @@
+"""Dapr's own YAML kinds to frozen objects, every error with its place.
+
+Owns what may stand in a resource. Refuses to know what is done with it (`meshproxy/dapr/`).
+"""
+
+from meshproxy.config.dapr.resources import Resources, load_resources
+
+__all__ = ["Resources", "load_resources"]

@@ -1,0 +1,120 @@
+"""The resources of `--resources-path`: which files are read, and which kinds there are.
+
+Owns the walk over files and documents, and what every resource has: apiVersion, kind, metadata.
+Refuses to know the fields of a kind.
+
+As in daprd: folders are flat, `*.yaml` and `*.yml` are read, other files are passed over with a
+warning, and a file that is no YAML is a warning too. What can be read and is wrong is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from meshproxy.config.dapr.component import build_component
+from meshproxy.config.dapr.reading import Fields
+from meshproxy.config.loader import load_documents
+from meshproxy.config.problems import Problems
+from meshproxy.dapr.component import ComponentSpec
+from meshproxy.errors import Code, ConfigError, Place
+
+SUFFIXES: Final = frozenset({".yaml", ".yml"})
+API_GROUP: Final = "dapr.io"
+KINDS: Final = {"Component": ("dapr.io/v1alpha1",)}
+"""The kinds that are read, each with the versions of it."""
+LATER: Final = (
+    "HTTPEndpoint",
+    "MCPServer",
+    "Resiliency",
+    "Subscription",
+    "WorkflowAccessPolicy",
+)
+"""Kinds that daprd has, and that are refused here."""
+CONFIGURATION: Final = "Configuration"
+"""The kind that `--config` names; in a folder of resources it says nothing, as in daprd."""
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_MAX_NAME: Final = 253
+
+
+@dataclass(slots=True)
+class Resources:
+    """Everything that was read; `warnings` were no reason to stop."""
+
+    components: list[ComponentSpec] = field(default_factory=list)
+    warnings: list[ConfigError] = field(default_factory=list)
+
+
+def load_resources(paths: Iterable[str], problems: Problems) -> Resources:
+    """Read every file of these folders (or these files), in the order of their names."""
+    found = Resources()
+    for path in paths:
+        for file in _files(Path(path), problems, found):
+            _load_file(file, problems, found)
+    return found
+
+
+def _files(path: Path, problems: Problems, found: Resources) -> list[Path]:
+    if path.is_file():
+        return [path]
+    try:
+        inside = sorted(path.iterdir())
+    except OSError as error:
+        place = Place(str(path))
+        problems.add(Code.UNREADABLE, f"cannot be read: {error.strerror}", place)
+        return []
+    files = [each for each in inside if each.is_file()]
+    for each in files:
+        if each.suffix not in SUFFIXES:
+            text = "is not read: its name ends neither in .yaml nor in .yml"
+            found.warnings.append(ConfigError(Code.UNREADABLE, text, Place(str(each))))
+    return [each for each in files if each.suffix in SUFFIXES]
+
+
+def _load_file(file: Path, problems: Problems, found: Resources) -> None:
+    unreadable = Problems()
+    documents = load_documents(file, unreadable)
+    found.warnings += unreadable.found
+    for document in documents:
+        _load(Fields(document, "", problems), found)
+
+
+def _load(resource: Fields, found: Resources) -> None:
+    kind = resource.text("kind")
+    if kind == CONFIGURATION:
+        return
+    if kind in LATER:
+        resource.error(Code.UNSUPPORTED_EXTENSION, f"the kind {kind} is not supported", "kind")
+        return
+    if kind not in KINDS:
+        text = f"a resource of the unknown kind '{kind}' is passed over"
+        expected = ", ".join(KINDS)
+        found.warnings.append(
+            ConfigError(Code.TYPE_UNKNOWN, text, resource.place_of("kind"), expected=expected)
+        )
+        return
+    resource.choice("apiVersion", KINDS[kind], required=True)
+    name, namespace = _metadata(resource)
+    component = build_component(name, namespace, resource)
+    resource.end()
+    if component is not None:
+        found.components.append(component)
+
+
+def _metadata(resource: Fields) -> tuple[str, str]:
+    metadata = resource.one("metadata", required=True)
+    if metadata is None:
+        return "", ""
+    name = metadata.text("name", required=True)
+    if name and (len(name) > _MAX_NAME or not _NAME.fullmatch(name)):
+        text = f"'{name}' is not a legal name"
+        expected = "lower-case letters, digits, '-' and '.', a letter or digit at both ends"
+        metadata.error(Code.BAD_VALUE, text, "name", expected=expected)
+    namespace = metadata.text("namespace")
+    metadata.ignore("labels", "annotations", "uid", "creationTimestamp", "resourceVersion")
+    metadata.ignore("generation", "managedFields", "selfLink", "finalizers", "ownerReferences")
+    metadata.end()
+    return name, namespace

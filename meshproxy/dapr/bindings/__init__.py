@@ -1,0 +1,1 @@
+"""Bindings: the contracts (`binding.py`) and one file for each component."""

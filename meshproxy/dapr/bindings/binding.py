@@ -1,0 +1,41 @@
+"""The contracts of bindings, in and out; a component may fulfil both. Knows none, and no API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from meshproxy.dapr.component import Component
+
+INPUT_BINDING: Final = "INPUT_BINDING"
+OUTPUT_BINDING: Final = "OUTPUT_BINDING"
+
+
+@dataclass(frozen=True, slots=True)
+class BindingData:
+    """What goes into or comes out of a binding."""
+
+    data: bytes = b""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = ""
+
+
+EventHandler = Callable[[BindingData], Awaitable[bytes]]
+"""Takes an event and returns the app's answer; raising means that the app has refused it."""
+
+
+class OutputBinding(Component, Protocol):
+    """A binding that is invoked. Raises ComponentError."""
+
+    operations: tuple[str, ...]
+
+    async def invoke(self, operation: str, request: BindingData) -> BindingData | None:
+        """Do one of `operations`; None where there is nothing to answer."""
+
+
+class InputBinding(Component, Protocol):
+    """A binding that has events. Raises ComponentError."""
+
+    async def read(self, handler: EventHandler) -> None:
+        """Begin to deliver events; returns at once. `close` ends it."""

@@ -1,0 +1,15 @@
+"""THE LIST of components: a component is there if it stands here, and only then.
+
+Standing here enrols it in the conformance tests of its kind (`tests/conformance/`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from meshproxy.dapr.registry import Registry
+
+COMPONENTS: Final = Registry()
+
+COMPONENTS.register("secretstores.local.env", "secretstores.local_env:LocalEnvSecretStore")
+COMPONENTS.register("secretstores.local.file", "secretstores.local_file:LocalFileSecretStore")

@@ -1,0 +1,1 @@
+"""Message brokers: the contract (`broker.py`) and one file for each component."""

@@ -1,0 +1,1 @@
+"""State stores: the contract (`store.py`) and one file for each component."""
