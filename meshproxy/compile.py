@@ -48,6 +48,7 @@ MODULES: Final = (
     "stats/response_codes.py",
     "stats/store.py",
     "upstream/conn_pool.py",
+    "upstream/http2_pool.py",
 )
 
 _SUFFIX: Final = str(sysconfig.get_config_var("EXT_SUFFIX") or ".so")

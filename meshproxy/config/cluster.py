@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
+from meshproxy.config.http2 import build_http2
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import enum_name, metadata, seconds, seconds_or_never, wrapped
 from meshproxy.config.runtime import Runtime
@@ -22,6 +24,7 @@ from meshproxy.upstream.cluster import (
     DiscoveryType,
     DnsConfig,
     DnsLookupFamily,
+    UpstreamProtocol,
 )
 from meshproxy.upstream.host import EndpointConfig, Locality, LocalityConfig
 from meshproxy.upstream.load_balancer import LbPolicy, LeastRequestConfig
@@ -63,7 +66,10 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
     thresholds = at.one("circuit_breakers")
     extension = _http_options(at, problems)
     options = (extension or at).one("common_http_protocol_options")
-    http1 = at.one("http_protocol_options") if extension is None else _explicit_http1(extension)
+    protocol, http1, http2 = _protocol(at, extension)
+    buffer_limit = wrapped(at, "per_connection_buffer_limit_bytes", 1024 * 1024)
+    max_headers_kb = wrapped(options, "max_response_headers_kb", 60) if options else 60
+    max_headers_count = wrapped(options, "max_headers_count", 100) if options else 100
     return ClusterConfig(
         name=message.name,
         type=kind,
@@ -74,9 +80,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         least_request=_least_request(at.one("least_request_lb_config"), context.runtime),
         alt_stat_name=message.alt_stat_name,
         connect_timeout=seconds(at, "connect_timeout", 5.0),
-        per_connection_buffer_limit_bytes=wrapped(
-            at, "per_connection_buffer_limit_bytes", 1024 * 1024
-        ),
+        per_connection_buffer_limit_bytes=buffer_limit,
         circuit_breakers=_breakers(thresholds, _DEFAULT),
         high_circuit_breakers=_breakers(thresholds, _HIGH),
         dns=_dns(at),
@@ -88,11 +92,19 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         locality_weighted=common is not None and common.has("locality_weighted_lb_config"),
         idle_timeout=seconds_or_never(options, "idle_timeout", 3600.0) if options else 3600.0,
         max_requests_per_connection=_max_requests(at, options),
-        max_response_headers_kb=(
-            wrapped(options, "max_response_headers_kb", 60) if options else 60
-        ),
+        max_response_headers_kb=max_headers_kb,
         enable_trailers=http1 is not None and http1.message.enable_trailers,
-        max_response_headers_count=wrapped(options, "max_headers_count", 100) if options else 100,
+        max_response_headers_count=max_headers_count,
+        upstream_protocol=protocol,
+        http2=replace(
+            build_http2(
+                http2,
+                problems,
+                max_headers_kb=max_headers_kb,
+                max_headers_count=max_headers_count,
+            ),
+            buffer_limit=buffer_limit,
+        ),
         metadata=metadata(at),
         tls=build_upstream_tls(at, context),
     )
@@ -230,9 +242,21 @@ def _http_options(at: At, problems: Problems) -> At | None:
     return None
 
 
-def _explicit_http1(options: At) -> At | None:
-    explicit = options.one("explicit_http_config")
-    return explicit.one("http_protocol_options") if explicit is not None else None
+def _protocol(at: At, options: At | None) -> tuple[UpstreamProtocol, At | None, At | None]:
+    """What the hosts are spoken to in, and the options of HTTP/1 and HTTP/2."""
+    if options is None:
+        http2 = at.one("http2_protocol_options")
+        protocol = UpstreamProtocol.HTTP1 if http2 is None else UpstreamProtocol.HTTP2
+        return protocol, at.one("http_protocol_options"), http2
+    downstream = options.one("use_downstream_protocol_config")
+    chosen = downstream or options.one("explicit_http_config")
+    if chosen is None:
+        return UpstreamProtocol.HTTP1, None, None
+    http2 = chosen.one("http2_protocol_options")
+    protocol = UpstreamProtocol.HTTP1 if http2 is None else UpstreamProtocol.HTTP2
+    if downstream is not None:
+        protocol = UpstreamProtocol.DOWNSTREAM
+    return protocol, chosen.one("http_protocol_options"), http2
 
 
 def _max_requests(at: At, options: At | None) -> int:

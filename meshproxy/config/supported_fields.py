@@ -217,7 +217,8 @@ FIELDS: Final[dict[str, str]] = {
     _CLUSTER + "Cluster": (
         "name alt_stat_name type connect_timeout per_connection_buffer_limit_bytes lb_policy"
         " load_assignment max_requests_per_connection circuit_breakers"
-        " common_http_protocol_options http_protocol_options typed_extension_protocol_options"
+        " common_http_protocol_options http_protocol_options http2_protocol_options"
+        " typed_extension_protocol_options"
         " dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl"
         " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
         " metadata transport_socket"
@@ -243,8 +244,9 @@ FIELDS: Final[dict[str, str]] = {
     _ENDPOINT + "LocalityLbEndpoints": "locality lb_endpoints load_balancing_weight priority",
     _ENDPOINT + "LbEndpoint": "endpoint health_status metadata load_balancing_weight",
     _ENDPOINT + "Endpoint": "address hostname",
-    _UPSTREAM: "common_http_protocol_options explicit_http_config",
-    _UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options",
+    _UPSTREAM: ("common_http_protocol_options explicit_http_config use_downstream_protocol_config"),
+    _UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options http2_protocol_options",
+    _UPSTREAM + ".UseDownstreamHttpConfig": "http_protocol_options http2_protocol_options",
     # ---- HTTP filters
     "envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers",
     "envoy.extensions.filters.http.wasm.v3.Wasm": "config",

@@ -83,8 +83,13 @@ class HttpConnection:
         """A stream has ended; called where there are many."""
 
     def on_protocol_error(self) -> None:
-        """The client broke the rules of the connection."""
-        self.manager.stats.downstream_cx_protocol_error.value += 1
+        """The client broke the rules of the connection, which ends."""
+        stats = self.manager.stats
+        stats.downstream_cx_protocol_error.value += 1
+        if not self.is_idle and not self._destroyed_busy:
+            self._destroyed_busy = True
+            stats.downstream_cx_destroy_active_rq.value += 1
+            stats.downstream_cx_destroy_local_active_rq.value += 1
 
     def on_eof(self) -> bool:
         """The peer sends no more. True: it is still owed something."""

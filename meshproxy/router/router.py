@@ -22,7 +22,7 @@ from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
 from meshproxy.router.header_mutation import invalid_header_value
 from meshproxy.router.upstream_request import UpstreamRequest
-from meshproxy.upstream.conn_pool import ConnPool
+from meshproxy.upstream.pools import make_pool
 
 if TYPE_CHECKING:
     from meshproxy.http.stream_info import StreamInfo
@@ -242,7 +242,7 @@ class Router:
             self.request_headers.replace(b":authority", host.hostname.encode())
         pool = host.pool
         if pool is None:
-            host.pool = pool = ConnPool(cluster, host, self.factory.connector)
+            host.pool = pool = make_pool(cluster, host, self.factory.connector)
         self.upstream = upstream = UpstreamRequest(self, host)
         if self.headers_only:
             self._start_timeout()

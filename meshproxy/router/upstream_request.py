@@ -48,6 +48,12 @@ class UpstreamRequest:
     # -- the request's way -----------------------------------------------------------------------
 
     @property
+    def downstream_protocol(self) -> str:
+        """In which protocol the request came."""
+        protocol: str = self.router.stream.encoder.protocol
+        return protocol
+
+    @property
     def connected(self) -> bool:
         """True once a connection serves this try."""
         return self._client is not None
@@ -114,7 +120,7 @@ class UpstreamRequest:
             self.encode_data(body[0] if len(body) == 1 else b"".join(body), self._body_ended)
         if self._trailers is not None:
             self.encode_trailers(self._trailers)
-        self._pause(wire.above_high)
+        self._pause(client.above_high)
 
     def on_pool_failure(self, reason: str, transport_reason: str, host: Host | None) -> None:
         """There will be no connection."""
@@ -184,7 +190,7 @@ class UpstreamRequest:
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading the response."""
         if self._client is not None and not self._done:
-            self._client.wire.read_disable(disable)
+            self._client.read_disable(disable)
 
     def reset(self) -> None:
         """Give this try up, wherever it is."""

@@ -12,9 +12,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.network.connector import ConnectOptions
 from meshproxy.network.tls.config import UpstreamTlsConfig
-from meshproxy.stats.metrics import ClusterStats, Http1CodecStats
+from meshproxy.stats.metrics import ClusterStats, Http1CodecStats, Http2CodecStats
 from meshproxy.stats.response_codes import ResponseCodeStats
 from meshproxy.stats.store import Gauge, Scope, Store
 from meshproxy.upstream.host import Host, Locality, LocalityConfig, no_metadata
@@ -86,6 +87,14 @@ class DnsConfig:
     lookup_family: DnsLookupFamily = DnsLookupFamily.AUTO
 
 
+class UpstreamProtocol(StrEnum):
+    """What a cluster's hosts are spoken to in: fixed, or as the client of each request does."""
+
+    HTTP1 = "HTTP1"
+    HTTP2 = "HTTP2"
+    DOWNSTREAM = "DOWNSTREAM"
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """A `Cluster` of the configuration with Envoy's defaults. Times are seconds, sizes bytes.
@@ -112,6 +121,8 @@ class ClusterConfig:
     idle_timeout: float | None = 3600.0
     max_requests_per_connection: int = 0
     max_connection_duration: float | None = None
+    upstream_protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
+    http2: Http2Settings = field(default_factory=Http2Settings)
     max_response_headers_kb: int = 60
     max_response_headers_count: int = 100
     enable_trailers: bool = False
@@ -169,6 +180,7 @@ class Cluster:
     __slots__ = (
         "_breaker_gauges",
         "_counts_http1",
+        "_http2_stats",
         "_on_initialized",
         "_transport_socket_matches",
         "balancer",
@@ -203,6 +215,7 @@ class Cluster:
         # Every host gets the cluster's only transport socket.
         self._transport_socket_matches = self.scope.counter("default.total_match_count")
         self._counts_http1 = False
+        self._http2_stats: Http2CodecStats | None = None
         self.balancer = LoadBalancer(config.lb_policy, config.least_request, random)
         self.settings = PrioritySettings(
             panic_threshold=config.healthy_panic_threshold,
@@ -281,6 +294,13 @@ class Cluster:
         if not self._counts_http1:
             self._counts_http1 = True
             self.scope.scope("http1.").block(Http1CodecStats)
+
+    def http2_stats(self) -> Http2CodecStats:
+        """`http2.`, shown from the first connection on, as Envoy does."""
+        stats = self._http2_stats
+        if stats is None:
+            self._http2_stats = stats = self.scope.scope("http2.").block(Http2CodecStats)
+        return stats
 
     def refresh_stats(self) -> None:
         """Set the circuit breakers' gauges from the counts; done when somebody looks."""

@@ -32,8 +32,8 @@ FULL: Final = 3
 class PoolRequest(ResponseDecoder, Protocol):
     """A request that wants a connection (`router/upstream_request.py`)."""
 
-    def on_pool_ready(self, client: PoolClient) -> None:
-        """`client` is its own until the exchange ends."""
+    def on_pool_ready(self, client: Any) -> None:
+        """`client` is its own until the exchange ends: a PoolClient or an `http2_pool.Exchange`."""
 
     def on_pool_failure(self, reason: str, transport_reason: str, host: Host | None) -> None:
         """There will be no connection. `host`: which one that is about, if it came to that."""
@@ -45,21 +45,22 @@ class PoolRequest(ResponseDecoder, Protocol):
 class ConnPool:
     """The HTTP/1 connections of one host. Idle ones are reused last in, first out."""
 
-    __slots__ = ("_connector", "_idle_timer", "_max_requests", "_now", "clients", "cluster",
-                 "connecting", "host", "idle", "pending", "settings")  # fmt: skip
+    __slots__ = ("_connector", "_idle_timer", "clients", "cluster", "connecting", "dispatcher",
+                 "host", "idle", "max_requests", "now", "pending", "settings")  # fmt: skip
 
     def __init__(self, cluster: Cluster, host: Host, connector: Connector) -> None:
         self.cluster = cluster
         self.host = host
-        self.idle: list[PoolClient] = []
-        self.clients: set[PoolClient] = set()
+        self.idle: list[Any] = []
+        self.clients: set[Any] = set()
         self.pending: deque[PoolRequest] = deque()
         self.connecting = 0
         self._connector = connector
         self._idle_timer: Any = None  # one for all: when the longest idle one has been so too long
-        self._now = connector.dispatcher.now
+        self.dispatcher = connector.dispatcher
+        self.now: Callable[[], float] = connector.dispatcher.now
         config = cluster.config
-        self._max_requests = config.circuit_breakers.max_requests
+        self.max_requests = config.circuit_breakers.max_requests
         self.settings = Http1Settings(
             max_headers_bytes=config.max_response_headers_kb * 1024,
             max_headers_count=config.max_response_headers_count,
@@ -85,12 +86,16 @@ class ConnPool:
         while idle:
             client = idle.pop()
             if not client.wire.closing:
-                if self.cluster.requests_active < self._max_requests:
+                if self.cluster.requests_active < self.max_requests:
                     client.begin(request)
                 else:
                     idle.append(client)
-                    self._refuse(request)
+                    self.refuse(request)
                 return
+        self.wait(request)
+
+    def wait(self, request: PoolRequest) -> None:
+        """There is no connection free: `request` waits for one, if it may."""
         stats = self.cluster.stats
         step = self.next_step()
         if step == FULL:
@@ -104,9 +109,9 @@ class ConnPool:
         if self.cluster.connections_active >= self.cluster.config.circuit_breakers.max_connections:
             stats.upstream_cx_overflow.value += 1
         if step == CONNECT:
-            self._connect()
+            self.connect()
 
-    def _refuse(self, request: PoolRequest) -> None:
+    def refuse(self, request: PoolRequest) -> None:
         """As many requests are active as the circuit breaker lets be."""
         self.cluster.stats.upstream_rq_active_overflow.value += 1
         request.on_pool_failure(OVERFLOW, "", self.host)
@@ -117,37 +122,47 @@ class ConnPool:
             self.pending.remove(request)
         except ValueError:
             return
-        self._one_less_pending()
+        self.one_less_pending()
         self.cluster.stats.upstream_rq_cancelled.value += 1
 
-    def _connect(self) -> None:
-        client = PoolClient(self)
+    def connect(self) -> None:
+        """Begin to make a connection."""
+        client = self.make_client()
         self.clients.add(client)
         self.connecting += 1
         stats = self.cluster.stats
         stats.upstream_cx_total.value += 1
         stats.upstream_cx_active.value += 1
-        stats.upstream_cx_http1_total.value += 1
         self.host.stats.cx_total += 1
         self.host.stats.cx_active += 1
         self.cluster.connections_active += 1
         self._connector.connect(client, self.host.address, self.cluster.connect_options())
 
+    def make_client(self) -> Any:
+        """A connection that is still to be made."""
+        self.cluster.stats.upstream_cx_http1_total.value += 1
+        return PoolClient(self)
+
+    def on_connected(self, client: Any) -> None:
+        """A connection is up."""
+        self.connecting -= 1
+        self.cluster.stats.upstream_cx_connect_ms.record(int((self.now() - client.opened) * 1000))
+
     def on_ready(self, client: PoolClient) -> None:
         """A connection is up, or free again."""
         while self.pending:
             request = self.pending.popleft()
-            self._one_less_pending()
-            if self.cluster.requests_active < self._max_requests:
+            self.one_less_pending()
+            if self.cluster.requests_active < self.max_requests:
                 client.begin(request)
                 return
-            self._refuse(request)
-        client.idle_since = self._now()
+            self.refuse(request)
+        client.idle_since = self.now()
         self.idle.append(client)
         if self._idle_timer is None:
-            self._watch_idle(self.cluster.config.idle_timeout)
+            self.watch_idle()
 
-    def on_connect_failure(self, client: PoolClient, reason: str, text: str) -> None:
+    def on_connect_failure(self, client: Any, reason: str, text: str) -> None:
         """A connection could not be made: all who wait for this host hear it, as in Envoy."""
         stats = self.cluster.stats
         stats.upstream_cx_connect_fail.value += 1
@@ -159,11 +174,11 @@ class ConnPool:
         waiting, self.pending = self.pending, deque()
         self.remove(client, local=reason == CONNECTION_TIMEOUT)
         for request in waiting:
-            self._one_less_pending()
+            self.one_less_pending()
             stats.upstream_rq_pending_failure_eject.value += 1
             request.on_pool_failure(reason, text, self.host)
 
-    def remove(self, client: PoolClient, local: bool) -> None:
+    def remove(self, client: Any, local: bool) -> None:
         """A connection is gone."""
         if client not in self.clients:
             return
@@ -175,47 +190,96 @@ class ConnPool:
         stats.upstream_cx_destroy.value += 1
         side = stats.upstream_cx_destroy_local if local else stats.upstream_cx_destroy_remote
         side.value += 1
-        stats.upstream_cx_length_ms.record(int((self._now() - client.opened) * 1000))
+        stats.upstream_cx_length_ms.record(int((self.now() - client.opened) * 1000))
         if client.codec is not None:
             stats.upstream_rq_per_cx.record(client.served)
         self.host.stats.cx_active -= 1
         self.cluster.connections_active -= 1
         # Somebody may have been waiting only because there were too many connections.
-        if len(self.pending) > self.connecting:
-            self._connect()
+        if self.wants_connection:
+            self.connect()
 
-    def _watch_idle(self, seconds: float | None) -> None:
-        if seconds is not None:
-            dispatcher = self._connector.dispatcher
-            self._idle_timer = dispatcher.call_later(seconds, self._close_idle)
+    @property
+    def wants_connection(self) -> bool:
+        """Somebody waits for whom no connection is being made."""
+        return len(self.pending) > self.connecting
+
+    def watch_idle(self) -> None:
+        """Some connection is idle from now on."""
+        seconds = self.cluster.config.idle_timeout
+        if seconds is not None and self._idle_timer is None:
+            self._idle_timer = self.dispatcher.call_later(seconds, self._close_idle)
 
     def _close_idle(self) -> None:
         """Close the connections that have been idle for `idle_timeout`, the first in the list."""
         self._idle_timer = None
         timeout = self.cluster.config.idle_timeout
         assert timeout is not None
-        now = self._now()
+        now = self.now()
         idle = self.idle
         while idle and now - idle[0].idle_since >= timeout:
             self.cluster.stats.upstream_cx_idle_timeout.value += 1
             idle.pop(0).wire.close_after_flush(False)
         if idle:
-            self._watch_idle(idle[0].idle_since + timeout - now)
+            left = idle[0].idle_since + timeout - now
+            self._idle_timer = self.dispatcher.call_later(left, self._close_idle)
 
     def drain(self) -> None:
         """The host is gone: idle connections close now, the others after their exchange."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+        self.stop_watching()
         for client in tuple(self.clients):
             if client in self.idle:
                 client.wire.close_after_flush(False)
             else:
                 client.last = True
 
-    def _one_less_pending(self) -> None:
+    def stop_watching(self) -> None:
+        """No idle connection needs to be closed any more."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    # -- counts --------------------------------------------------------------------------------
+
+    def one_less_pending(self) -> None:
+        """A request waits no more."""
         self.cluster.pending_active -= 1
         self.cluster.stats.upstream_rq_pending_active.value -= 1
+
+    def count_begin(self) -> None:
+        """A request begins on one of the connections."""
+        cluster = self.cluster
+        stats = cluster.stats
+        stats.upstream_rq_total.value += 1
+        stats.upstream_rq_active.value += 1
+        host = self.host
+        host.stats.rq_total += 1
+        host.active_requests += 1
+        cluster.requests_active += 1
+
+    def count_end(self) -> None:
+        """It is over."""
+        cluster = self.cluster
+        cluster.stats.upstream_rq_active.value -= 1
+        cluster.requests_active -= 1
+        self.host.active_requests -= 1
+
+    def count_active_destroy(self, local: bool) -> None:
+        """A connection ends with a request on it."""
+        stats = self.cluster.stats
+        stats.upstream_cx_destroy_with_active_rq.value += 1
+        if local:
+            stats.upstream_cx_destroy_local_with_active_rq.value += 1
+        else:
+            stats.upstream_cx_destroy_remote_with_active_rq.value += 1
+
+    def count_watermark(self, high: bool) -> None:
+        """A connection is full, or no more."""
+        stats = self.cluster.stats
+        if high:
+            stats.upstream_flow_control_backed_up_total.value += 1
+        else:
+            stats.upstream_flow_control_drained_total.value += 1
 
 
 class PoolClient:
@@ -241,7 +305,7 @@ class PoolClient:
         self.last = False
         self._closed_by_peer = False
         self.served = 0
-        self.opened = self.idle_since = pool._now()
+        self.opened = self.idle_since = pool.now()
 
     # -- the exchange --------------------------------------------------------------------------
 
@@ -249,17 +313,11 @@ class PoolClient:
         """Give this connection to `request`."""
         self.request = request
         self.served += 1
+        self.pool.count_begin()
         cluster = self.pool.cluster
-        stats = cluster.stats
-        stats.upstream_rq_total.value += 1
-        stats.upstream_rq_active.value += 1
-        host = self.pool.host
-        host.stats.rq_total += 1
-        host.active_requests += 1
-        cluster.requests_active += 1
         limit = cluster.config.max_requests_per_connection
         if limit and self.served >= limit:
-            stats.upstream_cx_max_requests.value += 1
+            cluster.stats.upstream_cx_max_requests.value += 1
             self.last = True
         request.on_pool_ready(self)
 
@@ -278,32 +336,31 @@ class PoolClient:
     def fail(self) -> None:
         """The response cannot be read to its end: the connection ends, and closes by itself."""
         if not self._closed_by_peer:
-            self._count_active_destroy(local=True)
+            self.pool.count_active_destroy(local=True)
         self._release()
 
     def reset(self) -> None:
         """Give the exchange up; the connection goes with it."""
         if self.request is None:
             return
-        self._count_active_destroy(local=True)
+        self.pool.count_active_destroy(local=True)
         self._release()
         if self.codec is not None:
             self.codec.reset_stream()
 
     def _release(self) -> None:
         self.request = None
-        cluster = self.pool.cluster
-        cluster.stats.upstream_rq_active.value -= 1
-        cluster.requests_active -= 1
-        self.pool.host.active_requests -= 1
+        self.pool.count_end()
 
-    def _count_active_destroy(self, local: bool) -> None:
-        stats = self.pool.cluster.stats
-        stats.upstream_cx_destroy_with_active_rq.value += 1
-        if local:
-            stats.upstream_cx_destroy_local_with_active_rq.value += 1
-        else:
-            stats.upstream_cx_destroy_remote_with_active_rq.value += 1
+    @property
+    def above_high(self) -> bool:
+        """Whether the connection is full."""
+        full: bool = self.wire.above_high
+        return full
+
+    def read_disable(self, disable: bool) -> None:
+        """Stop or go on reading the response."""
+        self.wire.read_disable(disable)
 
     # -- ConnectionOwner -------------------------------------------------------------------------
 
@@ -311,12 +368,11 @@ class PoolClient:
         """The connection is up."""
         self.wire = connection
         pool = self.pool
-        pool.connecting -= 1
-        pool.cluster.stats.upstream_cx_connect_ms.record(int((pool._now() - self.opened) * 1000))
+        pool.on_connected(self)
         pool.cluster.count_http1()
         self.codec = codec = ClientCodec(connection, pool.settings)
         # Not from here: the transport is not ready for data before this returns.
-        pool._connector.dispatcher.call_soon(self._ready)
+        pool.dispatcher.call_soon(self._ready)
         return codec.dispatch
 
     def _ready(self) -> None:
@@ -338,16 +394,12 @@ class PoolClient:
         if self in self.pool.idle:
             self.pool.idle.remove(self)  # it may not be picked before the transport is gone
         if self.request is not None and not codec.ends_with_eof:
-            self._count_active_destroy(local=False)
+            self.pool.count_active_destroy(local=False)
         codec.on_eof()
 
     def on_watermark(self, high: bool) -> None:
         """The connection is full, or no more."""
-        stats = self.pool.cluster.stats
-        if high:
-            stats.upstream_flow_control_backed_up_total.value += 1
-        else:
-            stats.upstream_flow_control_drained_total.value += 1
+        self.pool.count_watermark(high)
         if self.request is not None:
             self.request.on_upstream_watermark(high)
 

@@ -7,7 +7,8 @@ import pytest
 from meshproxy.config.listener import HttpConnectionManagerConfig
 from meshproxy.errors import Code
 from meshproxy.http.http2.settings import Http2Settings, Keepalive
-from tests.config.support import LISTENER, error_of, load, manager_with
+from meshproxy.upstream.cluster import ClusterConfig, UpstreamProtocol
+from tests.config.support import LISTENER, cluster_with, error_of, load, manager_with
 
 
 def manager(line: str = "") -> HttpConnectionManagerConfig:
@@ -93,3 +94,56 @@ def test_what_is_not_supported_is_refused_by_name(field):
     error = error_of(manager_with(f"http2_protocol_options: {{{field}}}"))
     assert error.code is Code.UNSUPPORTED_FIELD
     assert field.partition(":")[0] in error.path
+
+
+EXTENSION = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def cluster(options: str) -> ClusterConfig:
+    given = f"{{'@type': type.googleapis.com/{EXTENSION}, {options}}}"
+    return load(
+        cluster_with(f"typed_extension_protocol_options: {{{EXTENSION}: {given}}}")
+    ).clusters[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol"),
+    [
+        ("explicit_http_config: {http_protocol_options: {}}", UpstreamProtocol.HTTP1),
+        ("explicit_http_config: {http2_protocol_options: {}}", UpstreamProtocol.HTTP2),
+        ("use_downstream_protocol_config: {}", UpstreamProtocol.DOWNSTREAM),
+        (
+            "use_downstream_protocol_config: {http2_protocol_options: {}}",
+            UpstreamProtocol.DOWNSTREAM,
+        ),
+    ],
+)
+def test_a_cluster_says_what_its_hosts_speak(options, protocol):
+    assert cluster(options).upstream_protocol is protocol
+
+
+def test_the_clusters_own_deprecated_field_counts_where_there_is_no_extension():
+    config = load(cluster_with("http2_protocol_options: {max_concurrent_streams: 9}")).clusters[0]
+    assert config.upstream_protocol is UpstreamProtocol.HTTP2
+    assert config.http2.max_concurrent_streams == 9
+
+
+def test_options_of_http_2_and_limits_arrive_in_a_cluster():
+    config = cluster(
+        "explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 5}},"
+        " common_http_protocol_options: {max_headers_count: 7}"
+    )
+    assert (config.http2.max_concurrent_streams, config.http2.max_headers_count) == (5, 7)
+    assert config.http2.buffer_limit == config.per_connection_buffer_limit_bytes
+
+
+def test_http_3_is_refused_by_name():
+    error = error_of(
+        cluster_with(
+            f"typed_extension_protocol_options: {{{EXTENSION}: {{'@type':"
+            f" type.googleapis.com/{EXTENSION},"
+            " explicit_http_config: {http3_protocol_options: {}}}}"
+        )
+    )
+    assert error.code is Code.UNSUPPORTED_FIELD
+    assert "http3_protocol_options" in error.path

@@ -136,7 +136,7 @@ class Side:
                 self._read_answers(case, client, seen)
         seen.upstream = [_normal_request(request) for request in self._upstream.take_all()]
         expected = case.answers + (not seen.closed) if case.log_lines is None else case.log_lines
-        seen.log = self._new_log_lines(expected)
+        seen.log = self.new_log_lines(expected)
         return seen
 
     def _read_answers(self, case: Case, client: RawClient, seen: Observation) -> None:
@@ -162,7 +162,7 @@ class Side:
             except ConnectionEndedError:
                 seen.closed = True
 
-    def _new_log_lines(self, expected: int) -> list[str]:
+    def new_log_lines(self, expected: int) -> list[str]:
         deadline = time.monotonic() + SETTLE_S
         while True:
             lines = [line for line in self.proxy.log.splitlines() if line.startswith("AL|")]
@@ -178,7 +178,7 @@ class Side:
         return {
             name: value
             for name, value in self.proxy.counters().items()
-            if name.startswith(("cluster.", "http.", "http1.", "listener."))
+            if name.startswith(("cluster.", "http.", "http1.", "http2.", "listener."))
             and not name.startswith(("http.admin.", "listener.admin."))
             and not is_ignored_stat(name)
         }

@@ -27,7 +27,7 @@ from meshproxy.http.http2.frames import (
     HEADER_SIZE,
     MAX_WINDOW,
 )
-from meshproxy.http.http2.hpack import BlockError, BombError, HeaderDecoder, Pair
+from meshproxy.http.http2.hpack import TOO_LARGE, BlockError, BombError, HeaderDecoder, Pair
 from meshproxy.http.http2.limits import MAX_CONTINUATIONS
 from meshproxy.http.http2.output import Http2Output
 from meshproxy.http.http2.settings import DEFAULT_WINDOW, MAX_FRAME_SIZE, Http2Settings
@@ -35,6 +35,8 @@ from meshproxy.http.http2.stream import Http2Stream
 
 # How many streams that we reset are remembered: their peers may not know it yet.
 MAX_REMEMBERED: Final = 1024
+# What a message whose body has not the length that was announced ends with.
+REMOTE_PROTOCOL_ERROR: Final = "http2.protocol_error"
 
 
 class Http2Error(Exception):
@@ -64,7 +66,7 @@ class Http2Connection(Http2Output):
     """The connection, both halves. `last_received` counts frames: a sign of life."""
 
     __slots__ = ("_block", "_decoder", "_handlers", "_held", "_peer_settings", "_preface_left",
-                 "_received_settings", "last_peer_stream", "last_received",
+                 "_received_settings", "broken", "last_peer_stream", "last_received",
                  "reset_by_us")  # fmt: skip
 
     protocol: Final = "HTTP/2"
@@ -73,6 +75,7 @@ class Http2Connection(Http2Output):
         super().__init__(wire, settings, stats)
         self.last_peer_stream = 0
         self.last_received = 0
+        self.broken = False  # the peer broke a rule
         self.reset_by_us: dict[int, None] = {}
         self._peer_settings = Settings(client=bool(preface))
         self._received_settings = False
@@ -180,7 +183,7 @@ class Http2Connection(Http2Output):
             stream.bytes_expected = expected = expected - len(data)
             if expected < 0 or (end_stream and expected):
                 self.acknowledge_connection(size)
-                self.invalid_message(stream_id, "content-length that is not the body's length")
+                self.end_stream_in_error(stream_id, REMOTE_PROTOCOL_ERROR)
                 return
         if end_stream:
             stream.remote_closed = True
@@ -245,12 +248,17 @@ class Http2Connection(Http2Output):
             ) from None
         except BlockError:
             raise Http2Error(frames.COMPRESSION_ERROR, "http2.compression") from None
-        if pairs is None:
-            self.stats.header_overflow.value += 1
+        if isinstance(pairs, str):
+            overflow = (
+                self.stats.header_list_size_too_large
+                if pairs == TOO_LARGE
+                else self.stats.header_overflow
+            )
+            overflow.value += 1
         self.on_block(stream_id, end_stream, pairs)
 
-    def on_block(self, stream_id: int, end_stream: bool, pairs: list[Pair] | None) -> None:
-        """A whole block: headers or trailers; None where it is larger than allowed."""
+    def on_block(self, stream_id: int, end_stream: bool, pairs: list[Pair] | str) -> None:
+        """A whole block: headers or trailers, or in what way it is larger than allowed."""
         raise NotImplementedError
 
     # -- control -----------------------------------------------------------------------------
@@ -412,15 +420,19 @@ class Http2Connection(Http2Output):
         if stream is not None:
             self.drop_stream(stream, "http2.protocol_error")
 
-    def invalid_message(self, stream_id: int, rule: str) -> None:
+    def invalid_message(self, stream_id: int, details: str) -> None:
         """A message that is malformed (RFC 9113, 8.1.1): its stream, or everything, ends."""
         self.stats.rx_messaging_error.value += 1
         if not self.settings.stream_error_on_invalid_http_messaging:
-            raise Http2Error(frames.PROTOCOL_ERROR, "http2.violation.of.messaging.rule")
+            raise Http2Error(frames.PROTOCOL_ERROR, details)
+        self.end_stream_in_error(stream_id, details)
+
+    def end_stream_in_error(self, stream_id: int, details: str) -> None:
+        """The peer broke a rule that costs the stream."""
         self.send_reset(stream_id, frames.PROTOCOL_ERROR)
         stream = self.streams.get(stream_id)
         if stream is not None:
-            self.drop_stream(stream, "http2.violation.of.messaging.rule")
+            self.drop_stream(stream, details)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -433,7 +445,7 @@ class Http2Connection(Http2Output):
         if error.counter is not None:
             getattr(self.stats, error.counter).value += 1
         self.go_away(error.code)
-        self.closed = True
+        self.closed = self.broken = True
         self.on_connection_error(error.details)
         self.wire.close_after_flush(True)
 

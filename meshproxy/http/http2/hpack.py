@@ -24,6 +24,10 @@ _STATIC_SIZE: Final = len(STATIC)
 _ENTRY_OVERHEAD: Final = 32  # RFC 7541, 4.1
 
 
+TOO_LARGE: Final = "http2.header_list_size_too_large"
+TOO_MANY: Final = "http2.too_many_headers"
+
+
 class BlockError(Exception):
     """The block cannot be decoded: the compression state is lost, and the connection with it."""
 
@@ -51,8 +55,8 @@ class HeaderDecoder:
         # hot: clients repeat themselves. Valid until the dynamic table changes.
         self._known: dict[bytes, list[Pair]] = {}
 
-    def decode(self, block: bytes) -> list[Pair] | None:
-        """The fields of a block; None where they are more than is allowed. Raises BlockError."""
+    def decode(self, block: bytes) -> list[Pair] | str:
+        """The fields of a block; or Envoy's word for their excess. Raises BlockError."""
         known = self._known.get(block)
         if known is not None:
             return known.copy()
@@ -60,8 +64,10 @@ class HeaderDecoder:
             pairs, stable, size = self._decode(block)
         except (IndexError, HPACKError) as error:
             raise BlockError(str(error)) from None
-        if len(pairs) > self.max_count or size > self.max_bytes:
-            return None
+        if size > self.max_bytes:
+            return TOO_LARGE
+        if len(pairs) > self.max_count:
+            return TOO_MANY
         if stable and len(block) < 256 and len(self._known) < 64:
             self._known[block] = pairs
             return pairs.copy()

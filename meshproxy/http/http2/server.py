@@ -16,12 +16,12 @@ from h2.settings import SettingCodes
 from meshproxy.http.codec import RequestDecoder, ServerConnectionCallbacks, Wire
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http2 import frames
-from meshproxy.http.http2.connection import Http2Connection, Http2Error
+from meshproxy.http.http2.connection import REMOTE_PROTOCOL_ERROR, Http2Connection, Http2Error
 from meshproxy.http.http2.hpack import Pair
 from meshproxy.http.http2.keepalive import KeepalivePing
 from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.http.http2.stream import Http2Stream
-from meshproxy.http.http2.validation import check_fields, read_request
+from meshproxy.http.http2.validation import VIOLATION, check_fields, read_request
 from meshproxy.http.stream_info import HTTP2, ResponseFlag
 
 REMOTE_RESET: Final = "http2.remote_reset"
@@ -72,7 +72,7 @@ class ServerStream(Http2Stream):
 
     def reset_stream(self) -> None:
         """The response cannot be finished."""
-        self.reset(frames.INTERNAL_ERROR)
+        self.abandon(frames.INTERNAL_ERROR)
 
     def close_when_done(self) -> None:
         """Nothing: a connection ends by GOAWAY, not with a response."""
@@ -80,21 +80,20 @@ class ServerStream(Http2Stream):
     def on_local_end(self) -> None:
         """The response is out; what may still come of the request is of no use (RFC 9113, 8.1)."""
         if not self.remote_closed:
-            self.reset(frames.NO_ERROR)
+            self.abandon(frames.NO_ERROR)
 
 
 class ServerCodec(Http2Connection):
     """One downstream HTTP/2 connection."""
 
-    __slots__ = ("_counted_out", "_final", "_keepalive", "callbacks")
+    __slots__ = ("_final", "_keepalive", "callbacks")
 
     def __init__(
         self, wire: Wire, callbacks: ServerConnectionCallbacks, settings: Http2Settings, stats: Any
     ) -> None:
         super().__init__(wire, settings, stats, frames.PREFACE)
         self.callbacks = callbacks
-        self._counted_out = False
-        stats.nghttp2_downstream_connections.value += 1
+        stats.nghttp2_downstream_connections.value += 1  # and, as in Envoy, never less
         self._final = False  # the last GOAWAY is out: when no stream is left, the connection ends
         self._keepalive = KeepalivePing(self, settings.keepalive) if settings.keepalive else None
         values: list[tuple[int, int]] = [
@@ -112,7 +111,7 @@ class ServerCodec(Http2Connection):
         except Http2Error as error:
             self.fail(error)
             return
-        self._open(1, True, list(pairs), -1)
+        self._begin(1, True, -1).decoder.decode_headers(HeaderMap(list(pairs)), True)
 
     # -- streams -------------------------------------------------------------------------------
 
@@ -120,7 +119,7 @@ class ServerCodec(Http2Connection):
         """Not opened by the client yet, and never by us."""
         return stream_id > self.last_peer_stream or stream_id % 2 == 0
 
-    def on_block(self, stream_id: int, end_stream: bool, pairs: list[Pair] | None) -> None:
+    def on_block(self, stream_id: int, end_stream: bool, pairs: list[Pair] | str) -> None:
         """A request's headers or trailers."""
         stream = self.streams.get(stream_id)
         if stream is not None:
@@ -136,19 +135,26 @@ class ServerCodec(Http2Connection):
         if self._final or len(self.streams) >= self.settings.max_concurrent_streams:
             self.send_reset(stream_id, frames.REFUSED_STREAM)
             return
-        if pairs is None:
+        # A request that is none: as in Envoy there is a stream of it, which is counted and logged,
+        # and of which nothing is known.
+        if isinstance(pairs, str):
+            stream = self._begin(stream_id, True, -1)
             self.send_reset(stream_id, frames.INTERNAL_ERROR)
+            self._forget(stream)
+            stream.decoder.on_reset(pairs, _REMOTE_RESET_FLAG)
             return
         request = read_request(pairs, self.settings.allow_connect)
         if isinstance(request, str):
+            self._begin(stream_id, True, -1)
             self.invalid_message(stream_id, request)
-            return
-        if end_stream and request.content_length > 0:
-            self.invalid_message(stream_id, "content-length that is not the body's length")
-            return
-        self._open(stream_id, end_stream, request.pairs, request.content_length)
+        elif end_stream and request.content_length > 0:
+            self._begin(stream_id, True, -1)
+            self.invalid_message(stream_id, VIOLATION)
+        else:
+            stream = self._begin(stream_id, end_stream, request.content_length)
+            stream.decoder.decode_headers(HeaderMap(request.pairs), end_stream)
 
-    def _open(self, stream_id: int, end_stream: bool, pairs: list[Pair], length: int) -> None:
+    def _begin(self, stream_id: int, end_stream: bool, length: int) -> ServerStream:
         stream = ServerStream(self, stream_id)
         self.last_peer_stream = stream_id
         self.streams[stream_id] = stream
@@ -157,27 +163,28 @@ class ServerCodec(Http2Connection):
         stream.remote_closed = end_stream
         if not end_stream:
             stream.bytes_expected = length
-        stream.decoder = decoder = self.callbacks.new_stream(stream)
+        stream.decoder = self.callbacks.new_stream(stream)
         if self.wire_is_full:
             stream.update_watermark()
-        decoder.decode_headers(HeaderMap(pairs), end_stream)
+        return stream
 
-    def _on_trailers(
-        self, stream: ServerStream, end_stream: bool, pairs: list[Pair] | None
-    ) -> None:
+    def _on_trailers(self, stream: ServerStream, end_stream: bool, pairs: list[Pair] | str) -> None:
         if stream.remote_closed:
             self.invalid_frame(stream.id, frames.STREAM_CLOSED)
             return
-        if pairs is None:
+        if isinstance(pairs, str):
             self.send_reset(stream.id, frames.INTERNAL_ERROR)
-            self.drop_stream(stream, "http2.headers_too_large")
+            self.drop_stream(stream, pairs)
             return
         if not end_stream:
-            self.invalid_message(stream.id, "trailers that do not end the stream")
+            self.invalid_message(stream.id, VIOLATION)
             return
         problem = check_fields(pairs)
-        if problem is not None or stream.bytes_expected > 0:
-            self.invalid_message(stream.id, problem or "body that is too short")
+        if problem is not None:
+            self.invalid_message(stream.id, problem)
+            return
+        if stream.bytes_expected > 0:
+            self.end_stream_in_error(stream.id, REMOTE_PROTOCOL_ERROR)
             return
         self.stats.trailers.value += 1
         stream.remote_closed = True
@@ -253,9 +260,6 @@ class ServerCodec(Http2Connection):
 
     def on_closed(self, local: bool) -> None:
         """The connection is gone: its streams end with it."""
-        if not self._counted_out:
-            self._counted_out = True
-            self.stats.nghttp2_downstream_connections.value -= 1
         self.closed = True
         for stream in tuple(self.streams.values()):
             self._forget(stream)

@@ -193,7 +193,12 @@ class Http2Stream:
             size, self._unread = self._unread, 0
             self.connection.acknowledge_connection(size)
 
-    def reset(self, code: int) -> None:
+    @property
+    def above_high(self) -> bool:
+        """More is kept here than should be."""
+        return self._high
+
+    def abandon(self, code: int) -> None:
         """End the stream with RST_STREAM."""
         if not self.gone:
             self.connection.reset_stream(self, code)

@@ -3,7 +3,7 @@
 Owns the rules, and the translation of a block to the pairs of a `HeaderMap`: `host` becomes
 `:authority`, cookies are joined. Refuses to know streams, and what becomes of a refusal.
 
-A refusal is a text that names the rule, for logs.
+A refusal is one of Envoy's two words for what is wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ _AUTHORITY: Final = (
 )
 _SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
 _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority", b":protocol"))
+_SCHEMES: Final = (b"http", b"https")
 _NO_LENGTH: Final = -1
+
+INVALID_FIELD: Final = "http2.invalid.header.field"
+VIOLATION: Final = "http2.violation.of.messaging.rule"
 
 # Names that were found to be tokens. Bounded: who invents names must not grow it.
 _known_names: set[bytes] = set()
@@ -45,35 +49,39 @@ def read_request(pairs: list[Pair], allow_connect: bool) -> Request | str:
     count = _count_pseudo(pairs)
     pseudo = dict(pairs[:count])
     if len(pseudo) != count or not pseudo.keys() <= _REQUEST_PSEUDO:
-        return "pseudo header that is unknown or repeated"
+        return INVALID_FIELD
     fields = pairs[count:] if count else pairs
     problem = check_fields(fields)
     if problem is not None:
         return problem
     method, path = pseudo.get(b":method"), pseudo.get(b":path")
     authority, scheme = pseudo.get(b":authority"), pseudo.get(b":scheme")
+    if method is None:
+        return VIOLATION
     if not method or method.translate(None, _METHOD):
-        return "no valid :method"
+        return INVALID_FIELD
     is_connect = method == b"CONNECT"
     if is_connect and b":protocol" not in pseudo:
         if path is not None or scheme is not None or not authority:
-            return "CONNECT with :path or :scheme, or without :authority"
+            return VIOLATION
     else:
         problem = _check_target(method, path, scheme)
         if problem is not None:
             return problem
         if b":protocol" in pseudo and not (allow_connect and is_connect and pseudo[b":protocol"]):
-            return ":protocol without extended CONNECT"
+            return INVALID_FIELD
     return _request(pseudo, fields, is_connect)
 
 
 def _check_target(method: bytes, path: bytes | None, scheme: bytes | None) -> str | None:
+    if scheme is None or path is None:
+        return VIOLATION
     if not scheme or scheme.translate(None, _SCHEME) or not scheme[:1].isalpha():
-        return "no valid :scheme"
+        return INVALID_FIELD
     if not path or path.translate(None, _PATH):
-        return "no valid :path"
+        return INVALID_FIELD
     if path[:1] != b"/" and not (path == b"*" and method == b"OPTIONS"):
-        return ":path without a slash"
+        return VIOLATION
     return None
 
 
@@ -83,21 +91,25 @@ def _request(pseudo: dict[bytes, bytes], fields: list[Pair], is_connect: bool) -
     if b"content-length" in names:
         length = _length(fields)
         if length < 0:
-            return "content-length that is not one number"
+            return INVALID_FIELD
     authority = pseudo.get(b":authority")
     if b"host" in names:
         hosts = [value for name, value in fields if name == b"host"]
         if len(hosts) > 1:
-            return "more than one host"
+            return INVALID_FIELD
         if authority is None:
             authority = hosts[0]
         fields = [pair for pair in fields if pair[0] != b"host"]
-    if authority is not None and authority.translate(None, _AUTHORITY):
-        return "no valid :authority"
+    if authority is None:
+        return VIOLATION
+    if not authority or authority.translate(None, _AUTHORITY):
+        return INVALID_FIELD
     if b"cookie" in names:
         fields = _join_cookies(fields)
+    if pseudo.get(b":scheme", b"http") not in _SCHEMES:
+        pseudo[b":scheme"] = b"http"
     head = list(pseudo.items())
-    if authority is not None and b":authority" not in pseudo:
+    if b":authority" not in pseudo:
         head.insert(0, (b":authority", authority))
     return Request(head + fields, length, is_connect)
 
@@ -106,10 +118,10 @@ def read_response(pairs: list[Pair]) -> tuple[int, int] | str:
     """Status and announced length (-1: none) of a response, or what is wrong with it."""
     count = _count_pseudo(pairs)
     if count != 1 or pairs[0][0] != b":status":
-        return "pseudo headers other than one :status"
+        return VIOLATION
     status = pairs[0][1]
     if len(status) != 3 or not status.isdigit() or status[:1] == b"0":
-        return "no valid :status"
+        return VIOLATION
     problem = check_fields(pairs[1:])
     if problem is not None:
         return problem
@@ -118,11 +130,11 @@ def read_response(pairs: list[Pair]) -> tuple[int, int] | str:
         if name == b"content-length":
             length = _length(pairs)
             if length < 0:
-                return "content-length that is not one number"
+                return INVALID_FIELD
             break
     code = int(status)
     if code == 101:
-        return "101 in HTTP/2"
+        return VIOLATION
     return code, length
 
 
@@ -131,13 +143,13 @@ def check_fields(fields: list[Pair]) -> str | None:
     for name, value in fields:
         if name not in _known_names:
             if not name or name.translate(None, _TOKEN):
-                return "field name that is not a token in lower case"
+                return INVALID_FIELD
             if len(_known_names) < _MAX_KNOWN:
                 _known_names.add(name)
         if name in CONNECTION_SPECIFIC or (name == b"te" and value.lower() != b"trailers"):
-            return "field that only a connection may have"
+            return INVALID_FIELD
     if b"".join([value for _, value in fields]).translate(None, _VALUE):
-        return "control character in a field value"
+        return INVALID_FIELD
     return None
 
 

@@ -96,11 +96,13 @@ BAD_REQUESTS = {
 
 @pytest.mark.parametrize("fields", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 @pytest.mark.parametrize("lenient", [False, True])
-def test_a_malformed_request_is_not_seen_by_anybody(fields, lenient):
+def test_of_a_malformed_request_only_the_end_is_seen(fields, lenient):
     server = Server(options=Http2Settings(stream_error_on_invalid_http_messaging=lenient))
     [wrong] = server.start(headers(1, fields))
     assert (wrong.kind, wrong.code) == (RST_STREAM if lenient else GOAWAY, "PROTOCOL_ERROR")
-    assert server.requests == []
+    [request] = server.requests
+    assert request.headers == []
+    assert request.reset in ("http2.invalid.header.field", "http2.violation.of.messaging.rule")
     assert server.stats.rx_messaging_error.value == 1
     assert server.manager.protocol_errors == (not lenient)
 
