@@ -23,6 +23,7 @@ from meshproxy.proxy_wasm.abi import (
     NOT_FOUND,
     OK,
     PLUGIN_CONFIGURATION,
+    RESPONSE_BODY,
     RESPONSE_TRAILERS,
     STREAM_UPSTREAM,
     UNIMPLEMENTED,
@@ -126,11 +127,20 @@ class Context:
 
     def continue_stream(self, stream_type: int) -> int:
         """There is no such stream here."""
-        return UNIMPLEMENTED if stream_type == STREAM_UPSTREAM else BAD_ARGUMENT
+        if stream_type == STREAM_UPSTREAM:
+            return UNIMPLEMENTED
+        return self._no_stream("proxy_continue_stream", stream_type)
 
     def close_stream(self, stream_type: int) -> int:
         """There is no such stream here."""
-        return BAD_ARGUMENT
+        return self._no_stream("proxy_close_stream", stream_type)
+
+    def _no_stream(self, what: str, stream_type: int = 0) -> int:
+        """The status of wanting something of a stream where there is none, or none any more."""
+        if self.vm.strict or stream_type > STREAM_UPSTREAM:
+            return BAD_ARGUMENT
+        self.warn(f"{what} without a stream is ignored")
+        return OK
 
     def clear_route_cache(self) -> int:
         """Nothing is routed here."""
@@ -145,7 +155,7 @@ class Context:
         grpc_status: int | None,
     ) -> int:
         """Nobody waits for an answer here."""
-        return BAD_ARGUMENT
+        return self._no_stream("proxy_send_local_response")
 
     def on_vm_failed(self) -> None:
         """The VM has failed: no callback will come any more."""
@@ -318,6 +328,9 @@ class Context:
     def set_buffer(self, buffer_type: int, start: int, size: int, data: bytes) -> int:
         """Replace part of a buffer. Returns a status."""
         missing = self.buffer(buffer_type) is None
+        if missing and buffer_type <= RESPONSE_BODY and not self.vm.strict:
+            self.warn(f"changes to buffer {buffer_type} outside of its phase are ignored")
+            return OK
         return NOT_FOUND if missing and missing_buffer(buffer_type) == NOT_FOUND else BAD_ARGUMENT
 
     # -- foreign functions ---------------------------------------------------------------------

@@ -144,10 +144,7 @@ class StreamCalls(Context):
         """Replace `size` bytes from `start` of a body. Returns a status."""
         buffer = self.buffer(buffer_type) if buffer_type <= RESPONSE_BODY else None
         if not isinstance(buffer, Buffer):
-            if self.vm.strict or buffer_type > RESPONSE_BODY:
-                return super().set_buffer(buffer_type, start, size, data)
-            self.warn(f"changes to buffer {buffer_type} outside of its phase are ignored")
-            return OK
+            return super().set_buffer(buffer_type, start, size, data)
         if not change_buffer(buffer, start, size, data, self.vm.strict):
             return BAD_ARGUMENT
         self._body_changed = True

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conformance.harness import Both, Plugin, configuration
+from tests.conformance.harness import Both, Plugin, Side, configuration
 from tests.support.upstreams import RecordingUpstream, RefusingPort
 
 
@@ -17,6 +17,16 @@ class Pairs:
         self._up = up
         self._dead = dead
         self._running: dict[tuple[object, ...], Both] = {}
+        self._alone: dict[Plugin, Side] = {}
+
+    def alone(self, plugin: Plugin) -> Side:
+        """meshproxy by itself, for what Envoy cannot be asked."""
+        if plugin not in self._alone:
+            side = Side("meshproxy", configuration([plugin], self._up.port, self._dead), self._up)
+            self._stack.callback(side.proxy.stop)
+            side.start()
+            self._alone[plugin] = side
+        return self._alone[plugin]
 
     def of(self, *plugins: Plugin, limit: int = 0) -> Both:
         """The pair with these plugins, and this buffer limit; started at first use."""
