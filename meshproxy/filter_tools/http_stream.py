@@ -234,7 +234,7 @@ class HttpStream:
         self._settle()
 
     def respond(self, response: Response) -> None:
-        """Let the upstream answer completely. Nothing happens where the stream has ended."""
+        """Let the upstream answer completely. Raises OutOfOrder as `response_headers` does."""
         body, trailers = raw(response.body), raw_pairs(response.trailers)
         bare = not body and not trailers
         headers = with_length(response.headers, body)
