@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ FLAGS = (
     "-Wl,-z,stack-size=65536",
     "-s",
 )
+# The ABI core is linked with a memory that is made for it, and copies in single instructions.
+CORE_FLAGS = (
+    "-O3",
+    "-mbulk-memory",
+    "-Wl,--import-memory",
+    "-Wl,--initial-memory=262144",
+    "-Wl,--max-memory=262144",
+)
 STAMPS = "digests.json"
 COMPILED = "build/compiled"
 SWITCH = "MESHPROXY_COMPILE"
@@ -54,6 +63,7 @@ class FiltersBuildHook(BuildHookInterface[Any]):
         if self.target_name == "wheel":
             root = Path(self.root)
             build(root)
+            build_core(root)
             compile_python(root, editable=version == "editable", build_data=build_data)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
@@ -82,6 +92,18 @@ def build(root: Path) -> list[Path]:
     return [target / name for name in fresh]
 
 
+def build_core(root: Path) -> Path:
+    """Bring `meshproxy/_core/abi_core.wasm` up to date with its source, return it."""
+    folder, target = root / "meshproxy" / "proxy_wasm" / "core", root / "meshproxy" / "_core"
+    target.mkdir(exist_ok=True)
+    wasm = target / "abi_core.wasm"
+    stamp = {wasm.name: digest(root / "filters", folder, CORE_FLAGS)}
+    if not wasm.is_file() or _read_stamps(target / STAMPS) != stamp:
+        compile_filter(root / "filters", folder, wasm, CORE_FLAGS)
+    (target / STAMPS).write_text(json.dumps(stamp, indent=1) + "\n")
+    return wasm
+
+
 def compile_python(root: Path, *, editable: bool, build_data: dict[str, Any]) -> None:
     """Compile the package's hot modules as `meshproxy/compile.py` describes."""
     wanted = os.environ.get(SWITCH, "")
@@ -106,19 +128,29 @@ def compile_python(root: Path, *, editable: bool, build_data: dict[str, Any]) ->
         build_data["infer_tag"] = True
 
 
-def digest(source: Path, folder: Path) -> str:
+def digest(source: Path, folder: Path, more: Sequence[str] = ()) -> str:
     """SHA-256 over everything that decides the compiled bytes of the filter in `folder`."""
     inputs = sorted([*source.glob("*.h"), *folder.glob("*.[ch]")])
-    parts = [version("ziglang"), *FLAGS]
+    parts = [version("ziglang"), *FLAGS, *more]
     parts += [part for path in inputs for part in (path.name, path.read_text("utf-8"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def compile_filter(source: Path, folder: Path, wasm: Path) -> None:
+def compile_filter(source: Path, folder: Path, wasm: Path, more: Sequence[str] = ()) -> None:
     """Compile one folder to `wasm`, which appears whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="meshproxy-filters-") as scratch:
         made = Path(scratch) / wasm.name
-        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-I{source}", "-o", str(made)]
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *FLAGS,
+            *more,
+            f"-I{source}",
+            "-o",
+            str(made),
+        ]
         command += [str(path) for path in sorted(folder.glob("*.c"))]
         # The cache of the compiler is deleted too: a build leaves nothing in the home directory.
         caches = {"ZIG_GLOBAL_CACHE_DIR": scratch, "ZIG_LOCAL_CACHE_DIR": scratch}
@@ -137,5 +169,6 @@ def _read_stamps(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for built in build(Path(__file__).resolve().parent.parent):
+    here = Path(__file__).resolve().parent.parent
+    for built in [*build(here), build_core(here)]:
         sys.stdout.write(f"{built}\n")

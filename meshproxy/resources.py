@@ -22,3 +22,8 @@ def filter_header() -> Path:
     """The C header of the Proxy-Wasm ABI for filters: in the wheel, else in the checkout."""
     packaged = _PACKAGE / "_filters" / "proxy_wasm.h"
     return packaged if packaged.is_file() else _PACKAGE.parent / "filters" / "proxy_wasm.h"
+
+
+def abi_core_file() -> Path:
+    """The compiled ABI core (`proxy_wasm/core/core.c`); made by the build hook."""
+    return _PACKAGE / "_core" / "abi_core.wasm"

@@ -49,6 +49,7 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
             limits=options.limits,
             strict=options.strict,
             strict_imports=options.strict_imports,
+            abi_core=options.abi_core,
             reload_on_change=options.reload_on_change,
         ),
         name=message.name,

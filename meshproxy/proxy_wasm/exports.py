@@ -11,6 +11,7 @@ from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.abi import CALLBACKS, Callback
+from meshproxy.proxy_wasm.core.abi_core import CALLBACK_MAPS
 from meshproxy.proxy_wasm.trace import traced_export
 from meshproxy.wasm.errors import ModuleError
 from meshproxy.wasm.instance import type_text
@@ -88,6 +89,9 @@ def bind_exports(vm: Vm, instance: Instance, allowed: frozenset[str] | None) -> 
         )
         if not results:
             call = always(callback.absent, call)
+        map_type = CALLBACK_MAPS.get(name)
+        if vm.core is not None and map_type is not None and len(parameters) == 3:
+            call = vm.core.around(map_type, call)
         setattr(vm.exports, name, entry(vm, callback, len(parameters), call))
 
 

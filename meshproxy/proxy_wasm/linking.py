@@ -75,6 +75,7 @@ class Linking:
         self._wasi = Wasi(vm)
         self._prefix = vm.plugin.log_prefix
         self._trace = vm.trace
+        self._core = vm.core
 
     def attach(self, instance: Instance, memory: Memory) -> None:
         """The instance exists: hostcalls may be called from here on."""
@@ -101,7 +102,7 @@ class Linking:
         if self._forbids(name):
             return self._restricted(name, INTERNAL_FAILURE)
         function: Callable[..., int] = getattr(self._hostcalls, name)
-        return function
+        return function if self._core is None else self._core.guard(name, function)
 
     def _forbids(self, name: str) -> bool:
         return self._allowed is not None and name not in self._allowed

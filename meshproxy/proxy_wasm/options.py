@@ -20,6 +20,7 @@ that is reserved: the guest does not see them, and one that is not in the list i
           MESHPROXY_DONE_TIMEOUT: 30s          # default 10s
           MESHPROXY_MEMORY_LIMIT: 32MiB        # default 64MiB
           MESHPROXY_RELOAD_ON_CHANGE: "false"  # default true
+          MESHPROXY_ABI_CORE: "false"          # default true
 
 MESHPROXY_COMPAT: with `envoy`, statuses and refusals are exactly Envoy's; with `friendly`, what is
 refused only because of its phase is readable, or ignored with a warning.
@@ -33,6 +34,8 @@ answered with 504 then.
 MESHPROXY_DONE_TIMEOUT: how long a plugin that is not needed any more may put off its end, from
 `proxy_on_done` to `proxy_done`.
 MESHPROXY_RELOAD_ON_CHANGE: whether a filter's file is watched, and loaded anew when it changes.
+MESHPROXY_ABI_CORE: whether header maps are kept inside Wasm while a callback runs, which is faster
+and changes nothing else.
 MESHPROXY_MEMORY_LIMIT: bytes of linear memory that one VM may have.
 """
 
@@ -60,6 +63,7 @@ class Options:
     strict: bool = False
     strict_imports: bool = False
     reload_on_change: bool = True
+    abi_core: bool = True
     limits: Limits = field(default_factory=Limits)
 
 
@@ -137,6 +141,8 @@ OPTIONS: Final[Mapping[str, Option]] = {
         Option("MESHPROXY_RESTART_TIMEOUT", "limits.restart_timeout", duration, _TIME),
         Option("MESHPROXY_PAUSED_TIMEOUT", "limits.paused_timeout", duration, _TIME),
         Option("MESHPROXY_DONE_TIMEOUT", "limits.done_timeout", duration, _TIME),
+        Option("MESHPROXY_ABI_CORE", "abi_core", _choice(true=True, false=False),
+               "'true' or 'false'"),
         Option("MESHPROXY_RELOAD_ON_CHANGE", "reload_on_change", _choice(true=True, false=False),
                "'true' or 'false'"),
         Option("MESHPROXY_MEMORY_LIMIT", "limits.memory_size", memory,

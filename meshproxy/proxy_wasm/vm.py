@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from meshproxy.proxy_wasm.abi import ALLOCATORS, MARKERS
 from meshproxy.proxy_wasm.config import PluginConfig
+from meshproxy.proxy_wasm.core.abi_core import AbiCore
+from meshproxy.proxy_wasm.core.link import HOT, CoreLink
 from meshproxy.proxy_wasm.exports import FAILED, Exports, bind_exports
 from meshproxy.proxy_wasm.expressions import Expressions
 from meshproxy.proxy_wasm.linking import Linking
@@ -30,7 +32,6 @@ from meshproxy.wasm.engine import CompiledModule
 from meshproxy.wasm.errors import GuestTrap, ModuleError
 from meshproxy.wasm.instance import Instance
 from meshproxy.wasm.limits import ticks
-from meshproxy.wasm.raw_call import Call
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
@@ -66,6 +67,7 @@ class Vm:
         "call_data",
         "context",
         "contexts",
+        "core",
         "current",
         "deferred",
         "epoch",
@@ -109,15 +111,22 @@ class Vm:
         self._next_id = 1
         self._last_tokens = [0, 0, 0]
         self.abi_version = abi_version(module)
+        self.core = self._make_core()
         linking = Linking(self, module.name)
         self._instance = instance = Instance(
-            services.engine, module, linking.resolve, plugin.vm.limits
-        )
+            services.engine, module, linking.resolve, plugin.vm.limits,
+            self.core.link if self.core is not None else None,
+        )  # fmt: skip
         self.ticker = instance.ticker
         self._deadline = ticks(plugin.vm.limits.start_timeout)
         self.epoch = self.ticker.epoch
         self.memory = Memory(instance.gate, instance.memory)
-        self.memory.allocate = self._allocator()
+        allocator = self._allocator()
+        self.memory.allocate = traced_export(
+            self.trace, allocator, instance.function(allocator), returns=True
+        )
+        if self.core is not None:
+            self.core.connect(instance, allocator)
         linking.attach(instance, self.memory)
         self.exports = Exports()
         try:
@@ -180,10 +189,18 @@ class Vm:
 
     # -- start ---------------------------------------------------------------------------------
 
-    def _allocator(self) -> Call:
+    def _make_core(self) -> AbiCore | None:
+        """The ABI core, unless every hostcall is to be seen, or Python's are asked for."""
+        if self.trace is not None or not self.plugin.vm.abi_core:
+            return None
+        allowed = self.plugin.allowed_capabilities
+        names = [name for name in HOT if allowed is None or name in allowed]
+        return AbiCore(self, CoreLink(self.services.engine, names))
+
+    def _allocator(self) -> str:
         for name in ALLOCATORS:
             if self._instance.function_type(name) == (("i32",), ("i32",)):
-                return traced_export(self.trace, name, self._instance.function(name), returns=True)
+                return name
         names = " nor ".join(ALLOCATORS)
         raise ModuleError(self.name, f"exports no allocator: neither {names} (i32) -> i32")
 
@@ -268,6 +285,8 @@ class Vm:
         """Free the store; every callback is absent from now on."""
         self.exports = Exports()
         self.memory.close()
+        if self.core is not None:
+            self.core.close()
         self._instance.close()
 
 

@@ -15,7 +15,7 @@ import functools
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import wasmtime
 from wasmtime import Func, FuncType, Memory, MemoryType, Module, Store, Trap, WasmtimeError
@@ -56,6 +56,23 @@ def type_text(parameters: Sequence[str], results: Sequence[str]) -> str:
     return f"({', '.join(parameters)}) -> {', '.join(results) or 'nothing'}"
 
 
+class Inner(Protocol):
+    """Something in the same store that answers some of the guest's imports without leaving Wasm."""
+
+    @property
+    def imports(self) -> Sequence[Import]:
+        """What it wants from the shim itself, whatever the guest imports."""
+
+    def replace(
+        self,
+        instance: Instance,
+        imports: Sequence[Import],
+        functions: Sequence[Func],
+        own: Sequence[Func],
+    ) -> Sequence[Func]:
+        """The functions for the guest's imports; `own` are the ones for `self.imports`."""
+
+
 class Instance:
     """A linked and instantiated module. Its start function is the export START_EXPORT, not run yet.
 
@@ -65,7 +82,12 @@ class Instance:
     __slots__ = ("_exports", "gate", "memory", "module", "ticker")
 
     def __init__(
-        self, engine: Engine, module: CompiledModule, resolve: Resolver, limits: Limits
+        self,
+        engine: Engine,
+        module: CompiledModule,
+        resolve: Resolver,
+        limits: Limits,
+        inner: Inner | None = None,
     ) -> None:
         self.module = module
         self.ticker = engine.ticker
@@ -80,8 +102,12 @@ class Instance:
         self.gate = Gate(store)
         self.gate.set_deadline(ticks(limits.start_timeout))
         imports = [self._function_import(item) for item in module.imports]
-        functions = self._link(engine, imports, resolve)
-        self._exports = self._instantiate(module.module, functions).exports(store)
+        extra = inner.imports if inner is not None else ()
+        linked = self._link(engine, [*imports, *extra], resolve)
+        functions: Sequence[Func] = linked[: len(imports)]
+        if inner is not None:
+            functions = inner.replace(self, imports, functions, linked[len(imports) :])
+        self._exports = self.instantiate(module.module, functions).exports(store)
         memory = self._exports.get("memory")
         if not isinstance(memory, Memory):
             raise ModuleError(module.name, "exports no memory named 'memory'")
@@ -96,11 +122,8 @@ class Instance:
 
     def function(self, name: str) -> Call:
         """The raw call of an exported function; KeyError where there is none."""
-        found = self._exports[name]
-        if not isinstance(found, Func):
-            raise KeyError(name)
         try:
-            return self.gate.bind(found)
+            return self.gate.bind(self.exported(name))
         except TypeError as error:
             raise ModuleError(self.module.name, f"exports {name}, but {error}") from error
 
@@ -140,10 +163,18 @@ class Instance:
             for target, item in zip(targets, imports, strict=True)
         ]
         shim = engine.compile(engine.assemble(shim_text(imports)), "shim")
-        exports = self._instantiate(shim.module, [memory, *hosts]).exports(store)
+        exports = self.instantiate(shim.module, [memory, *hosts]).exports(store)
         return [function for function in exports.by_index if isinstance(function, Func)]
 
-    def _instantiate(self, module: Module, imports: Sequence[AsExtern]) -> wasmtime.Instance:
+    def exported(self, name: str) -> Func:
+        """An exported function as it is; KeyError where there is none."""
+        found = self._exports[name]
+        if not isinstance(found, Func):
+            raise KeyError(name)
+        return found
+
+    def instantiate(self, module: Module, imports: Sequence[AsExtern]) -> wasmtime.Instance:
+        """Another module in the same store. Raises ModuleError with the trap or what is missing."""
         try:
             return wasmtime.Instance(self.gate.store, module, imports)
         except Trap as trap:

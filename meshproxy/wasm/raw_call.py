@@ -268,7 +268,9 @@ class MemoryWindow:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Look at the memory's size again; True if it has changed."""
+        """Look at the memory's size again; True if it has changed. A closed one has none."""
+        if not self._address:
+            return False
         memory = ctypes.byref(self._memory._memory)
         size = _memory_size(self._address, memory)
         if size == self.size:
@@ -281,6 +283,7 @@ class MemoryWindow:
 
     def close(self) -> None:
         """Forget the memory: it is about to be unmapped."""
+        self._address = 0
         self.size = 0
         self.chars = b""
         self.view = memoryview(bytearray())

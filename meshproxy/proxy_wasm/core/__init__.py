@@ -1,0 +1,1 @@
+"""The ABI core: hot hostcalls answered inside Wasm (`core.c`), linked and driven from Python."""

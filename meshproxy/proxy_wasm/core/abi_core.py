@@ -1,0 +1,197 @@
+"""Python's side of the ABI core: gives it a header map before a callback and takes it back after.
+
+Owns when the core has a map, and what Python must know of its changes. Refuses to know hostcalls.
+
+The core has the map of the running headers callback or none. Python hostcalls that look at maps run
+behind a guard that takes changes over first; those that change maps, or act on another context,
+behind one which the core has no map until the next callback. So whoever looks, looks
+at the truth, and no two truths exist at once.
+
+A plugin that asks for no header pays nothing: the map is given only to callbacks whose predecessor
+wanted it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from meshproxy.proxy_wasm.abi import REQUEST_HEADERS, RESPONSE_HEADERS, V0_1_0
+from meshproxy.proxy_wasm.core.link import HOT
+from meshproxy.proxy_wasm.pairs import Pair, encode
+from meshproxy.wasm.errors import GuestTrap
+
+if TYPE_CHECKING:
+    from wasmtime import Func
+
+    from meshproxy.proxy_wasm.context import Context
+    from meshproxy.proxy_wasm.core.link import CoreLink
+    from meshproxy.proxy_wasm.vm import Vm
+    from meshproxy.wasm.instance import Instance
+
+# struct state of core.c, as u32 words
+MAP: Final = 0
+CHANGED: Final = 1
+SIZE: Final = 2
+MISSING_IS_SLOW: Final = 3
+
+MAPS: Final = (REQUEST_HEADERS, RESPONSE_HEADERS)
+READING: Final = frozenset(("proxy_get_property", "proxy_set_property"))
+CHANGING: Final = frozenset(
+    (
+        "proxy_set_header_map_pairs",
+        "proxy_set_effective_context",
+        "proxy_send_local_response",
+        "proxy_call_foreign_function",
+    )
+)
+NONE: Final = 0xFFFFFFFF
+CAPACITY: Final = 1 << 17
+CALLBACK_MAPS: Final = {
+    "proxy_on_request_headers": REQUEST_HEADERS,
+    "proxy_on_response_headers": RESPONSE_HEADERS,
+}
+
+
+class AbiCore:
+    """The core of one VM. Does nothing until it is connected, so hostcalls are Python's then."""
+
+    __slots__ = ("_block", "_given", "_state", "_vm", "_wanted", "link")
+
+    def __init__(self, vm: Vm, link: CoreLink) -> None:
+        self._vm = vm
+        self.link = link
+        self._state = memoryview(bytearray(b"\xff\xff\xff\xff" + bytes(12))).cast("I")
+        self._block = memoryview(bytearray())
+        self._given: list[Pair] | None = None  # what the core's block holds
+        self._wanted = dict.fromkeys(MAPS, False)
+
+    def connect(self, instance: Instance, allocator: str) -> None:
+        """The guest is there."""
+        link = self.link
+        if link.memory is None or link.exports is None:
+            return
+        store, view = instance.gate.store, link.memory.view
+        addresses = [cast("Func", link.exports[name])(store) for name in ("state", "block")]
+        self._state = view[addresses[0] : addresses[0] + 16].cast("I")
+        self._block = view[addresses[1] : addresses[1] + CAPACITY]
+        self._state[MISSING_IS_SLOW] = self._vm.abi_version == V0_1_0
+        link.connect(instance, allocator)
+
+    def close(self) -> None:
+        """The store is about to be freed."""
+        self._state.release()
+        self._block.release()
+        if self.link.memory is not None:
+            self.link.memory.close()
+
+    # -- hot: around every headers callback ------------------------------------------------------
+
+    def around(self, map_type: int, call: Callable[[int, int, int], int]) -> Callable[..., int]:
+        """The callback `call` with the map of the running context in the core meanwhile."""
+        vm, state, wanted = self._vm, self._state, self._wanted
+
+        def with_map(context_id: int, count: int, end_of_stream: int) -> int:
+            if not wanted[map_type]:
+                return call(context_id, count, end_of_stream)
+            self._give(map_type, vm.context)
+            result = call(context_id, count, end_of_stream)
+            if state[CHANGED]:
+                self._take()
+            state[MAP] = NONE
+            return result
+
+        return with_map
+
+    def _give(self, map_type: int, context: Context) -> None:
+        headers = context.maps[map_type]
+        if headers is None:
+            return
+        state = self._state
+        pairs = headers.pairs
+        if pairs != self._given:  # in a chain of filters it mostly is what the last one left
+            encoded = encode(pairs)
+            size = len(encoded)
+            if size > CAPACITY:
+                return
+            self._block[:size] = encoded
+            self._given = pairs.copy()
+            state[SIZE] = size
+        state[MAP] = map_type
+        state[CHANGED] = 0
+
+    def _take(self) -> None:
+        """Make the running context's map what the core's has become."""
+        state = self._state
+        map_type, first, size = state[MAP], state[CHANGED] - 1, state[SIZE]
+        state[CHANGED] = 0
+        context = self._vm.current
+        headers = context.maps[map_type] if context is not None else None
+        if headers is None or context is None:
+            return
+        tail = decode_tail(bytes(self._block[:size]), first)
+        pairs = headers.pairs
+        pairs[first:] = tail
+        self._given = pairs.copy()
+        context.encoded = None
+        context.map_changed(map_type, b"")
+
+    # -- around Python's hostcalls ---------------------------------------------------------------
+
+    def guard(self, name: str, function: Callable[..., int]) -> Callable[..., int]:
+        """Python's hostcall `name`, made to see and to leave one truth."""
+        if name in HOT:
+            return self._fallback(function, reads=name.startswith("proxy_get"))
+        if name in READING:
+            return self._synced(function)
+        return self._dropped(function) if name in CHANGING else function
+
+    def _synced(self, function: Callable[..., int]) -> Callable[..., int]:
+        def with_current_maps(*arguments: int) -> int:
+            if self._state[CHANGED]:
+                self._take()
+            return function(*arguments)
+
+        return with_current_maps
+
+    def _dropped(self, function: Callable[..., int]) -> Callable[..., int]:
+        def without_core(*arguments: int) -> int:
+            state = self._state
+            if state[CHANGED]:
+                self._take()
+            state[MAP] = NONE
+            return function(*arguments)
+
+        return without_core
+
+    def _fallback(self, function: Callable[..., int], *, reads: bool) -> Callable[..., int]:
+        """A hostcall that the core passed on; its first argument is the map."""
+        wanted = self._wanted
+        guarded = self._synced(function) if reads else self._dropped(function)
+
+        def noting_the_map(map_type: int, *arguments: int) -> int:
+            if map_type in MAPS:
+                wanted[map_type] = True
+            return guarded(map_type, *arguments)
+
+        return noting_the_map
+
+
+def decode_tail(encoded: bytes, first: int) -> list[Pair]:
+    """The pairs from number `first` on. Raises GuestTrap where this is not a map's encoding."""
+    count = int.from_bytes(encoded[:4], "little")
+    try:
+        sizes: Any = struct.unpack_from(f"<{2 * count}I", encoded, 4)
+    except struct.error as error:
+        raise GuestTrap("the ABI core's map is damaged") from error
+    at = 4 + 8 * count + sum(sizes[: 2 * first]) + 2 * first
+    pairs = []
+    for index in range(2 * first, 2 * count, 2):
+        value = at + sizes[index] + 1
+        end = value + sizes[index + 1]
+        pairs.append((encoded[at : value - 1], encoded[value:end]))
+        at = end + 1
+    if at != len(encoded):
+        raise GuestTrap("the ABI core's map is damaged")
+    return pairs

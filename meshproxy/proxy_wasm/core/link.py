@@ -1,0 +1,145 @@
+"""Links the ABI core into a guest's store.
+
+Owns the two small modules around `core.c`. Refuses to know what the core does with its map.
+
+    guest        imports the core's hostcalls, and the shim's for all others
+    core         imports the shim's as its fallbacks, and the trampoline's functions
+    trampoline   a call_indirect for each of them, into a table that is still empty
+    glue         has the guest's memory and the core's, and fills the table
+
+The trampoline is needed because the core must exist before the guest does, whose memory and
+allocator it uses. Until the table is filled (guests run their start function later) it traps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import wasmtime
+from wasmtime import Func, Memory, MemoryType, Table
+
+from meshproxy.proxy_wasm.abi import HOSTCALLS
+from meshproxy.resources import abi_core_file
+from meshproxy.wasm.engine import Engine
+from meshproxy.wasm.instance import Import, Instance
+from meshproxy.wasm.raw_call import MemoryWindow
+
+if TYPE_CHECKING:
+    from wasmtime._exportable import AsExtern
+    from wasmtime._instance import InstanceExports
+
+HOT: Final = (
+    "proxy_get_header_map_value",
+    "proxy_add_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_remove_header_map_value",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_size",
+)
+CORE_PAGES: Final = 4
+GLUE_TYPES: Final = {"read": 3, "write": 3, "allocate": 1}
+
+
+def trampoline_text() -> str:
+    """The trampoline as WAT."""
+    lines = [f'(module (table (export "table") {len(GLUE_TYPES)} funcref)']
+    for slot, (name, count) in enumerate(GLUE_TYPES.items()):
+        signature = f"(param{' i32' * count}) (result i32)"
+        arguments = " ".join(f"(local.get {index})" for index in range(count))
+        lines.append(
+            f'(func (export "{name}") {signature}'
+            f" (call_indirect {signature} {arguments} (i32.const {slot})))"
+        )
+    return "\n".join(lines) + ")"
+
+
+# `$fits` compares in 64 bits: address and size together may be more than 32 hold.
+GLUE_TEXT: Final = f"""(module
+ (import "guest" "memory" (memory $guest 0))
+ (import "core" "memory" (memory $core {CORE_PAGES}))
+ (import "trampoline" "table" (table $table {len(GLUE_TYPES)} funcref))
+ (import "guest" "allocate" (func $allocate (param i32) (result i32)))
+ (elem (table $table) (i32.const 0) func $read $write $allocate)
+ (func $fits (param $at i32) (param $size i32) (result i32)
+  (i64.le_u
+   (i64.add (i64.extend_i32_u (local.get $at)) (i64.extend_i32_u (local.get $size)))
+   (i64.shl (i64.extend_i32_u (memory.size $guest)) (i64.const 16))))
+ (func $read (param $to i32) (param $guest i32) (param $size i32) (result i32)
+  (if (result i32) (call $fits (local.get $guest) (local.get $size))
+   (then (memory.copy $core $guest (local.get $to) (local.get $guest) (local.get $size))
+         (i32.const 1))
+   (else (i32.const 0))))
+ (func $write (param $guest i32) (param $from i32) (param $size i32) (result i32)
+  (if (result i32) (call $fits (local.get $guest) (local.get $size))
+   (then (memory.copy $guest $core (local.get $guest) (local.get $from) (local.get $size))
+         (i32.const 1))
+   (else (i32.const 0)))))"""
+
+
+@functools.cache
+def core_code(path: Path) -> bytes | None:
+    """The compiled core; None where the package was not built (hostcalls are Python's then)."""
+    return path.read_bytes() if path.is_file() else None
+
+
+class CoreLink:
+    """The core in one store, for the hostcalls in `names`. Implements `wasm.instance.Inner`.
+
+    `memory` and `exports` are None until a guest has come that imports one of them.
+    """
+
+    __slots__ = ("_engine", "_memory", "_names", "_table", "exports", "imports", "memory")
+
+    def __init__(self, engine: Engine, names: Collection[str]) -> None:
+        self._engine = engine
+        self._names = names
+        # The core falls back on every one of them, whatever the guest imports.
+        self.imports = [Import("env", name, HOSTCALLS[name].types, ("i32",)) for name in HOT]
+        self._memory: Memory | None = None
+        self._table: Table | None = None
+        self.memory: MemoryWindow | None = None
+        self.exports: InstanceExports | None = None
+
+    def replace(
+        self,
+        instance: Instance,
+        imports: Sequence[Import],
+        functions: Sequence[Func],
+        own: Sequence[Func],
+    ) -> Sequence[Func]:
+        """The functions for the guest's imports, some of them the core's; `own` are for it."""
+        mine = [item.module == "env" and item.name in self._names for item in imports]
+        code = core_code(abi_core_file())
+        if code is None or not any(mine):
+            return functions
+        core = self._engine.compile(code, "abi_core")
+        store = instance.gate.store
+        self._memory = memory = Memory(store, MemoryType(wasmtime.Limits(CORE_PAGES, CORE_PAGES)))
+        offers = self._instantiate(instance, trampoline_text(), [])
+        self._table = cast("Table", offers["table"])
+        needs: dict[str, AsExtern] = {"memory": memory}
+        needs |= {name: cast("Func", offers[name]) for name in GLUE_TYPES}
+        needs |= zip(HOT, own, strict=True)
+        made = instance.instantiate(core.module, [needs[item.name or ""] for item in core.imports])
+        self.memory = MemoryWindow(instance.gate, memory)
+        self.exports = exports = made.exports(store)
+        return [
+            cast("Func", exports[item.name]) if hot else function
+            for item, function, hot in zip(imports, functions, mine, strict=True)
+        ]
+
+    def connect(self, instance: Instance, allocator: str) -> None:
+        """The guest is there: give the core its memory and its allocator."""
+        assert self._memory is not None
+        assert self._table is not None
+        guest = instance.exported(allocator)
+        self._instantiate(instance, GLUE_TEXT, [instance.memory, self._memory, self._table, guest])
+
+    def _instantiate(
+        self, instance: Instance, text: str, needs: Sequence[AsExtern]
+    ) -> InstanceExports:
+        module = self._engine.compile(self._engine.assemble(text), "glue").module
+        return instance.instantiate(module, needs).exports(instance.gate.store)
