@@ -166,6 +166,8 @@ class HttpStream:
         """Send the request's headers. `end_stream`: there is no body."""
         if self._sent.headers is not None:
             raise OutOfOrder("the request's headers have been sent already")
+        if self.ended:
+            raise OutOfOrder("the client has gone away")
         pairs = raw_pairs(headers)
         pseudo = {":authority": authority, ":path": path, ":method": method, ":scheme": scheme}
         host = [value for name, value in pairs if name == b"host"]
