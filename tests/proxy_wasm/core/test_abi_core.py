@@ -12,7 +12,7 @@ from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.proxy_wasm.abi import HOSTCALLS
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
-from meshproxy.proxy_wasm.core.abi_core import AbiCore, decode_tail
+from meshproxy.proxy_wasm.core.abi_core import decode_tail
 from meshproxy.proxy_wasm.core.link import HOT
 from meshproxy.proxy_wasm.pairs import encode
 from meshproxy.proxy_wasm.plugin import Plugin, VmPool
@@ -115,7 +115,7 @@ class Side:
             phases.append(Phase(verdict, results, *(headers.pairs.copy() for headers in maps)))
         stream.on_stream_complete()
         stream.on_destroy()
-        return Seen(phases, stream.callbacks.cleared > 0, stream.callbacks.replies)
+        return Seen(phases, stream.callbacks.cleared, stream.callbacks.replies)
 
 
 class Phase(NamedTuple):
@@ -135,7 +135,7 @@ class Seen(NamedTuple):
     """One stream."""
 
     phases: list[Phase]
-    route_cleared: bool
+    route_cleared: int  # how often
     replies: list[str]
 
 
@@ -229,26 +229,21 @@ def test_core_and_python_give_the_same(request_fields, response_fields, first, s
     # Twice, because only the second stream has its maps in the core from the start.
     for _ in range(2):
         with_core, without = (side.run(request, response, first, second) for side in SIDES[strict])
-        assert with_core == without
+        assert with_core.phases == without.phases
+        assert with_core.replies == without.replies
+        # Changes come back together, so the route is found anew once for them.
+        assert (with_core.route_cleared > 0) == (without.route_cleared > 0)
 
 
 def clean(value):
     return value.translate(None, b"\r\n\0")
 
 
-def taken(side, monkeypatch, script):
-    """How often a warm stream's changes are brought back to Python."""
-    count = [0]
-    original = AbiCore._take
-
-    def counting(self):
-        count[0] += 1
-        original(self)
-
+def taken(script):
+    """How often a warm stream's request headers are brought back to Python, changed."""
+    side = Side(ENGINE, abi_core=True)
     side.run(REQUEST, [STATUS], script)
-    monkeypatch.setattr(AbiCore, "_take", counting)
-    side.run(REQUEST, [STATUS], script)
-    return count[0]
+    return side.run(REQUEST, [STATUS], script).route_cleared
 
 
 READ = ("proxy_get_header_map_value", 0, b":path", *out(0))
@@ -259,13 +254,12 @@ def test_the_core_was_built():
     assert abi_core_file().is_file()
 
 
-def test_reading_takes_nothing_back(monkeypatch):
-    assert taken(Side(ENGINE, abi_core=True), monkeypatch, [READ]) == 0
+def test_reading_takes_nothing_back():
+    assert taken([READ]) == 0
 
 
-def test_changes_come_back_once_for_a_callback(monkeypatch):
-    script = [ADD, READ, ("proxy_add_header_map_value", 0, b"x-b", b"2")]
-    assert taken(Side(ENGINE, abi_core=True), monkeypatch, script) == 1
+def test_changes_come_back_once_for_a_callback():
+    assert taken([ADD, READ, ("proxy_add_header_map_value", 0, b"x-b", b"2")]) == 1
 
 
 def test_an_allocator_that_has_nothing_is_an_invalid_memory_access():
@@ -291,7 +285,7 @@ def test_a_map_that_is_larger_than_the_core_stays_in_python():
     sides = [Side(ENGINE, abi_core=core) for core in (True, False)]
     for _ in range(2):
         first, second = (side.run(large, [STATUS], [READ, ADD]) for side in sides)
-        assert first == second
+        assert first.phases == second.phases
 
 
 def test_a_hostcall_that_is_not_allowed_does_not_reach_the_core():
