@@ -45,6 +45,7 @@ MODULES: Final = (
     "proxy_wasm/core/abi_core.py",
     "proxy_wasm/exports.py",
     "proxy_wasm/pairs.py",
+    "router/grpc_timeouts.py",
     "router/route.py",
     "router/router.py",
     "router/upstream_request.py",

@@ -29,6 +29,7 @@ from meshproxy.router.action import (
     RedirectAction,
     WeightedClusters,
 )
+from meshproxy.router.grpc_timeouts import RequestTimes, StreamDuration
 from meshproxy.router.rewrite import HostRewrite
 from meshproxy.router.route import Action, Route, RouteConfiguration, VirtualHost
 from meshproxy.router.route_match import RouteMatch
@@ -175,6 +176,7 @@ class RouteBuilder:
             auto_host_rewrite=at.has("auto_host_rewrite") and message.auto_host_rewrite.value,
             timeout=seconds(at, "timeout", _ROUTE_TIMEOUT),
             idle_timeout=seconds(at, "idle_timeout", 0.0) if at.has("idle_timeout") else None,
+            times=_request_times(at),
         )
 
     def _weighted(self, at: At) -> WeightedClusters | None:
@@ -249,3 +251,25 @@ class RouteBuilder:
 
 def _code(codes: tuple[int, ...], number: int) -> int:
     return codes[number] if 0 <= number < len(codes) else codes[0]
+
+
+def _request_times(at: At) -> RequestTimes | None:
+    """`max_grpc_timeout` and `max_stream_duration`; None where a route has neither."""
+    stream = at.one("max_stream_duration")
+    if stream is None and not at.has("max_grpc_timeout"):
+        return None
+    return RequestTimes(
+        max_grpc_timeout=_optional_seconds(at, "max_grpc_timeout"),
+        grpc_timeout_offset=seconds(at, "grpc_timeout_offset", 0.0),
+        stream=None
+        if stream is None
+        else StreamDuration(
+            duration=_optional_seconds(stream, "max_stream_duration"),
+            grpc_header_max=_optional_seconds(stream, "grpc_timeout_header_max"),
+            grpc_header_offset=seconds(stream, "grpc_timeout_header_offset", 0.0),
+        ),
+    )
+
+
+def _optional_seconds(at: At, field: str) -> float | None:
+    return seconds(at, field, 0.0) if at.has(field) else None

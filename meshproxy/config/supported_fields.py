@@ -159,7 +159,10 @@ FIELDS: Final[dict[str, str]] = {
         "cluster cluster_header weighted_clusters cluster_not_found_response_code"
         " prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite"
         " host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout"
-        " idle_timeout priority"
+        " idle_timeout priority max_grpc_timeout grpc_timeout_offset max_stream_duration"
+    ),
+    _ROUTE + "RouteAction.MaxStreamDuration": (
+        "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"
     ),
     _ROUTE + "WeightedCluster": "clusters header_name",
     _ROUTE + "WeightedCluster.ClusterWeight": (

@@ -69,6 +69,7 @@ class Stream:
         "_filters",
         "_last_active",
         "_local_reply",
+        "_max_duration",
         "_route",
         "chain",
         "cluster_entry",
@@ -106,6 +107,7 @@ class Stream:
         self._decode_path: FilterPath | None = None
         self._encode_path: FilterPath | None = None
         self._local_reply = False
+        self._max_duration = connection.manager.config.max_stream_duration
         self.terminal: TerminalFilter | None = None
         self.deadline: float | None = None  # monotonic; `terminal.on_timeout` is called after it
         self.idle_timeout = connection.manager.config.stream_idle_timeout
@@ -435,11 +437,16 @@ class Stream:
             if self.terminal is not None:
                 self.terminal.on_timeout()
             return
-        longest = self.manager.config.max_stream_duration
+        longest = self._max_duration
         if longest and now - self.info.start >= longest:
             self.manager.on_max_duration(self)
         elif self.idle_timeout and now - self._last_active >= self.idle_timeout:
             self.manager.on_idle_stream(self)
+
+    def set_max_duration(self, seconds: float | None) -> None:
+        """A route has its own word on how long the stream may live; 0.0: for ever."""
+        if seconds is not None:
+            self._max_duration = seconds
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> Any:
         """Run a coroutine; whoever spawned it cancels it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.router.filter_scope import PerFilterConfig
+from meshproxy.router.grpc_timeouts import RequestTimes
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class ForwardAction:
     auto_host_rewrite: bool = False
     timeout: float = 15.0
     idle_timeout: float | None = None
+    times: RequestTimes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,14 @@ class AsyncStream:
         """Whom to ask to send less."""
         return self
 
+    @property
+    def protocol(self) -> str:
+        """What a cluster that goes by its client's protocol is spoken to in."""
+        return HTTP11
+
+    def set_max_duration(self, seconds: float | None) -> None:
+        """Routes from inside say nothing of it."""
+
     def read_disable(self, disable: bool) -> None:
         """The connection takes no more now, or takes more again."""
         self.paused = disable

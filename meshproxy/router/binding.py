@@ -56,10 +56,12 @@ def bind_route(
     route.rewrite = None
     route.timeout = 0.0
     route.idle_timeout = None
+    route.times = None
     route.choose = _no_cluster
     if isinstance(action, ForwardAction):
         route.timeout = action.timeout
         route.idle_timeout = action.idle_timeout
+        route.times = action.times
         route.auto_host_rewrite = action.auto_host_rewrite
         route.rewrite = compile_rewrite(
             path_rewrite(route.match, action.prefix_rewrite, action.regex_rewrite),

@@ -20,6 +20,7 @@ from meshproxy.router.action import (
 from meshproxy.router.binding import bind_filter_scope, bind_route
 from meshproxy.router.domains import DomainTable
 from meshproxy.router.filter_scope import NO_OVERRIDES, PerFilterConfig, inside
+from meshproxy.router.grpc_timeouts import RequestTimes
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel, HeaderMutations
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Route:
         "action", "auto_host_rewrite", "choose", "cluster_not_found", "direct_response",
         "filter_scope", "headers", "idle_timeout", "kind", "match", "metadata", "name",
         "per_filter_config", "pick_scope", "redirect", "response_mutations", "rewrite", "timeout",
-        "virtual_host",
+        "times", "virtual_host",
     )  # fmt: skip
 
     virtual_host: VirtualHost
@@ -56,6 +57,7 @@ class Route:
     cluster_not_found: LocalReply
     timeout: float
     idle_timeout: float | None
+    times: RequestTimes | None
     rewrite: Callable[[HeaderMap], None] | None
     auto_host_rewrite: bool
     response_mutations: HeaderMutations | None

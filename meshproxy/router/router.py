@@ -74,6 +74,9 @@ class RouterStream(Protocol):
     def reset(self, details: str) -> None:
         """End the stream: what has been sent of the response will not be completed."""
 
+    def set_max_duration(self, seconds: float | None) -> None:
+        """A route has its own word on how long the stream may live."""
+
     def encode_1xx(self, headers: HeaderMap) -> None:
         """An informational response."""
 
@@ -204,6 +207,12 @@ class Router:
         stream = self.stream
         info = stream.info
         timeout = route.timeout
+        times = route.times
+        tell_grpc = False
+        if times is not None:
+            timeout, tell_grpc = times.timeout(headers, timeout)
+            if times.stream is not None:
+                stream.set_max_duration(times.stream.of(headers))
         if info.upstream_timeout_ms is not None:
             timeout = info.upstream_timeout_ms / 1000
         if info.per_try_timeout_ms:
@@ -213,6 +222,8 @@ class Router:
                 timeout = per_try
                 self._per_try = True
         self._timeout = timeout
+        if tell_grpc:
+            headers.replace(b"grpc-timeout", b"%dm" % round(timeout * 1000))
         if timeout and not self.factory.suppress_envoy_headers:
             name, value = self.factory.timeout_header(timeout)
             if info.internal:  # then the client may have sent one

@@ -32,7 +32,7 @@ from meshproxy.server import log_levels
 from meshproxy.server import logging as server_logging
 from meshproxy.server.build import World, build_listener
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
-from meshproxy.server.wasm_callouts import HttpCalls
+from meshproxy.server.wasm_callouts import GrpcCalls, HttpCalls
 from meshproxy.stats.metrics import ListenerManagerStats, RouterStats
 from meshproxy.stats.server_metrics import ServerMetrics
 from meshproxy.stats.store import Store
@@ -167,12 +167,14 @@ class Server:
 
     async def _start_listeners(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
         node = self.config.node
+        client = self._async_client(dispatcher, manager)
         self._services = services = Services(
             dispatcher=dispatcher,
             store=self.store,
             node=Node(serialized=node.serialized, fields=node.fields),
             expressions=CelEngine(VARIABLES),
-            http_caller=HttpCalls(self._async_client(dispatcher, manager)),
+            http_caller=HttpCalls(client),
+            grpc_client=GrpcCalls(client),
             offload=dispatcher.offload,
         )
         for service in self.config.wasm_services:

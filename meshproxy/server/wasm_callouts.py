@@ -1,4 +1,4 @@
-"""The calls that filters make: `proxy_http_call` over the proxy's own async client.
+"""The calls that filters make, over the proxy's own clients: `proxy_http_call`, `proxy_grpc_*`.
 
 Owns the way between a hostcall's values and a request on a cluster. Refuses to know the ABI: tokens
 and callbacks are the root context's (`proxy_wasm/root_context.py`).
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.proxy_wasm.grpc_client import GrpcReceiver, GrpcRequest
 from meshproxy.proxy_wasm.services import HttpCallRequest, HttpCallResponse
 from meshproxy.router.async_client import AsyncClient, AsyncStream
+from meshproxy.router.grpc_client import GrpcCall, GrpcClient, GrpcStream
 
 MAX_BODY: Final = 16 << 20
 """Bytes of an answer's body: the guest gets it as a whole, and its memory is limited as well."""
@@ -86,3 +88,22 @@ class HttpCall:
     def _finish(self, trailers: HeaderMap) -> None:
         assert self._headers is not None
         self._done(HttpCallResponse(self._headers.pairs, b"".join(self._body), trailers.pairs))
+
+
+class GrpcCalls:
+    """`proxy_wasm.grpc_client.GrpcClient` over clusters."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = GrpcClient(client)
+
+    def knows(self, cluster: str) -> bool:
+        """Whether there is such a cluster."""
+        return self._client.knows(cluster)
+
+    def open(self, request: GrpcRequest, receiver: GrpcReceiver) -> GrpcStream | None:
+        """Open a stream; None where the cluster is unknown."""
+        target = request.target
+        call = GrpcCall(
+            target.cluster, request.path, target.authority, request.metadata, request.timeout
+        )
+        return self._client.open(call, receiver)

@@ -5,6 +5,7 @@ import pytest
 from meshproxy.errors import Code
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.router.action import DirectResponseAction, ForwardAction, RedirectAction
+from meshproxy.router.grpc_timeouts import RequestTimes, StreamDuration
 from tests.config.support import LISTENER, error_of, load, routes
 
 BODY = "[{match: {prefix: /}, direct_response: {status: 200, body: {inline_string: %s}}}]"
@@ -332,3 +333,16 @@ def test_a_domain_of_two_virtual_hosts_is_refused():
     error = error_of(document)
     assert error.message == "duplicate domain '*', first given in line 15"
     assert error.path.endswith("virtual_hosts[1].domains[0]")
+
+
+def test_what_a_route_says_of_grpcs_time_arrives():
+    times = forward("cluster: app, max_grpc_timeout: 3s, grpc_timeout_offset: 0.5s").times
+    assert times == RequestTimes(max_grpc_timeout=3.0, grpc_timeout_offset=0.5)
+    assert forward("cluster: app").times is None
+
+
+def test_the_life_of_a_routes_streams_arrives():
+    given = "max_stream_duration: 9s, grpc_timeout_header_max: 0s, grpc_timeout_header_offset: 1s"
+    times = forward(f"cluster: app, max_stream_duration: {{{given}}}").times
+    duration = StreamDuration(duration=9.0, grpc_header_max=0.0, grpc_header_offset=1.0)
+    assert times == RequestTimes(stream=duration)
