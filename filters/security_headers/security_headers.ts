@@ -9,9 +9,13 @@ import {
   registerRootContext,
   stream_context,
 } from "@solo-io/proxy-runtime";
-import { BufferTypeValues, get_buffer_bytes } from "@solo-io/proxy-runtime/runtime";
+import { proxy_get_property } from "@solo-io/proxy-runtime/imports";
+import { free } from "@solo-io/proxy-runtime/malloc";
+import { BufferTypeValues, Reference, get_buffer_bytes, set_property } from "@solo-io/proxy-runtime/runtime";
 
 const HSTS = "strict-transport-security";
+const SECURE = "security_headers.secure"; // a property of a stream that came by HTTPS
+const STREAMS_OF_ONE_OBJECT = 1000000;
 const DEFAULTS = `
 strict-transport-security: max-age=31536000; includeSubDomains
 x-content-type-options: nosniff
@@ -29,9 +33,15 @@ class Rule {
 
 class Plugin extends RootContext {
   rules: Rule[] = [];
+  stream: Stream | null = null;
+  streams: u32 = 0;
 
+  // One object serves many streams, as it keeps nothing about them. The SDK never lets go of an object that it was
+  // given for a stream, so one for each would fill the memory; and it counts up at each use, so one for ever would
+  // end with an overflow.
   createContext(context_id: u32): Context {
-    return new Stream(context_id, this);
+    if (this.streams++ % STREAMS_OF_ONE_OBJECT == 0) this.stream = new Stream(context_id, this);
+    return this.stream as Stream;
   }
 
   // The SDK's own reads the configuration to a place that it does not own, so this does without it.
@@ -81,27 +91,39 @@ function parseRule(line: string): Rule | null {
   return isToken(name) && value != "" ? new Rule(name.toLowerCase(), value) : null;
 }
 
-class Stream extends Context {
-  secure: bool = false;
+const address = new Reference<usize>();
+const size = new Reference<usize>();
 
+// Whether a property of the stream has been set. The SDK's own ends the filter where it has not.
+function isSet(path: string): bool {
+  const bytes = String.UTF8.encode(path);
+  if (proxy_get_property(changetype<usize>(bytes), bytes.byteLength, address.ptr(), size.ptr()) != 0) return false;
+  free(address.data);
+  return true;
+}
+
+class Stream extends Context {
   constructor(context_id: u32, root_context: RootContext) {
     super(context_id, root_context);
   }
 
   // The request cannot be read any more when the answer comes.
   onRequestHeaders(count: u32, end_of_stream: bool): FilterHeadersStatusValues {
-    this.secure = stream_context.headers.request.get("x-forwarded-proto") == "https";
+    if (stream_context.headers.request.get("x-forwarded-proto") == "https") {
+      set_property(SECURE, String.UTF8.encode("1"));
+    }
     return FilterHeadersStatusValues.Continue;
   }
 
   onResponseHeaders(count: u32, end_of_stream: bool): FilterHeadersStatusValues {
     const headers = stream_context.headers.response;
-    const rules = (this.root_context as Plugin).rules;
+    const secure = isSet(SECURE);
+    const rules = changetype<Plugin>(this.root_context).rules;
     for (let i = 0; i < rules.length; i++) {
       const rule = rules[i];
       if (rule.value == "") headers.remove(rule.name);
       // RFC 6797, 7.2: not over an insecure transport.
-      else if ((this.secure || rule.name != HSTS) && headers.get(rule.name) == "") headers.add(rule.name, rule.value);
+      else if ((secure || rule.name != HSTS) && headers.get(rule.name) == "") headers.add(rule.name, rule.value);
     }
     return FilterHeadersStatusValues.Continue;
   }

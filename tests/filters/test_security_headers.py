@@ -4,7 +4,7 @@ from meshproxy.wasm.errors import ModuleError
 from tests.support import toolchains
 from tests.support.conf import FILTERS
 from tests.support.upstreams import answering
-from tests.support.wat_filter import Request
+from tests.support.wat_filter import Request, memory_of
 
 FILTER = "security_headers"
 
@@ -58,6 +58,22 @@ def test_without_configuration_there_are_defaults(configure):
     request.answer()
     assert request.response.get(b"x-frame-options") == b"DENY"
     assert request.response.get(b"referrer-policy") == b"strict-origin-when-cross-origin"
+
+
+def test_many_streams_take_no_more_memory_than_one(configure):
+    plugin = configure("x-a: b")
+    sizes = []
+    for _ in range(2):
+        for _ in range(3000):
+            request = Request(plugin)
+            request.request.add(b"x-forwarded-proto", b"https")
+            request.headers()
+            request.answer()
+            request.end()
+        memory = memory_of(plugin)
+        memory.refresh()
+        sizes.append(memory.size)
+    assert sizes[0] == sizes[1] <= 2 * 65536
 
 
 @pytest.mark.parametrize("line", ["nosniff", "a b: c", ": x", "-", "- a b", "x-a:"])
