@@ -167,12 +167,12 @@ class AbiCore:
 
     def _fallback(self, function: Callable[..., int], *, reads: bool) -> Callable[..., int]:
         """A hostcall that the core passed on; its first argument is the map."""
-        wanted = self._wanted
+        wanted, link = self._wanted, self.link
         guarded = self._synced(function) if reads else self._dropped(function)
 
         def noting_the_map(map_type: int, *arguments: int) -> int:
             if map_type in MAPS:
-                wanted[map_type] = True
+                wanted[map_type] = link.memory is not None  # a package may be without the core
             return guarded(map_type, *arguments)
 
         return noting_the_map

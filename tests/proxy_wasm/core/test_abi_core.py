@@ -12,6 +12,7 @@ from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.proxy_wasm.abi import HOSTCALLS
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
+from meshproxy.proxy_wasm.core import link
 from meshproxy.proxy_wasm.core.abi_core import decode_tail
 from meshproxy.proxy_wasm.core.link import HOT
 from meshproxy.proxy_wasm.pairs import encode
@@ -23,6 +24,7 @@ from meshproxy.wasm.code_source import InlineCode
 from meshproxy.wasm.engine import Engine
 from meshproxy.wasm.errors import GuestTrap
 from tests.support.fake_stream import FakeDispatcher
+from tests.support.wat_filter import Request, World, filter_text
 
 SCRIPT = 1024  # u32 count, then a row of eight words for each hostcall: which, arguments, status
 TEXTS = 1 << 15
@@ -252,6 +254,18 @@ ADD = ("proxy_add_header_map_value", 0, b"x-a", b"1")
 
 def test_the_core_was_built():
     assert abi_core_file().is_file()
+
+
+def test_without_the_core_python_answers_every_request(monkeypatch):
+    monkeypatch.setattr(link, "core_code", lambda path: None)
+    plugin = World().plugin(
+        filter_text("""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (call $proxy_add_header_map_value (i32.const 0) "x-a"/ "b"/))""")
+    )
+    for _ in range(3):
+        request = Request(plugin)
+        assert request.headers() == 0
+        assert request.request.get(b"x-a") == b"b"
 
 
 def test_reading_takes_nothing_back():
