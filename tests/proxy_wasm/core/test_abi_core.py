@@ -315,3 +315,16 @@ def test_a_hostcall_that_is_not_allowed_does_not_reach_the_core():
 def test_a_damaged_map_is_a_trap(damage):
     with pytest.raises(GuestTrap, match="damaged"):
         decode_tail(damage, 0)
+
+
+def test_without_the_compiled_core_every_hostcall_is_pythons(monkeypatch):
+    monkeypatch.setattr("meshproxy.proxy_wasm.core.link.core_code", lambda path: None)
+    text = filter_text("""
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+      (drop (call $proxy_add_header_map_value (i32.const 0) "x-a"/ "1"/))
+      (call $proxy_get_header_map_value (i32.const 0) ":path"/ (i32.const 16) (i32.const 20)))""")
+    plugin = World().plugin(text)
+    for _ in range(3):
+        request = Request(plugin)
+        assert request.headers() == 0
+        assert request.request.get_all(b"x-a") == [b"1"]
