@@ -57,7 +57,7 @@ def _plugin(plugin: Plugin, keys: dict[int, str]) -> dict[str, Any]:
     return {
         "name": config.name,
         "root_id": config.root_id,
-        "state": "serving" if root is not None else "failed",
+        "state": "serving" if root is not None else "pending" if plugin.pending else "failed",
         "vm": keys.get(id(plugin.vm), "") if root is not None else "",
         "module": config.vm.code.name,
         "digest": plugin.digest,

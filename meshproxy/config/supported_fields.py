@@ -260,11 +260,18 @@ FIELDS: Final[dict[str, str]] = {
     _WASM + "WasmService": "config singleton",
     _WASM + "ReloadConfig": "backoff",
     _CORE + "BackoffStrategy": "base_interval",
-    _WASM + "VmConfig": "vm_id runtime code configuration environment_variables",
+    _WASM + "VmConfig": (
+        "vm_id runtime code configuration environment_variables allow_precompiled"
+        " nack_on_code_cache_miss"
+    ),
     _WASM + "CapabilityRestrictionConfig": "allowed_capabilities",
     _WASM + "SanitizationConfig": "",
     _WASM + "EnvironmentVariables": "host_env_keys key_values",
-    _CORE + "AsyncDataSource": "local",
+    _CORE + "AsyncDataSource": "local remote",
+    _CORE + "RemoteDataSource": "http_uri sha256 retry_policy",
+    _CORE + "HttpUri": "uri cluster timeout",
+    _CORE + "RetryPolicy": "retry_back_off num_retries",
+    _CORE + "RetryPolicy.retry_back_off": "base_interval max_interval",
 }
 
 # Fields of an enum type of which not every value is supported.

@@ -1,6 +1,7 @@
 """The `Wasm` filter's messages to `PluginConfig`.
 
-Owns the encodings in which a plugin's configuration can be given. Refuses to load any code.
+Owns the encodings in which a plugin's configuration can be given. Refuses to know where code comes
+from (`wasm_code.py`), and to load any.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Final
 from meshproxy.config.document import At
 from meshproxy.config.problems import Problems, nearest
 from meshproxy.config.reading import plain, seconds, wrapped
+from meshproxy.config.wasm_code import build_code
 from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig, WasmServiceConfig
 from meshproxy.proxy_wasm.options import OPTIONS, PREFIX, WrongOption, read_options
-from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
 
 SERVICE: Final = "envoy.extensions.wasm.v3.WasmService"
 _STRUCTS: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value"})
@@ -30,9 +31,15 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
         field = "vm_config" if plugin is not None else "config"
         where.error(problems, Code.REQUIRED, f"the field '{field}' is required", field)
         return None
-    code = _code(vm, problems)
+    code = build_code(vm, problems)
     if code is None:
         return None
+    if vm.message.allow_precompiled:
+        text = (
+            "precompiled code is not taken: it would run with nothing that checks it; modules are"
+            " compiled here, and what was compiled is kept for the next start"
+        )
+        vm.error(problems, Code.UNSUPPORTED_VALUE, text, "allow_precompiled", expected="false")
     message = plugin.message
     if message.fail_open and message.failure_policy:
         text = "'fail_open' and 'failure_policy' cannot both be set"
@@ -72,25 +79,6 @@ def build_service(at: At, problems: Problems) -> WasmServiceConfig | None:
     if plugin is None:
         return None
     return WasmServiceConfig(at.message.name, plugin, service.message.singleton)
-
-
-def _code(vm: At, problems: Problems) -> CodeSource | None:
-    code = vm.one("code")
-    local = code.one("local") if code is not None else None
-    kind = local.message.WhichOneof("specifier") if local is not None else None
-    if local is None or kind is None:
-        if code is None or not code.has("remote"):  # which is noted as not supported
-            vm.error(problems, Code.REQUIRED, "the field 'code' is required", "code")
-        return None
-    message = local.message
-    if kind == "filename":
-        return LocalFile(message.filename)
-    if kind == "environment_variable":
-        text = "a module cannot come from an environment variable"
-        local.error(problems, Code.UNSUPPORTED_VALUE, text, kind)
-        return None
-    is_bytes = kind == "inline_bytes"
-    return InlineCode(message.inline_bytes if is_bytes else message.inline_string.encode())
 
 
 def _configuration(at: At) -> bytes:

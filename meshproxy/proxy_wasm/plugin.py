@@ -27,7 +27,7 @@ from meshproxy.proxy_wasm.stream_kinds import stream_context_class
 from meshproxy.proxy_wasm.vm import Failure, Vm
 from meshproxy.proxy_wasm.vm_pool import VmPool
 from meshproxy.stats.metrics import WasmPluginStats
-from meshproxy.wasm.errors import ModuleError
+from meshproxy.wasm.errors import FetchError, ModuleError
 
 LOGGER: Final = logging.getLogger("meshproxy.wasm")
 
@@ -35,15 +35,17 @@ LOGGER: Final = logging.getLogger("meshproxy.wasm")
 class Plugin:
     """A configured plugin. `new_filter` is the filter factory of its HTTP filter.
 
-    Raises ModuleError where the module cannot be loaded, linked, started or configured.
+    Raises ModuleError where the module cannot be loaded, linked, started or configured. Code that
+    has to be fetched first leaves the plugin `pending`: its streams get what the failure policy
+    says without a VM, until the reloader has it.
     """
 
     def __init__(self, pool: VmPool, config: PluginConfig) -> None:
         self.config = config
         self._pool = pool
         self._dispatcher = pool.services.dispatcher
-        self._loaded = loaded = load(pool.services.engine, config.vm.code)
-        self._vm_key = config.vm_key(loaded.code)
+        self._loaded = loaded = self._load()
+        self._vm_key = config.vm_key(loaded.code) if loaded is not None else ""
         scope = pool.services.store.scope(f"wasm.{config.name}.")
         self.stats = scope.block(WasmPluginStats)
         self._root: RootContext | None = None
@@ -51,7 +53,9 @@ class Plugin:
         self._closed = False
         self.last_failure: Failure | None = None
         self.on_failed: Callable[[], None] = _nothing
-        self._serve(pool.root(config, loaded.module, self._vm_key))
+        self.pending = loaded is None
+        if loaded is not None:
+            self._serve(pool.root(config, loaded.module, self._vm_key))
         self._restart = restart_policy(config, self._dispatcher)
         pool.plugins.append(self)
 
@@ -68,12 +72,12 @@ class Plugin:
     @property
     def digest(self) -> str:
         """The SHA-256 of the code that serves, or would."""
-        return self._loaded.module.digest
+        return self._loaded.module.digest if self._loaded is not None else ""
 
     @property
     def signature(self) -> object:
         """How the source of the code looked when it was loaded."""
-        return self._loaded.signature
+        return self._loaded.signature if self._loaded is not None else None
 
     def new_filter(self) -> StreamFilter:
         """The filter of one stream: its context, or what the failure policy says without a VM."""
@@ -88,16 +92,22 @@ class Plugin:
         A canary is configured first. Raises ModuleError, and then nothing has changed. Plugins of
         one `batch` share VMs as those of the start do.
         """
-        config = while_serving(self.config)
+        config = self.config if self.pending else while_serving(self.config)
         key = f"{self.config.vm_key(loaded.code)} {batch}"
         self._pool.canary(config, loaded.module)
         root = self._pool.root(config, loaded.module, key)
         old = self._root
         self._loaded, self._vm_key = loaded, key
+        self.pending = False
         self._restart = restart_policy(self.config, self._dispatcher)
         self._serve(root)
         if old is not None:
             self._pool.release(old)
+
+    def give_up(self, error: ModuleError) -> None:
+        """A reload has failed. What came and cannot run is not tried again by itself."""
+        if not isinstance(error, FetchError):
+            self.pending = False
 
     def close(self) -> None:
         """The plugin is not configured any more; its streams may go on."""
@@ -131,6 +141,16 @@ class Plugin:
             self._begin_again(self._restart)
         return self._root
 
+    def _load(self) -> Loaded | None:
+        """The code, None where it has to be fetched first."""
+        source = self.config.vm.code
+        try:
+            return load(self._pool.services, source, wait=False)
+        except FetchError:
+            if getattr(source, "nack_on_miss", True):
+                raise
+            return None
+
     def _without_vm(self) -> StreamFilter:
         if self.config.failure_policy == FAIL_OPEN:
             return StreamFilter()
@@ -139,12 +159,15 @@ class Plugin:
 
     def _begin_again(self, restart: Restart) -> None:
         """Try to get a fresh VM. The counters move as Envoy's do: `vm_reload` never."""
+        loaded = self._loaded
+        if loaded is None:
+            return
         if not restart.begin():
             self.stats.vm_reload_backoff.value += 1
             return
         try:
             config = while_serving(self.config)
-            self._serve(self._pool.root(config, self._loaded.module, self._vm_key))
+            self._serve(self._pool.root(config, loaded.module, self._vm_key))
         except ModuleError as error:
             restart.failed()
             self.stats.vm_reload_failure.value += 1

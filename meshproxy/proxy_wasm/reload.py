@@ -13,18 +13,24 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from meshproxy.wasm.code_source import CodeSource
-from meshproxy.wasm.engine import CompiledModule, Engine
-from meshproxy.wasm.errors import ModuleError
+from meshproxy.wasm.code_source import CodeSource, RemoteCode
+from meshproxy.wasm.engine import CompiledModule
+from meshproxy.wasm.errors import FetchError, ModuleError
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.plugin import Plugin
+    from meshproxy.proxy_wasm.services import Services
     from meshproxy.proxy_wasm.vm_pool import VmPool
 
 LOGGER: Final = logging.getLogger("meshproxy.wasm")
 POLL: Final = 1.0
 """Seconds between two looks at the files. A file must look the same twice before it is loaded: who
 copies a module does not do it at once."""
+
+
+FETCH_AGAIN: Final = 10.0
+"""Seconds after which code that could not be fetched at the start is tried again; as long as Envoy
+remembers a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,21 @@ class Outcome:
 Done = Callable[[list[Outcome]], None]
 
 
-def load(engine: Engine, source: CodeSource) -> Loaded:
-    """Load and compile. Raises ModuleError; takes as long as the compiler does."""
+def load(services: Services, source: CodeSource, *, wait: bool) -> Loaded:
+    """Load and compile. Raises ModuleError; takes as long as the compiler does.
+
+    `wait`: fetch what is remote, which takes as long as others do. Otherwise FetchError is raised
+    for what has not been fetched yet.
+    """
     signature = source.signature()
-    code = source.load()
-    return Loaded(engine.compile(code, source.name), code, signature)
+    fetcher = services.fetcher
+    if isinstance(source, RemoteCode) and fetcher is not None:
+        code = fetcher.fetch(source) if wait else fetcher.cached(source)
+        if code is None:
+            raise FetchError(source.name, "is not here yet")
+    else:
+        code = source.load()
+    return Loaded(services.engine.compile(code, source.name), code, signature)
 
 
 class Reloader:
@@ -83,13 +99,13 @@ class Reloader:
     def _next(self) -> None:
         plugins, _ = self._requests[0]
         sources = list({each.config.vm.code: None for each in plugins})
-        engine = self._pool.services.engine
+        services = self._pool.services
 
         def work() -> dict[CodeSource, Loaded | ModuleError]:
             found: dict[CodeSource, Loaded | ModuleError] = {}
             for source in sources:
                 try:
-                    found[source] = load(engine, source)
+                    found[source] = load(services, source, wait=True)
                 except ModuleError as error:
                     found[source] = error
             return found
@@ -117,11 +133,34 @@ class Reloader:
             plugin.replace(loaded, batch)
         except ModuleError as error:
             plugin.stats.module_reload_failure.value += 1
-            LOGGER.error("wasm log%s: not reloaded, the old code serves on: %s", prefix, error)
+            what = "failed to load" if plugin.pending else "not reloaded, the old code serves on"
+            LOGGER.error("wasm log%s: %s: %s", prefix, what, error)
+            plugin.give_up(error)
             return Outcome(name, plugin.digest, str(error))
         plugin.stats.module_reload_success.value += 1
         LOGGER.info("wasm log%s: reloaded %s", prefix, plugin.digest)
         return Outcome(name, plugin.digest)
+
+    # -- what was not there at the start --------------------------------------------------------
+
+    def fetch_pending(self, done: Callable[[], None]) -> None:
+        """Try once to start every plugin whose code has to be fetched; the rest goes on trying.
+
+        `done` is called once, when all have started or failed.
+        """
+        pending = [each for each in self._pool.plugins if each.pending]
+        if not pending:
+            done()
+            return
+
+        def tried(outcomes: list[Outcome]) -> None:
+            if any(each.pending for each in self._pool.plugins):
+                self._pool.services.dispatcher.call_later(
+                    FETCH_AGAIN, lambda: self.fetch_pending(_nothing)
+                )
+            done()
+
+        self._request(pending, tried)
 
     # -- on change -----------------------------------------------------------------------------
 
@@ -156,6 +195,10 @@ class Reloader:
         """Whether a file is not what was loaded; one that failed counts as loaded."""
         now: Any = found[plugin.config.vm.code]
         return now is not None and now not in (plugin.signature, self._tried.get(plugin))
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 def _nobody(outcomes: list[Outcome]) -> None:

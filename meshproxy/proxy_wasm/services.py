@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meshproxy.proxy_wasm.expressions import ExpressionEngine
     from meshproxy.proxy_wasm.trace import Tracer
     from meshproxy.proxy_wasm.vm_pool import VmPool
+    from meshproxy.wasm.code_source import Fetcher
     from meshproxy.wasm.engine import Engine
 
 
@@ -94,6 +95,7 @@ class Services:
     # What WASI's clocks say, in nanoseconds; the dispatcher's time may be as old as its turn.
     realtime: Callable[[], int] = time.time_ns
     monotonic: Callable[[], int] = time.monotonic_ns
+    fetcher: Fetcher | None = None
     offload: Callable[[Callable[[], Any], Callable[[Any], None]], None] = at_once
     pool: VmPool | None = None  # made by the first plugin
 

@@ -31,6 +31,7 @@ from meshproxy.router.router import RouterFactory
 from meshproxy.server import log_levels
 from meshproxy.server import logging as server_logging
 from meshproxy.server.build import World, build_listener
+from meshproxy.server.code import code_fetcher
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
 from meshproxy.server.wasm_callouts import GrpcCalls, HttpCalls
 from meshproxy.stats.metrics import ListenerManagerStats, RouterStats
@@ -168,13 +169,15 @@ class Server:
     async def _start_listeners(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
         node = self.config.node
         client = self._async_client(dispatcher, manager)
+        caller = HttpCalls(client)
         self._services = services = Services(
             dispatcher=dispatcher,
             store=self.store,
             node=Node(serialized=node.serialized, fields=node.fields),
             expressions=CelEngine(VARIABLES),
-            http_caller=HttpCalls(client),
             grpc_client=GrpcCalls(client),
+            http_caller=caller,
+            fetcher=code_fetcher(caller, self.store, dispatcher.now),
             offload=dispatcher.offload,
         )
         for service in self.config.wasm_services:
@@ -189,6 +192,7 @@ class Server:
             raise StartupError(f"cannot open '{error.filename}': {error.strerror}") from None
         logger.info("all clusters are being looked up")
         await manager.initialize()
+        await self._fetch_code()
         logger.info("all dependencies initialized. starting workers")
         for listener in built:
             await listener.open()
@@ -198,6 +202,18 @@ class Server:
         self._watch_secrets(dispatcher, manager)
         self._listener_stats.total_listeners_active.value = len(built)
         self._listener_stats.workers_started.value = 1
+
+    async def _fetch_code(self) -> None:
+        """Start the plugins whose code must be fetched; who listens before that answers for them.
+
+        What cannot be fetched is left to the plugins' failure policies, as in Envoy.
+        """
+        if self.wasm is not None:
+            fetched = asyncio.get_running_loop().create_future()
+            self.wasm.reloader.fetch_pending(lambda: fetched.set_result(None))
+            ended = spawn(self._owner, self._quit.wait(), "signal while fetching")
+            await asyncio.wait((fetched, ended), return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
 
     def _async_client(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> AsyncClient:
         stats = self.store.scope("http.async-client.").block(RouterStats)

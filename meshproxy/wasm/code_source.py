@@ -1,18 +1,18 @@
 """Where the bytes of a module come from.
 
-Owns the sources that answer at once: a file, bytes in the configuration. A source that needs
-waiting (HTTP, OCI registry) is fetched by the server first and handed on as `InlineCode`, so that
-nothing below it ever waits.
+Owns the sources that answer at once (a file, bytes in the configuration), and the descriptions of
+those that need waiting: HTTP, an OCI registry. Refuses to wait: the server fetches, through what it
+gives as `Fetcher`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from meshproxy.wasm.errors import ModuleError
+from meshproxy.wasm.errors import FetchError, ModuleError
 from meshproxy.wasm.limits import MAX_MODULE_SIZE
 
 
@@ -76,6 +76,68 @@ class InlineCode:
     def signature(self) -> object:
         """It never changes."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how far apart a fetch is tried again: at random up to `base_interval` seconds
+    first, twice as far each time, up to `max_interval`.
+    """
+
+    num_retries: int = 1
+    base_interval: float = 1.0
+    max_interval: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCode:
+    """`code.remote`: a URL. `http://` and `https://` go to a host of `cluster`; `oci://` goes to
+    the registry that it names. `timeout` in seconds. `sha256` of the module, empty where any will
+    do (an image pinned by its digest, or not at all).
+
+    nack_on_miss: to have to fetch it first is an error (`nack_on_code_cache_miss`).
+    """
+
+    url: str
+    cluster: str = ""
+    timeout: float = 10.0
+    sha256: str = ""
+    retries: Retries = field(default_factory=Retries)
+    nack_on_miss: bool = False
+
+    @property
+    def name(self) -> str:
+        """The URL."""
+        return self.url
+
+    def load(self) -> bytes:
+        """It cannot be loaded without a `Fetcher`."""
+        raise FetchError(self.url, "has to be fetched, and nothing here fetches")
+
+    def signature(self) -> object:
+        """Nobody can tell without fetching it."""
+        return None
+
+
+class Fetcher(Protocol):
+    """Gets the bytes of a RemoteCode."""
+
+    def cached(self, source: RemoteCode) -> bytes | None:
+        """The bytes, if they are here. Raises FetchError where a fetch has failed just now."""
+
+    def fetch(self, source: RemoteCode) -> bytes:
+        """Fetch, with all retries; blocks, so not for the loop's thread. Raises FetchError."""
+
+
+def checked(source: RemoteCode, code: bytes) -> bytes:
+    """`code`, or FetchError where it is not what the source asks for."""
+    if source.sha256 and hashlib.sha256(code).hexdigest() != source.sha256.lower():
+        found = hashlib.sha256(code).hexdigest()
+        raise FetchError(source.url, f"its SHA-256 is {found}, not {source.sha256}")
+    try:
+        return checked_size(source.url, code)
+    except ModuleError as error:
+        raise FetchError(source.url, error.reason) from error
 
 
 def checked_size(name: str, code: bytes) -> bytes:

@@ -15,6 +15,10 @@ class ModuleError(Exception):
         self.reason = reason
 
 
+class FetchError(ModuleError):
+    """A module could not be fetched; it may be later."""
+
+
 class GuestTrap(Exception):  # the specification's word, as in wasmtime
     """Guest code was stopped: by a trap of its own, by a limit, or by a failing host function.
 

@@ -4,11 +4,12 @@ import pytest
 
 from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_CLOSED, FAIL_OPEN, FAIL_RELOAD
-from meshproxy.wasm.code_source import InlineCode, LocalFile
+from meshproxy.wasm.code_source import InlineCode, LocalFile, RemoteCode, Retries
 from meshproxy.wasm.limits import Limits
 from tests.config.support import LISTENER, URL, error_of, load
 
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
+VM = "vm_config: {code: {local: {filename: /f.wasm}}}"
 
 
 def document(config):
@@ -129,7 +130,14 @@ def test_code_can_be_inline(source, code):
         ("{}", "'vm_config' is required"),
         ("{vm_config: {}}", "'code' is required"),
         ("{vm_config: {code: {remote: {http_uri: {uri: a, cluster: b, timeout: 1s}, sha256: x}}}}",
-         "'remote' of AsyncDataSource is not supported"),
+         "'a' is not a URL that code can come from"),
+        ("{vm_config: {code: {remote: {http_uri: {uri: 'oci://x', cluster: b, timeout: 1s},"
+         " sha256: x}}}}", "it must be oci://REGISTRY/REPOSITORY"),
+        ("{vm_config: {code: {remote: {http_uri: {uri: 'http://x', cluster: b, timeout: 1s},"
+         " sha256: x}}}}", "'x' is not a SHA-256"),
+        ("{vm_config: {code: {local: {filename: 'oci://x/UPPER'}}}}", "is no repository"),
+        ("{vm_config: {allow_precompiled: true, code: {local: {filename: /f.wasm}}}}",
+         "precompiled code is not taken"),
         ("{vm_config: {code: {local: {environment_variable: A}}}}", "environment variable"),
         (f"{{failure_policy: FAIL_OPEN, fail_open: true, {CODE}}}", "cannot both be set"),
         (f"{{reload_config: {{backoff: {{base_interval: 1s, max_interval: 2s}}}}, {CODE}}}",
@@ -146,8 +154,6 @@ def test_what_cannot_run_is_refused_at_its_place(config, words):
 
 
 # -- where else a plugin can stand -------------------------------------------------------------
-
-VM = "vm_config: {code: {local: {filename: /f.wasm}}}"
 
 
 def extension(entry):
@@ -206,3 +212,47 @@ def test_an_access_log_may_be_a_plugin():
     assert found.passes is not None
     error = error_of(document.replace(f", {VM}", ""))
     assert error.code is Code.REQUIRED
+
+
+# -- code from elsewhere -----------------------------------------------------------------------
+
+PINNED = "sha256: " + "ab" * 32
+
+
+def remote(uri, more="", vm="", sha256=PINNED):
+    """The source of a plugin with this `code.remote`."""
+    return plugin(
+        f"{{vm_config: {{{vm} code: {{remote: {{http_uri: {{uri: '{uri}', cluster: app,"
+        f" timeout: 3s}}, {sha256}{more}}}}}}}}}"
+    ).vm.code
+
+
+def test_remote_code_has_its_cluster_timeout_digest_and_envoys_retries():
+    assert remote("http://code.example/f.wasm?v=1") == RemoteCode(
+        "http://code.example/f.wasm?v=1", "app", 3.0, "ab" * 32, Retries(1, 1.0, 10.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "retries"),
+    [
+        ("{}", Retries(1, 1.0, 10.0)),
+        ("{num_retries: 0}", Retries(0, 1.0, 10.0)),
+        ("{num_retries: 5, retry_back_off: {base_interval: 0.5s}}", Retries(5, 0.5, 5.0)),
+        ("{retry_back_off: {base_interval: 2s, max_interval: 3s}}", Retries(1, 2.0, 3.0)),
+    ],
+)
+def test_retries_of_remote_code(policy, retries):
+    assert remote("http://x/f", f", retry_policy: {policy}").retries == retries
+
+
+def test_a_miss_of_the_cache_may_be_an_error():
+    assert remote("http://x/f", vm="nack_on_code_cache_miss: true,").nack_on_miss
+    assert not remote("http://x/f").nack_on_miss
+
+
+def test_an_image_may_be_named_as_a_file_or_as_a_url():
+    image = "oci://ghcr.io/team/filter:v1"
+    found = plugin(f"{{vm_config: {{code: {{local: {{filename: '{image}'}}}}}}}}").vm.code
+    assert found == RemoteCode(image, timeout=60.0)
+    assert remote(image).sha256 == "ab" * 32
