@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 USAGE: Final = """\
 usage: meshproxy -c FILE [FLAG...]                      serve
+       meshproxy --app-id ID [FLAG...]                  serve Dapr's API; beside -c FILE too
        meshproxy validate [--format text|json] FILE...  check configurations, all errors at once
        meshproxy demo [--exit] [--port PORT]            see it at work
        meshproxy filter new|inspect|test|trace|bench    for people who write filters
 
 The flags are Envoy's:
 """
+DAPR_USAGE: Final = "\nWith --app-id also daprd's:\n"
 VALIDATE_USAGE: Final = """\
 usage: meshproxy validate [--format text|json] [--allow-unsupported] FILE...
 
@@ -55,20 +57,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _envoy(arguments)
     except FlagError as error:
         print(f"{error}\nFor the flags: meshproxy --help", file=sys.stderr)
-        return 1
+        return error.exit_code
 
 
 def _envoy(arguments: list[str]) -> int:
     """Everything but the subcommands: what Envoy would do with these flags."""
-    given = parse(arguments)
+    from meshproxy.server.dapr import command
+
+    dapr = command.read(arguments)
+    given = parse(arguments if dapr is None else dapr.rest)
     if "help" in given:
-        print(USAGE + usage())
+        print(USAGE + usage() + DAPR_USAGE + command.usage())
     elif "version" in given:
         print(f"meshproxy  version: {__version__}")
     elif "hot_restart_version" in given:
         print("disabled")
     else:
         options = to_options(given)
+        if dapr is not None:
+            options = command.with_dapr(options, dapr)
         if options.mode == "validate":
             return _report_text([(options.config_path, *_check(options))])
         return _serve(options)
@@ -89,6 +96,8 @@ def _serve(options: Options) -> int:
         return 1
     for flag in options.ignored_flags:
         stdlib_logging.getLogger("meshproxy.main").warning("%s has no meaning here: ignored", flag)
+    for note in options.dapr.notes if options.dapr is not None else ():
+        stdlib_logging.getLogger("meshproxy.main").warning("%s", note)
     try:
         return serve(options)
     finally:

@@ -19,6 +19,8 @@ UINT32_MAX: Final = 2**32 - 1
 class FlagError(Exception):
     """A command line that cannot be used; the text is what Envoy would print."""
 
+    exit_code = 1
+
 
 class Flag(NamedTuple):
     """One flag. `value` is `text`, `uint32` or empty for a switch.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -30,6 +31,10 @@ class LogSink(logging.Handler):
         self.path: Final = path
         self._render = compile_log_format(log_format, escaped=escaped)
         self._stream = _open(path)
+
+    def render_with(self, render: Callable[[logging.LogRecord], str], stream: TextIO) -> None:
+        """Write other lines, to a stream that is not closed at the end."""
+        self._render, self._stream = render, stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; a traceback follows on lines of its own."""
@@ -74,6 +79,11 @@ def configure(options: Options) -> LogSink:
     Libraries are heard from WARNING on. Raises StartupError where --log-path cannot be opened.
     """
     sink = LogSink(options.log_format, escaped=options.log_format_escaped, path=options.log_path)
+    if options.dapr is not None and not options.log_path:
+        from meshproxy.server.dapr.log_format import dapr_format
+
+        dapr = options.dapr
+        sink.render_with(dapr_format(dapr.app_id, as_json=dapr.log_as_json), sys.stdout)
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)

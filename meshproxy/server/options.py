@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from meshproxy.server.dapr.options import DaprOptions
 
 DEFAULT_LOG_FORMAT: Final = "[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v"
 
@@ -13,7 +16,8 @@ class Options:
     """The fields have the names, units and defaults of Envoy's flags (`envoy --help`).
 
     `component_log_level` holds pairs of component and level. `ignored_flags` names the flags that
-    were given and have no meaning here; whoever starts the server warns about them.
+    were given and have no meaning here; whoever starts the server warns about them. `dapr` is what
+    daprd's flags have said, None where there is none.
     """
 
     config_path: str = ""
@@ -36,3 +40,4 @@ class Options:
     service_zone: str = ""
     allow_unsupported: bool = False
     ignored_flags: tuple[str, ...] = ()
+    dapr: DaprOptions | None = None

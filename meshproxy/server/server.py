@@ -43,10 +43,12 @@ from meshproxy.upstream.resolver import SystemResolver
 if TYPE_CHECKING:
     from meshproxy.network.listener import Listener
     from meshproxy.proxy_wasm.vm_pool import VmPool
+    from meshproxy.server.dapr.sidecar import DaprSidecar
     from meshproxy.server.options import Options
     from meshproxy.upstream.cluster import Cluster
 
 logger = logging.getLogger("meshproxy.main")
+dapr_logger = logging.getLogger("meshproxy.dapr.runtime")
 _ENVOY_DRAIN_TIME = 600
 _STATS_FLUSH_INTERVAL = 5.0  # seconds; Envoy's default stats_flush_interval
 
@@ -59,7 +61,9 @@ def main(options: Options) -> int:
     logger.info("initializing meshproxy %s", meshproxy.__version__)
     try:
         loaded = load_config(
-            options.config_path, options.config_yaml, allow_unsupported=options.allow_unsupported
+            options.config_path,
+            options.config_yaml or ("{}" if options.dapr and not options.config_path else ""),
+            allow_unsupported=options.allow_unsupported,
         )
     except ConfigErrors as errors:
         for error in errors.errors:
@@ -69,10 +73,29 @@ def main(options: Options) -> int:
     for warning in loaded.warnings:
         logger.warning("%s", warning)
     try:
-        return _run(lambda: Server(options, loaded, started).serve())
+        sidecar = _sidecar(options)
+        if sidecar is not None:
+            loaded = sidecar.extend(loaded)
+        return _run(lambda: Server(options, loaded, started, sidecar).serve())
+    except ConfigErrors as errors:
+        for found in errors.errors:
+            logger.critical("%s", found)
+        dapr_logger.critical("Fatal error from runtime: failed to load resources from disk")
     except StartupError as error:
-        logger.critical("error initializing: %s", error)
-        return 1
+        if options.dapr is not None:
+            dapr_logger.critical("Fatal error from runtime: %s", error)
+        else:
+            logger.critical("error initializing: %s", error)
+    return 1
+
+
+def _sidecar(options: Options) -> DaprSidecar | None:
+    """Dapr's part, where daprd's flags have asked for it."""
+    if options.dapr is None:
+        return None
+    from meshproxy.server.dapr.sidecar import DaprSidecar
+
+    return DaprSidecar(options.dapr, allow_unsupported=options.allow_unsupported)
 
 
 def _run(main_coroutine: Callable[[], Any]) -> int:
@@ -92,7 +115,15 @@ def _run(main_coroutine: Callable[[], Any]) -> int:
 class Server:
     """The process at run time. Fulfils `admin.view.ServerView`."""
 
-    def __init__(self, options: Options, config: Any, started: float) -> None:
+    def __init__(
+        self,
+        options: Options,
+        config: Any,
+        started: float,
+        sidecar: DaprSidecar | None = None,
+    ) -> None:
+        self._sidecar = sidecar
+        self._forced = False
         self.options = options
         self.config = config
         self.store = Store()
@@ -133,10 +164,15 @@ class Server:
                 manager.add(cluster)
             admin = await self._start_admin()
             self._enter(State.INITIALIZING)
+            if self._sidecar is not None:
+                self._sidecar.quit = self._quit_by_api
+                await self._sidecar.start()
             await self._start_listeners(dispatcher, manager)
             if self.wasm is not None:
                 self.wasm.reloader.watch()
             self._ready()
+            if self._sidecar is not None:
+                self._sidecar.listening(self.listeners)
             self._flush_stats(dispatcher)
             await self._quit.wait()
             await self._end()
@@ -147,9 +183,11 @@ class Server:
             if admin is not None:
                 await admin.close()
             self._access_logs.close()
+            if self._sidecar is not None:
+                await self._sidecar.close()
             await self._owner.close()
         logger.info("exiting")
-        return 0
+        return int(self._forced)
 
     async def _start_admin(self) -> Any:
         admin = self.config.admin
@@ -276,6 +314,13 @@ class Server:
             self._cut.set()
             return
         logger.warning("caught %s", number.name)
+        self._quit.set()
+
+    def _quit_by_api(self, force: bool) -> None:
+        """Dapr's shutdown call; with `force` nothing is drained, and the exit code is 1."""
+        self._forced = force
+        if force:
+            self._cut.set()
         self._quit.set()
 
     # -- ServerView ------------------------------------------------------------------------------

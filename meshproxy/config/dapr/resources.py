@@ -20,6 +20,7 @@ from meshproxy.config.dapr.reading import Fields
 from meshproxy.config.loader import load_documents
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentSpec
+from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.errors import Code, ConfigError, Place
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
@@ -45,6 +46,7 @@ class Resources:
     """Everything that was read; `warnings` were no reason to stop."""
 
     components: list[ComponentSpec] = field(default_factory=list)
+    secret_scopes: list[SecretScope] = field(default_factory=list)
     warnings: list[ConfigError] = field(default_factory=list)
 
 

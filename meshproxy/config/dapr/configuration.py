@@ -1,0 +1,71 @@
+"""`kind: Configuration` of `--config`. Owns its fields; what has no effect here is refused by name.
+
+Source: https://docs.dapr.io/reference/resource-specs/configuration-schema/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from meshproxy.config.dapr.reading import Fields
+from meshproxy.config.loader import load_documents
+from meshproxy.dapr.secretstores.scopes import SecretScope
+
+if TYPE_CHECKING:
+    from meshproxy.config.dapr.resources import Resources
+    from meshproxy.config.problems import Problems
+
+NOT_SUPPORTED: Final = (
+    "accessControl",
+    "api",
+    "appHttpPipeline",
+    "components",
+    "features",
+    "httpPipeline",
+    "logging",
+    "metric",
+    "metrics",
+    "mtls",
+    "nameResolution",
+    "tracing",
+    "wasm",
+    "workflow",
+)
+_ACCESS: Final = ("allow", "deny")
+
+
+def load_configurations(paths: Iterable[str], problems: Problems, found: Resources) -> None:
+    """Read the files of `--config`; a file that cannot be read is an error, as in daprd."""
+    for path in paths:
+        for document in load_documents(Path(path), problems):
+            resource = Fields(document, "", problems)
+            if resource.choice("kind", ("Configuration",), required=True):
+                _build(resource, found)
+
+
+def _build(resource: Fields, found: Resources) -> None:
+    resource.choice("apiVersion", ("dapr.io/v1alpha1",), required=True)
+    resource.ignore("metadata")
+    spec = resource.one("spec")
+    resource.end()
+    if spec is None:
+        return
+    spec.unsupported(*NOT_SUPPORTED)
+    secrets = spec.one("secrets")
+    if secrets is not None:
+        found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
+        secrets.end()
+    spec.end()
+
+
+def _scope(entry: Fields) -> SecretScope:
+    built = SecretScope(
+        entry.text("storeName", required=True),
+        entry.choice("defaultAccess", _ACCESS) != "deny",
+        frozenset(entry.texts("allowedSecrets")),
+        frozenset(entry.texts("deniedSecrets")),
+    )
+    entry.end()
+    return built

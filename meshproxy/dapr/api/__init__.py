@@ -1,0 +1,23 @@
+"""Dapr's API: each operation once, typed and async. Knows neither HTTP nor gRPC.
+
+A building block is one file and one attribute of `Api`; `http_api/` and `grpc_api/` are tables onto
+it. Operations raise ApiError and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from meshproxy.dapr.api.secrets import SecretsApi
+from meshproxy.dapr.api.sidecar import SidecarApi
+from meshproxy.dapr.sidecar import Sidecar
+
+__all__ = ["Api"]
+
+
+class Api:
+    """All building blocks of one sidecar."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self.secrets: Final = SecretsApi(sidecar)
+        self.sidecar: Final = SidecarApi(sidecar)

@@ -1,0 +1,68 @@
+"""The calls of building blocks that are not here: answered as by a daprd without the component.
+
+Owns those answers. A building block that comes takes its lines away from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.http_api.messages import HttpRequest, HttpResponse
+from meshproxy.dapr.http_api.table import Endpoint, Operation, endpoint
+
+if TYPE_CHECKING:
+    from meshproxy.dapr.api import Api
+
+
+def _absent(code: str, message: str, status: int = 500) -> Operation:
+    async def refuse(api: Api, request: HttpRequest) -> HttpResponse:
+        raise ApiError(code, message.format_map(request.params), status)
+
+    return refuse
+
+
+_WRITE: Final = "POST PUT"
+_ANY: Final = "GET POST PUT DELETE"
+
+_PUBSUB: Final = _absent("ERR_PUBSUB_NOT_CONFIGURED", "pubsub {pubsub} is not configured", 400)
+_BINDING: Final = _absent(
+    "ERR_INVOKE_OUTPUT_BINDING",
+    "error invoking output binding {name}: couldn't find output binding {name}",
+)
+_CONFIGURATION: Final = _absent(
+    "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", "configuration stores not configured"
+)
+_LOCK: Final = _absent("ERR_LOCK_STORE_NOT_CONFIGURED", "lock store is not configured")
+_CRYPTO: Final = _absent("ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", "crypto providers not configured")
+_CONVERSATION: Final = _absent(
+    "ERR_CONVERSATION_NOT_FOUND", "failed finding conversation component {name}", 400
+)
+_ACTOR: Final = _absent("ERR_ACTOR_NO_PLACEMENT", "placement is not configured", 400)
+_JOB: Final = _absent("DAPR_SCHEDULER_SCHEDULE_JOB", "scheduler is not configured")
+_WORKFLOW: Final = _absent("ERR_START_WORKFLOW", "workflow runtime is not configured")
+
+
+def _both(methods: str, path: str, operation: Operation) -> tuple[Endpoint, ...]:
+    """The stable path and its alpha twin."""
+    return (
+        endpoint(methods, f"/v1.0/{path}", operation),
+        endpoint(methods, f"/v1.0-alpha1/{path}", operation),
+    )
+
+
+ENDPOINTS: Final = (
+    endpoint(_WRITE, "/v1.0/publish/{pubsub}/{topic*}", _PUBSUB),
+    *_both(_WRITE, "publish/bulk/{pubsub}/{topic*}", _PUBSUB),
+    endpoint(_WRITE, "/v1.0/bindings/{name}", _BINDING),
+    *_both("GET", "configuration/{store}", _CONFIGURATION),
+    *_both("GET", "configuration/{store}/{rest*}", _CONFIGURATION),
+    endpoint("POST", "/v1.0-alpha1/lock/{store}", _LOCK),
+    endpoint("POST", "/v1.0-alpha1/unlock/{store}", _LOCK),
+    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/{operation}", _CRYPTO),
+    endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _CONVERSATION),
+    endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _CONVERSATION),
+    endpoint(_ANY, "/v1.0/actors/{type}/{id}/{rest*}", _ACTOR),
+    *_both("GET POST DELETE", "jobs/{name}", _JOB),
+    *_both("GET POST", "workflows/{rest*}", _WORKFLOW),
+)

@@ -1,0 +1,43 @@
+"""The sidecar as its API sees it: who it is, its app, its health, what was written into it.
+
+Owns those facts. Refuses to know how the process starts and ends: `quit` was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshproxy.dapr.app_settings import AppSettings
+from meshproxy.dapr.component import Identity
+from meshproxy.dapr.runtime import Runtime
+from meshproxy.dapr.secretstores.scopes import SecretScopes
+
+
+@dataclass(slots=True)
+class Sidecar:
+    """What every building block of the API may use.
+
+    `outbound_ready`: components and API are up. `ready`: the app is too. `quit(force)` begins to
+    end the process.
+    """
+
+    identity: Identity
+    runtime: Runtime
+    app: AppSettings = field(default_factory=AppSettings)
+    secret_scopes: SecretScopes = field(default_factory=SecretScopes)
+    quit: Callable[[bool], None] = lambda force: None
+    outbound_ready: bool = False
+    app_reachable: bool = False
+    app_healthy: bool = True
+    extended: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `/v1.0/healthz` is green: the app, where there is one, answers on its port."""
+        return self.outbound_ready and (not self.app.port or self.app_reachable)
+
+    def component_of(self, category: str, name: str) -> Any:
+        """A component that is ready, or None."""
+        return self.runtime.find(category, name)

@@ -1,0 +1,88 @@
+"""The API's listeners as configuration. Owns what stands in them; knows no socket.
+
+They are ordinary listeners, read from ordinary YAML; only the filter is put in by hand, since it is
+built from objects and not from a message.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+from meshproxy.config import HttpFilterConfig, ServerConfig, load_config
+from meshproxy.http_filters.dapr import TYPE
+from meshproxy.network.listener import ListenerConfig
+
+CLUSTER_HEADER: Final = "x-dapr-cluster"
+_ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
+_MANAGER: Final = (
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+_TYPE_URL: Final = "type.googleapis.com/"
+
+
+def api_listener(name: str, address: dict[str, Any], max_headers: int) -> dict[str, Any]:
+    """A listener that speaks HTTP/1.1 and HTTP/2, in the words of Envoy's YAML.
+
+    Requests that go on to the router take the cluster that the filter has written into
+    `CLUSTER_HEADER`, without a time limit, as daprd has none.
+    """
+    manager = {
+        "@type": _TYPE_URL + _MANAGER,
+        "stat_prefix": name,
+        "codec_type": "AUTO",
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": False,
+        "skip_xff_append": True,
+        "stream_idle_timeout": "0s",
+        "max_request_headers_kb": max(1, -(-max_headers // 1024)),
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": name,
+                    "domains": ["*"],
+                    "routes": [
+                        {
+                            "match": {"prefix": "/"},
+                            "route": {"cluster_header": CLUSTER_HEADER, "timeout": "0s"},
+                        }
+                    ],
+                }
+            ]
+        },
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {"@type": _TYPE_URL + _ROUTER, "suppress_envoy_headers": True},
+            }
+        ],
+    }
+    chain = {"filters": [{"name": "http", "typed_config": manager}]}
+    return {"name": name, "address": address, "filter_chains": [chain]}
+
+
+def socket_address(host: str, port: int) -> dict[str, Any]:
+    """`core.Address` of an IP address and port."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def pipe_address(path: str) -> dict[str, Any]:
+    """`core.Address` of a Unix socket."""
+    return {"pipe": {"path": path}}
+
+
+def read(document: dict[str, Any]) -> ServerConfig:
+    """A bootstrap, built as if it stood in a file. Raises ConfigErrors."""
+    return load_config(yaml=json.dumps(document))
+
+
+def with_filter(listener: ListenerConfig, filter_config: Any) -> ListenerConfig:
+    """The listener with Dapr's filter before its router."""
+    chain = listener.filter_chains[0]
+    http = chain.filters[-1]
+    manager = http.config
+    own = HttpFilterConfig("dapr", TYPE, filter_config)
+    manager = replace(manager, filters=(own, *manager.filters))
+    chain = replace(chain, filters=(replace(http, config=manager),))
+    return replace(listener, filter_chains=(chain,))

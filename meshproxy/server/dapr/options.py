@@ -1,0 +1,34 @@
+"""What daprd's flags and environment have said, as one frozen value. Knows neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshproxy.dapr.app_settings import AppSettings
+
+
+@dataclass(frozen=True, slots=True)
+class DaprOptions:
+    """The fields have the names and defaults of daprd's flags; sizes are bytes, times seconds.
+
+    A port of 0 is any free one. `internal_grpc_port` None: one that stays the same for this app.
+    `notes` are warnings: flags that were given and have no meaning here.
+    """
+
+    app_id: str
+    namespace: str = ""
+    app: AppSettings = field(default_factory=AppSettings)
+    dapr_http_port: int = 3500
+    dapr_grpc_port: int = 50001
+    dapr_internal_grpc_port: int | None = None
+    dapr_internal_grpc_listen_address: str = ""
+    dapr_listen_addresses: tuple[str, ...] = ()
+    resources_path: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+    max_body_size: int = 4 * 1024 * 1024
+    read_buffer_size: int = 4 * 1024
+    unix_domain_socket: str = ""
+    graceful_shutdown_seconds: int = 5
+    log_as_json: bool = False
+    api_token: str = ""
+    notes: tuple[str, ...] = ()

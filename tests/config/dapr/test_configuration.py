@@ -1,0 +1,56 @@
+"""`--config`: secret scopes are read; what has no effect is refused by name."""
+
+from meshproxy.config.dapr import Resources, load_configurations
+from meshproxy.config.problems import Problems
+from meshproxy.dapr.secretstores.scopes import SecretScope
+
+TEXT = """\
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: config}
+spec:
+  secrets:
+    scopes:
+    - storeName: vault
+      defaultAccess: deny
+      allowedSecrets: [a, b]
+      deniedSecrets: [c]
+"""
+
+
+def load(tmp_path, text: str):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    found, problems = Resources(), Problems()
+    load_configurations([str(path)], problems, found)
+    return found, [str(error).removeprefix(str(path)) for error in problems.found]
+
+
+def test_secret_scopes_are_read(tmp_path):
+    found, errors = load(tmp_path, TEXT)
+    assert not errors
+    assert found.secret_scopes == [
+        SecretScope("vault", False, frozenset({"a", "b"}), frozenset({"c"}))
+    ]
+
+
+def test_what_has_no_effect_is_refused_by_name(tmp_path):
+    _, errors = load(tmp_path, TEXT + "  tracing: {samplingRate: '1'}\n")
+    assert errors == [":11:12: spec.tracing: is not supported"]
+
+
+def test_mistakes_have_their_place(tmp_path):
+    _, errors = load(tmp_path, TEXT.replace("deny\n", "maybe\n"))
+    assert errors == [
+        ":8:22: spec.secrets.scopes[0].defaultAccess: 'maybe' is not known; expected allow, deny"
+    ]
+    _, errors = load(tmp_path, TEXT.replace("kind: Configuration", "kind: Component"))
+    assert errors == [":2:7: kind: 'Component' is not known; expected Configuration"]
+    _, errors = load(tmp_path, "a: [\n")
+    assert len(errors) == 1
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path):
+    problems = Problems()
+    load_configurations([str(tmp_path / "none.yaml")], problems, Resources())
+    assert "cannot be read" in str(problems.found[0])

@@ -1,0 +1,96 @@
+"""Starts and ends a sidecar by daprd's command line; owns its port and its log, knows no call."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError, meshproxy_command
+
+_LISTENING = re.compile(r"HTTP server listening on TCP address: [\d.]+:(\d+)")
+
+
+class Answer(NamedTuple):
+    """One response; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Sidecar:
+    """A running sidecar on a free port of loopback. Use as a context manager."""
+
+    def __init__(
+        self, app_id: str, *arguments: str, env: Mapping[str, str] | None = None, ready: bool = True
+    ) -> None:
+        self._ready = ready
+        self._log = Path(tempfile.mkstemp(prefix=f"sidecar-{app_id}-")[1])
+        command = [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
+        command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+            )
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._is_up():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                log = self.log
+                self.__exit__()
+                raise StartError(f"the sidecar has not started\n{log}")
+            time.sleep(0.02)
+        return self
+
+    def _is_up(self) -> bool:
+        match = _LISTENING.search(self.log)
+        if match is None:
+            return False
+        self.port = int(match[1])
+        return not self._ready or "dapr initialized" in self.log
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(STOP_TIMEOUT_S)
+        self._log.unlink(missing_ok=True)
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(errors="replace")
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    ) -> Answer:
+        """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, data, dict(headers))
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read())
+        finally:
+            connection.close()
