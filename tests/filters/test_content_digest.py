@@ -25,6 +25,7 @@ def wasm(tmp_path_factory):
     wasm = folder / f"{FILTER}.wasm"
     command = ["go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", str(wasm), "."]
     environment = {"GOOS": "wasip1", "GOARCH": "wasm", "GOFLAGS": "-buildvcs=false"}
+    toolchains.fetch(["go", "mod", "download"], folder, environment)
     toolchains.build(command, folder, environment)
     return wasm
 

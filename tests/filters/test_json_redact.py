@@ -164,6 +164,14 @@ def test_any_json_cut_anywhere_is_redacted_as_in_memory(value, ascii_only, inden
     assert through(pieces) == expected.encode("utf-8", "surrogatepass")
 
 
+@given(st.text('{}[]":,\\\\u0 apswordtén1', max_size=60), st.integers(1, 9))
+@settings(deadline=None)
+def test_where_text_is_cut_makes_no_difference_json_or_not(text, size):
+    data = text.replace("p", "password").encode()
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert through(pieces) == through([data])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -14,7 +14,7 @@ def wasm(tmp_path_factory):
     """The filter as AssemblyScript's compiler makes it by its package.json."""
     toolchains.need("node", "npm")
     folder = toolchains.copied(FILTERS / FILTER, tmp_path_factory.mktemp(FILTER), "*.ts", "*.json")
-    toolchains.build(["npm", "ci", "--no-audit", "--no-fund"], folder)
+    toolchains.fetch(["npm", "ci", "--no-audit", "--no-fund"], folder)
     toolchains.build(["npm", "run", "build"], folder)
     return folder / "build" / f"{FILTER}.wasm"
 

@@ -26,6 +26,7 @@ def wasm(tmp_path_factory):
     made = tmp_path_factory.mktemp(FILTER)
     folder = toolchains.copied(FILTERS / FILTER, made, "Cargo.toml", "src/*.rs")
     environment = {"RUSTFLAGS": "-D warnings", "CARGO_TARGET_DIR": str(folder / "target")}
+    toolchains.fetch(["cargo", "fetch", f"--target={TARGET}"], folder, environment)
     toolchains.build(["cargo", "build", "--release", f"--target={TARGET}"], folder, environment)
     return folder / "target" / TARGET / "release" / f"{FILTER}.wasm"
 

@@ -35,8 +35,21 @@ def copied(folder: Path, to: Path, *patterns: str) -> Path:
     return to
 
 
+def fetch(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+    """Get what the sources depend on; a machine without a network does not test this."""
+    code, text = _run(command, folder, env)
+    if code:
+        without(f"{' '.join(command)} ended with {code}\n{text[-1000:]}")
+
+
 def build(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
     """Run one step of a build. Fails the test with what the compiler says."""
+    code, text = _run(command, folder, env)
+    if code:
+        pytest.fail(f"{' '.join(command)} ended with {code}\n{text[-4000:]}")
+
+
+def _run(command: Sequence[str], folder: Path, env: Mapping[str, str] | None) -> tuple[int, str]:
     done = subprocess.run(
         command,
         cwd=folder,
@@ -46,6 +59,4 @@ def build(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = 
         stderr=subprocess.STDOUT,
         timeout=TIMEOUT_S,
     )
-    if done.returncode:
-        text = done.stdout.decode(errors="replace")
-        pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{text[-4000:]}")
+    return done.returncode, done.stdout.decode(errors="replace")
