@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.proxy_wasm.abi import REQUEST_HEADERS, RESPONSE_HEADERS, V0_1_0
+from meshproxy.proxy_wasm.context import INLINE
 from meshproxy.proxy_wasm.core.link import HOT
 from meshproxy.proxy_wasm.pairs import Pair, encode
 from meshproxy.wasm.errors import GuestTrap
@@ -48,6 +49,7 @@ CHANGING: Final = frozenset(
 )
 NONE: Final = 0xFFFFFFFF
 CAPACITY: Final = 1 << 17
+JOINED: Final = b"".join(b"%c%b" % (len(name), name) for name in sorted(INLINE)) + b"\0"
 CALLBACK_MAPS: Final = {
     "proxy_on_request_headers": REQUEST_HEADERS,
     "proxy_on_response_headers": RESPONSE_HEADERS,
@@ -73,9 +75,11 @@ class AbiCore:
         if link.memory is None or link.exports is None:
             return
         store, view = instance.gate.store, link.memory.view
-        addresses = [cast("Func", link.exports[name])(store) for name in ("state", "block")]
+        names = ("state", "block", "joined")
+        addresses = [cast("Func", link.exports[name])(store) for name in names]
         self._state = view[addresses[0] : addresses[0] + 16].cast("I")
         self._block = view[addresses[1] : addresses[1] + CAPACITY]
+        view[addresses[2] : addresses[2] + len(JOINED)] = JOINED
         self._state[MISSING_IS_SLOW] = self._vm.abi_version == V0_1_0
         link.connect(instance, allocator)
 

@@ -46,9 +46,12 @@ static struct {
 } state = {NONE, 0, 0, 0};
 static u8 block[CAPACITY + ROOM];
 static u8 name[MAX_NAME];
+/* Names whose second value is joined with the first, from Python: u8 size, name, ..., 0. */
+static u8 joined[4096];
 
 void *EXPORT(state) state_address(void) { return &state; }
 void *EXPORT(block) block_address(void) { return block; }
+void *EXPORT(joined) joined_address(void) { return joined; }
 
 static u32 *words(void) { return (u32 *)block; }
 static u32 key_size(u32 index) { return words()[1 + 2 * index]; }
@@ -97,6 +100,12 @@ static u32 find(u32 size, u32 from, u32 *at) {
   for (u32 i = from; i < count; *at += pair_size(i++))
     if (key_size(i) == size && same(block + *at, name, size)) return i;
   return NONE;
+}
+
+static int is_joined(u32 size) {
+  for (const u8 *at = joined; *at; at += *at + 1)
+    if (*at == size && same(at + 1, name, size)) return 1;
+  return 0;
 }
 
 static u32 data_start(void) { return 4 + 8 * words()[0]; }
@@ -178,9 +187,8 @@ u32 EXPORT(proxy_get_header_map_value)
 u32 EXPORT(proxy_add_header_map_value)
     add_value(u32 map, u32 key, u32 size, u32 value, u32 value_size) {
   u32 length = map == state.map ? read_name(key, size, 0) : 0, at = data_start();
-  /* A second value of some names is joined with the first: Python knows which. */
-  if (length && find(length, 0, &at) == NONE && read_value(value, value_size) &&
-      append(length, value_size))
+  if (length && (find(length, 0, &at) == NONE || !is_joined(length)) &&
+      read_value(value, value_size) && append(length, value_size))
     return OK;
   return slow_add(map, key, size, value, value_size);
 }

@@ -276,6 +276,15 @@ def test_changes_come_back_once_for_a_callback():
     assert taken([ADD, READ, ("proxy_add_header_map_value", 0, b"x-b", b"2")]) == 1
 
 
+def test_a_second_value_is_appended_or_joined_as_python_does():
+    fields = [*REQUEST, (b"x-a", b"0"), (b"via", b"0")]
+    again = ("proxy_add_header_map_value", 0, b"via", b"1")
+    assert [
+        Side(ENGINE, abi_core=core).run(fields, [STATUS], [ADD, again]).phases[0].request[4:]
+        for core in (True, False)
+    ] == [[(b"x-a", b"0"), (b"via", b"0,1"), (b"x-a", b"1")]] * 2
+
+
 def test_an_allocator_that_has_nothing_is_an_invalid_memory_access():
     side = Side(ENGINE, abi_core=True, code=guest(allocate="(i32.const 0)"))
     for _ in range(2):
