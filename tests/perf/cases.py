@@ -1,12 +1,17 @@
 """What is compared: one entry a case, with its configuration, its load and its bar."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meshproxy.resources import filters_directory
+from tests.parity.config import bootstrap, cluster
+from tests.parity.tcp import tcp_listener, tcp_proxy
+from tests.parity.tls import downstream_tls
 from tests.perf.load import Load, wrk
+from tests.support.certificates import make
 from tests.support.yaml_template import fill
 
 HERE: Final = Path(__file__).parent
@@ -34,9 +39,40 @@ def http1(filters: int = 0) -> Callable[[int], str]:
     return configuration
 
 
+def tls13() -> Callable[[int], str]:
+    """The same behind TLS 1.3, with a certificate made for the occasion."""
+
+    def configuration(upstream_port: int) -> str:
+        leaf = make("leaf", make("ca"))
+        certificate = {
+            "certificate_chain": {"inline_string": leaf.pem.decode()},
+            "private_key": {"inline_string": leaf.key.decode()},
+        }
+        socket = downstream_tls(
+            {
+                "tls_certificates": [certificate],
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+            }
+        )
+        line = f"      transport_socket: {json.dumps(socket)}\n"
+        return http1()(upstream_port).replace("  clusters:\n", f"{line}  clusters:\n")
+
+    return configuration
+
+
+def tcp(upstream_port: int) -> str:
+    """A TCP proxy before the upstream."""
+    chain = {"filters": [tcp_proxy("tcp", cluster="upstream")]}
+    return bootstrap([tcp_listener("main", [chain])], [cluster("upstream", [upstream_port])])
+
+
 CASES: Final = (
     Case("plain", 1.0, http1(), wrk("/")),
     Case("wasm", 0.9, http1(filters=1), wrk("/")),
     Case("five wasm", 0.6, http1(filters=5), wrk("/")),
     Case("1mb", 0.8, http1(), wrk("/1mb")),
+    Case("tls 1.3", 0.8, tls13(), wrk("/", scheme="https")),
+    Case("tls 1.3, 1mb", 0.8, tls13(), wrk("/1mb", scheme="https")),
+    Case("tcp", 0.8, tcp, wrk("/")),
+    Case("tcp, 1mb", 0.8, tcp, wrk("/1mb")),
 )

@@ -26,12 +26,12 @@ class LoadError(Exception):
 Load = Callable[[int, int, int], Rate]  # (port, seconds, cpu)
 
 
-def wrk(target: str, connections: int = 32) -> Load:
-    """HTTP/1.1 keep-alive requests for `target`."""
+def wrk(target: str, connections: int = 32, scheme: str = "http") -> Load:
+    """HTTP/1.1 keep-alive requests for `target`; wrk asks no `https` server who it is."""
 
     def run(port: int, seconds: int, cpu: int) -> Rate:
         command = ["taskset", "-c", str(cpu), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-        command += ["--latency", f"http://127.0.0.1:{port}{target}"]
+        command += ["--latency", f"{scheme}://127.0.0.1:{port}{target}"]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         rate, p99 = _RATE.search(text), _P99.search(text)
         if _ERRORS.search(text) or not rate or not p99:

@@ -3,8 +3,9 @@
 Owns the records, the handshake's turns and both ends of the stream. Refuses to know what the bytes
 mean and whom to trust: its `End` does.
 
-`ssl.SSLObject` over memory BIOs, not asyncio's own TLS: the handshake's outcome is ours to count
-and to log, half-closes work, and a request costs 15 us less.
+`ssl.SSLObject` over memory BIOs, not the event loop's own TLS: the handshake's outcome is ours to
+count and to log, and half-closes work. A small exchange costs 15 us of processor time so, 16 with
+uvloop's, 8 without TLS.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from meshproxy.stats.store import Counter
 if TYPE_CHECKING:
     from meshproxy.network.connection import Connection
 
-_READ: Final = 256 * 1024
+# A record holds no more; room for more would be mapped and unmapped with every read.
+_READ: Final = 16 * 1024
 
 
 class End(Protocol):
