@@ -20,6 +20,7 @@ from meshproxy.config.problems import Problems
 from meshproxy.config.reading import cidr_ranges, seconds, seconds_or_never, wrapped
 from meshproxy.config.route import build_route_configuration
 from meshproxy.config.tcp_proxy import build_tcp_proxy
+from meshproxy.config.upgrade import build_upgrades
 from meshproxy.errors import Code
 from meshproxy.http.client_cert import SANITIZE, ClientCertPolicy
 from meshproxy.http.conn_manager import HttpConnectionManagerConfig
@@ -157,6 +158,7 @@ def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | Non
         drain_timeout=seconds(at, "drain_timeout", 5.0),
         delayed_close_timeout=seconds(at, "delayed_close_timeout", 1.0),
         client_cert=_client_cert(at),
+        upgrades=build_upgrades(at, problems),
         **_common_options(common),
     )
 

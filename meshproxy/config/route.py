@@ -21,6 +21,7 @@ from meshproxy.config.matching import (
     build_regex_rewrite,
 )
 from meshproxy.config.reading import data_source, metadata, seconds, wrapped
+from meshproxy.config.upgrade import build_upgrades
 from meshproxy.errors import Code
 from meshproxy.router.action import (
     ClusterWeight,
@@ -118,7 +119,7 @@ class RouteBuilder:
         regex = build_regex(at.one("safe_regex"), self._problems)
         headers = build_header_matchers(at.many("headers"), self._problems)
         query = build_query_parameters(at.many("query_parameters"), self._problems)
-        if kind not in {"prefix", "path", "path_separated_prefix", "safe_regex"}:
+        if kind not in {"prefix", "path", "path_separated_prefix", "safe_regex", "connect_matcher"}:
             return None
         if kind == "safe_regex" and regex is None:
             return None
@@ -134,6 +135,7 @@ class RouteBuilder:
             headers=headers,
             query_parameters=query,
             grpc=at.has("grpc"),
+            connect=kind == "connect_matcher",
         )
 
     def _action(self, at: At) -> Action | None:
@@ -177,6 +179,10 @@ class RouteBuilder:
             timeout=seconds(at, "timeout", _ROUTE_TIMEOUT),
             idle_timeout=seconds(at, "idle_timeout", 0.0) if at.has("idle_timeout") else None,
             times=_request_times(at),
+            upgrades=build_upgrades(at, self._problems),
+            terminates_connect=any(
+                each.has("connect_config") for each in at.many("upgrade_configs")
+            ),
         )
 
     def _weighted(self, at: At) -> WeightedClusters | None:

@@ -116,10 +116,11 @@ FIELDS: Final[dict[str, str]] = {
         " http_protocol_options http2_protocol_options access_log via server_header_transformation"
         " skip_xff_append internal_address_config generate_request_id preserve_external_request_id"
         " always_set_request_id_in_response proxy_100_continue forward_client_cert_details"
-        " set_current_client_cert_details"
+        " set_current_client_cert_details upgrade_configs"
     ),
     _MANAGER + "HttpFilter": "name typed_config disabled",
     _MANAGER + "HttpConnectionManager.InternalAddressConfig": "cidr_ranges",
+    _MANAGER + "HttpConnectionManager.UpgradeConfig": "upgrade_type enabled",
     _MANAGER + "HttpConnectionManager.SetCurrentClientCertDetails": "subject cert chain dns uri",
     _CORE + "CidrRange": "address_prefix prefix_len",
     _MANAGER + "HttpConnectionManager.common_http_protocol_options": (
@@ -152,14 +153,18 @@ FIELDS: Final[dict[str, str]] = {
     ),
     _ROUTE + "RouteMatch": (
         "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers"
-        " query_parameters grpc"
+        " query_parameters grpc connect_matcher"
     ),
     _ROUTE + "RouteMatch.GrpcRouteMatchOptions": "",
+    _ROUTE + "RouteMatch.ConnectMatcher": "",
+    _ROUTE + "RouteAction.UpgradeConfig": "upgrade_type enabled connect_config",
+    _ROUTE + "RouteAction.UpgradeConfig.ConnectConfig": "",
     _ROUTE + "RouteAction": (
         "cluster cluster_header weighted_clusters cluster_not_found_response_code"
         " prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite"
         " host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout"
         " idle_timeout priority max_grpc_timeout grpc_timeout_offset max_stream_duration"
+        " upgrade_configs"
     ),
     _ROUTE + "RouteAction.MaxStreamDuration": (
         "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"

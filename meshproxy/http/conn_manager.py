@@ -8,7 +8,7 @@ proxy itself sets. Refuses to know routes' insides, filters, sockets and connect
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,6 +90,7 @@ class HttpConnectionManagerConfig:
     request_headers_timeout: float = 0.0
     drain_timeout: float = 5.0
     delayed_close_timeout: float = 1.0
+    upgrades: Mapping[bytes, bool] = field(default_factory=dict)  # by name in lower case
     client_cert: ClientCertPolicy | None = None  # None: strangers' x-forwarded-client-cert goes
 
 
@@ -153,14 +154,31 @@ class HttpConnectionManager:
             if name == b":method":
                 stream.is_head = value == b"HEAD"
                 break
+        if refusal is None and info.upgrade is not None:
+            refusal = self._admit_upgrade(stream)
         if refusal is not None:
             self._count_refusal(refusal)
-            if refusal is request_headers.UPGRADE_FAILED:
-                stream.match_route()  # Envoy looks for the route first, and logs it
             return refusal
         if info.continue_expected:
             self.count(100)
             stream.encoder.encode_1xx(HeaderMap([(b":status", b"100")]))
+        return None
+
+    def _admit_upgrade(self, stream: Stream) -> LocalReply | None:
+        """Let another protocol in, where the route or the manager does."""
+        stream.match_route()  # Envoy looks for the route first, and logs it
+        name = stream.info.upgrade
+        assert name is not None
+        route = stream.info.route
+        of_route = route.upgrades.get(name) if route is not None else None
+        allowed = self.config.upgrades.get(name, False) if of_route is None else of_route
+        if not allowed:
+            # A tunnel that no route wants is looked for in vain, as any other request.
+            unwanted = name == b"connect" and route is None
+            return None if unwanted else request_headers.UPGRADE_FAILED
+        stream.upgraded = True
+        self.stats.downstream_cx_upgrades_total.value += 1
+        self.stats.downstream_cx_upgrades_active.value += 1
         return None
 
     def _count_refusal(self, refusal: LocalReply) -> None:
@@ -249,6 +267,8 @@ class HttpConnectionManager:
         """A stream has ended, well or not."""
         stats = self.stats
         stats.downstream_rq_active.value -= 1
+        if stream.upgraded:
+            stats.downstream_cx_upgrades_active.value -= 1
         now = self.dispatcher.now()
         stream.info.response_end = now
         stats.downstream_rq_time.record(int((now - stream.info.start) * 1000))

@@ -131,7 +131,9 @@ def sanitize(
         own = fields.get(b"via")
         headers.replace(b"via", config.via if not own else own + b"," + config.via)
     if b"upgrade" in fields:
-        return UPGRADE_FAILED
+        info.upgrade = fields[b"upgrade"].lower()
+    elif fields[b":method"] == b"CONNECT" and b":path" not in fields:
+        info.upgrade = b"connect"
     if fields.get(_FORWARDED_PROTO) == b"" and not headers.get(_FORWARDED_PROTO):
         return NO_ROUTE  # without a scheme Envoy finds none
     return None

@@ -87,6 +87,7 @@ class Stream:
         "reset_by_peer",
         "response_complete",
         "terminal",
+        "upgraded",
     )
 
     def __init__(self, connection: HttpConnection, encoder: ResponseEncoder) -> None:
@@ -112,6 +113,7 @@ class Stream:
         self.deadline: float | None = None  # monotonic; `terminal.on_timeout` is called after it
         self.idle_timeout = connection.manager.config.stream_idle_timeout
         self.is_head = False
+        self.upgraded = False  # another protocol has been let in
         self.decode_aborted = False  # the request goes no further: it has been answered
         self.headers_sent = False
         self.request_complete = False

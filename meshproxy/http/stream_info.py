@@ -135,6 +135,7 @@ class StreamInfo:
     alt_response: bool = False  # `x-envoy-upstream-rq-timeout-alt-response`, likewise
     alt_stat_name: bytes | None = None  # `x-envoy-upstream-alt-stat-name`, likewise
     force_trace: bool = False  # `x-envoy-force-trace` of an internal request
+    upgrade: bytes | None = None  # the protocol that the request asks for, in lower case
     health_check: bool = False  # a health check answered by a filter
 
     route: Any = None  # router.route.Route

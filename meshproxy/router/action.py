@@ -5,7 +5,7 @@ Owns the choice of the cluster. Refuses to know how a route was found, and pools
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -73,7 +73,7 @@ class ForwardAction:
     """A RouteAction: exactly one of `cluster cluster_header weighted_clusters` is given.
 
     Times are seconds; a `timeout` of 0.0 means none. `cluster_not_found_response_code` is the HTTP
-    status (503, 404 or 500).
+    status (503, 404 or 500). `terminates_connect`: a CONNECT request becomes a TCP connection.
     """
 
     cluster: str = ""
@@ -87,6 +87,8 @@ class ForwardAction:
     timeout: float = 15.0
     idle_timeout: float | None = None
     times: RequestTimes | None = None
+    upgrades: Mapping[bytes, bool] = field(default_factory=dict)
+    terminates_connect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

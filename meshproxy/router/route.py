@@ -6,7 +6,7 @@ class here is built once by `config/route.py` from plain values and never change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from meshproxy.router.action import (
@@ -38,7 +38,8 @@ class Route:
     """One route. Which attributes mean something depends on `kind`; all are always there.
 
     Every kind: `name virtual_host metadata filter_scope pick_scope`. FORWARD: `choose timeout
-    idle_timeout cluster_not_found rewrite auto_host_rewrite`. REDIRECT: `redirect`.
+    idle_timeout cluster_not_found rewrite auto_host_rewrite`; `upgrades`, whether a protocol is let
+    in, by its name in lower case; `terminates_connect`. REDIRECT: `redirect`.
     DIRECT_RESPONSE: `direct_response`. The last two: `response_mutations`; those of a forward
     route are at its `ClusterEntry`.
     """
@@ -46,8 +47,8 @@ class Route:
     __slots__ = (
         "action", "auto_host_rewrite", "choose", "cluster_not_found", "direct_response",
         "filter_scope", "headers", "idle_timeout", "kind", "match", "metadata", "name",
-        "per_filter_config", "pick_scope", "redirect", "response_mutations", "rewrite", "timeout",
-        "times", "virtual_host",
+        "per_filter_config", "pick_scope", "redirect", "response_mutations", "rewrite",
+        "terminates_connect", "timeout", "times", "upgrades", "virtual_host",
     )  # fmt: skip
 
     virtual_host: VirtualHost
@@ -63,6 +64,8 @@ class Route:
     response_mutations: HeaderMutations | None
     filter_scope: FilterScope | None
     pick_scope: PickScope | None
+    upgrades: Mapping[bytes, bool]
+    terminates_connect: bool
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class Route:
         self.headers = headers
         self.metadata = metadata
         self.per_filter_config = per_filter_config
+        self.upgrades = action.upgrades if isinstance(action, ForwardAction) else {}
+        self.terminates_connect = isinstance(action, ForwardAction) and action.terminates_connect
         self.kind = (
             FORWARD
             if isinstance(action, ForwardAction)
@@ -180,11 +185,20 @@ class RouteConfiguration:
                 authority = value
             elif name[:1] != b":":
                 break
-        if not path:
-            return None
         host = self._domains.find(authority)
+        if not path:
+            return self._connect_route(host, headers, random_value)
         if host is not None:
             for matches, route in self._tables[host]:
                 if matches(path, headers, random_value):
                     return route
+        return None
+
+    def _connect_route(
+        self, host: VirtualHost | None, headers: HeaderMap, random_value: int
+    ) -> Route | None:
+        """The route of a CONNECT request, which has no path: only `connect_matcher` takes it."""
+        for matches, route in self._tables[host] if host is not None else ():
+            if route.match.connect and matches(b"", headers, random_value):
+                return route
         return None

@@ -22,7 +22,8 @@ class RouteMatch:
     """A RouteMatch. Exactly one of the path specifiers is given.
 
     `runtime_fraction` is (numerator, denominator) after the runtime layers were looked at.
-    `grpc` wants a `content-type` of gRPC.
+    `grpc` wants a `content-type` of gRPC. `connect` is `connect_matcher`, a path specifier too: it
+    takes CONNECT requests, which no other does.
     """
 
     prefix: str | None = None
@@ -34,6 +35,7 @@ class RouteMatch:
     headers: Sequence[HeaderPredicate] = ()
     query_parameters: Sequence[QueryPredicate] = ()
     grpc: bool = False
+    connect: bool = False
 
     def compile(self) -> Callable[[bytes, HeaderMap, int], bool]:
         """The conjunction as one function of `:path`, headers and the stream's random value."""
@@ -62,6 +64,8 @@ class RouteMatch:
 
     def _path(self) -> Callable[[bytes], bool]:
         """The path specifier alone. None of them looks at the query, as in Envoy."""
+        if self.connect:
+            return lambda path: not path
         fold = not self.case_sensitive
         if self.safe_regex is not None:
             fullmatch = self.safe_regex.fullmatch

@@ -21,6 +21,7 @@ from meshproxy.http.local_reply import (
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
 from meshproxy.router.header_mutation import invalid_header_value
+from meshproxy.router.tunnel import Tunnel
 from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.pools import make_pool
 
@@ -138,7 +139,7 @@ class Router:
     def __init__(self, factory: RouterFactory, stream: RouterStream) -> None:
         self.factory = factory
         self.stream = stream
-        self.upstream: UpstreamRequest | None = None
+        self.upstream: UpstreamRequest | Tunnel | None = None
         self.headers_only = False
         self._cluster: Any = None
         self._entry: Any = None
@@ -251,6 +252,10 @@ class Router:
         info.upstream_host = host
         if info.route.auto_host_rewrite and host.hostname:
             self.request_headers.replace(b":authority", host.hostname.encode())
+        if info.route.terminates_connect and info.upgrade == b"connect":
+            self.upstream = tunnel = Tunnel(self, cluster, host)
+            tunnel.start(self.factory.connector)
+            return
         pool = host.pool
         if pool is None:
             host.pool = pool = make_pool(cluster, host, self.factory.connector)
@@ -289,6 +294,23 @@ class Router:
         self._cluster.response_stats.record(int(headers.pairs[0][1]), stream.info.internal)
         stream.encode_1xx(headers)
 
+    def on_switch(self, headers: HeaderMap) -> bool:
+        """A host has answered to the wish for another protocol: whether it has agreed.
+
+        A WebSocket handshake that succeeds in another way has not: then this answers the client.
+        """
+        stream = self.stream
+        status = headers.pairs[0][1]
+        upgrade = stream.info.upgrade
+        if upgrade == b"connect":
+            return status[:1] == b"2"
+        if status == b"101":
+            return True
+        if upgrade == b"websocket" and status[:1] == b"2":
+            reply = LocalReply(int(status), "websocket_handshake_unsuccessful")
+            stream.send_local_reply(reply)
+        return False
+
     def on_upstream_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The response begins."""
         stream = self.stream
@@ -307,7 +329,7 @@ class Router:
             host_stats.rq_success += 1
         else:
             host_stats.rq_error += 1
-        if not self.factory.suppress_envoy_headers:
+        if not self.factory.suppress_envoy_headers and info.upgrade is None:
             value = b"%d" % milliseconds
             for at, (name, _) in enumerate(pairs):
                 if name == _SERVICE_TIME:
@@ -330,7 +352,9 @@ class Router:
 
     # -- failure ---------------------------------------------------------------------------------
 
-    def on_upstream_failure(self, upstream: UpstreamRequest, reason: str, details: str) -> None:
+    def on_upstream_failure(
+        self, upstream: UpstreamRequest | Tunnel, reason: str, details: str
+    ) -> None:
         """The try has failed: answer, or end what has begun."""
         if upstream is not self.upstream:
             return
@@ -352,7 +376,7 @@ class Router:
             info.upstream_transport_failure_reason = details
         self._fail(_failure_reply(reason, details, status, flag))
 
-    def _retry_stale(self, upstream: UpstreamRequest, reason: str) -> bool:
+    def _retry_stale(self, upstream: UpstreamRequest | Tunnel, reason: str) -> bool:
         """A connection from the pool may have been closed by the peer just before it was used.
 
         Envoy answers 503 UC then. A request that can be repeated, that had no body to lose, and of

@@ -25,6 +25,7 @@ class UpstreamRequest:
         "_done",
         "_paused",
         "_trailers",
+        "_waits",
         "host",
         "received",
         "request_sent",
@@ -39,6 +40,9 @@ class UpstreamRequest:
         self._body: list[bytes] | None = None  # what arrived before there was a connection
         self._body_ended = False
         self._trailers: HeaderMap | None = None
+        # Nothing goes to a host that has not agreed to the other protocol: what it took for
+        # requests of its own would be smuggled.
+        self._waits = router.stream.info.upgrade is not None
         self._paused = False  # downstream's reading, by us
         self._done = False
         self.request_sent = False
@@ -63,7 +67,7 @@ class UpstreamRequest:
         if self._done:
             return
         client = self._client
-        if client is not None:
+        if client is not None and not self._waits:
             if end_stream:
                 self._request_sent()
             client.codec.encode_data(data, end_stream)
@@ -115,12 +119,24 @@ class UpstreamRequest:
         if headers_only:
             self._request_sent()
         client.codec.encode_headers(self, router.request_headers, headers_only)
-        body, self._body = self._body, None
-        if body is not None:
-            self.encode_data(body[0] if len(body) == 1 else b"".join(body), self._body_ended)
+        if self._waits:
+            return
+        self._send_held()
         if self._trailers is not None:
             self.encode_trailers(self._trailers)
         self._pause(client.above_high)
+
+    def _send_held(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            self.encode_data(body[0] if len(body) == 1 else b"".join(body), self._body_ended)
+
+    def _on_switched(self) -> None:
+        """The host has agreed: what the client had to say already may go."""
+        self._waits = False
+        self._send_held()
+        if not self._done:
+            self._pause(self._client.wire.above_high)
 
     def on_pool_failure(self, reason: str, transport_reason: str, host: Host | None) -> None:
         """There will be no connection."""
@@ -144,6 +160,12 @@ class UpstreamRequest:
     def on_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The response's headers."""
         self.received = True
+        if self._waits and self.router.on_switch(headers):
+            self.router.on_upstream_headers(headers, False)
+            self._on_switched()
+            return
+        if self._done:
+            return
         if end_stream:
             self._response_ended()
         self.router.on_upstream_headers(headers, end_stream)

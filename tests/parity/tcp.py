@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from tests.parity.differences import is_ignored_stat
 from tests.parity.harness import PROXIES, SETTLE_S
+from tests.support.eventually import eventually
 from tests.support.processes import ProxyProcess
 
 TCP_LOG_FORMAT: Final = (
@@ -122,6 +123,11 @@ class TcpPair:
         }
         assert not wrong, f"(Envoy, meshproxy): {wrong}"
         return seen["envoy"]
+
+    def skip_log(self, kind: str, lines: int = 1) -> None:
+        """Wait for so many lines of one side and forget them."""
+        eventually(lambda: len(self._log(kind)) >= lines)
+        self._log_seen[kind] += lines
 
     def _log(self, kind: str) -> list[str]:
         lines = [line for line in self.sides[kind].log.splitlines() if line.startswith("AL|")]

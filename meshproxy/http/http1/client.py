@@ -37,6 +37,7 @@ from meshproxy.http.status import STATUS_TEXT
 IDLE: Final = 10
 HEAD: Final = 11
 FINISHED: Final = 12
+ABANDONED: Final = 13  # by us: what still comes is nobody's
 
 PROTOCOL_ERROR: Final = "protocol error"
 TERMINATION: Final = "connection termination"
@@ -57,6 +58,8 @@ class ClientCodec:
         "_parser",
         "_reading",
         "_request_done",
+        "_switched",
+        "_switching",
         "broken",
         "close_announced",
         "reusable",
@@ -76,6 +79,8 @@ class ClientCodec:
         self._handler: ResponseDecoder | None = None
         self._reading = IDLE
         self._request_done = False
+        self._switching = False  # another protocol is asked for
+        self._switched = False  # and granted
         self._chunked = False  # the request is
         self._method = b""
         self._held = b""
@@ -94,7 +99,7 @@ class ClientCodec:
         self._request_done = end_stream
         self._chunked = False
         authority = path = method = b""
-        framed = False
+        framed = upgrade = nominated = False
         fields: Pairs = []
         # One pass: the pseudo headers are the first few, so the ladder is short for every field.
         for pair in headers.pairs:
@@ -110,9 +115,18 @@ class ClientCodec:
                 if name == b"content-length":
                     framed = True
                 fields.append(pair)
+            elif name == b"upgrade" or name == b"connection":
+                upgrade = upgrade or name == b"upgrade"
+                nominated = True
+                fields.append(pair)
         self._method = method
         extra = b""
-        if not framed:
+        self._switching = upgrade or (method == b"CONNECT" and not path)
+        if self._switching:
+            path = path or authority
+        elif nominated:
+            fields = [pair for pair in fields if pair[0] != b"connection"]
+        if not framed and not self._switching:
             if not end_stream:
                 extra = b"transfer-encoding: chunked\r\n"
                 self._chunked = True
@@ -154,7 +168,7 @@ class ClientCodec:
         """Nobody wants the rest of the response: the connection has no other way to say so."""
         self._handler = None
         self.reusable = False
-        self._reading = FINISHED
+        self._reading = ABANDONED
         self.wire.abort()
 
     # -- reading -----------------------------------------------------------------------------
@@ -171,6 +185,8 @@ class ClientCodec:
                 data = self._read_chunked(data)
             elif reading == BODY_UNTIL_CLOSE:
                 self._deliver(data, False)
+                return
+            elif reading == ABANDONED:
                 return
             else:
                 # Bytes nobody asked for: whose answer they are, nobody can say.
@@ -206,12 +222,20 @@ class ClientCodec:
         fields = dict(pairs)
         strip = not HOP_BY_HOP.isdisjoint(fields)
         if 100 <= status < 200:
-            if status == 101:  # nobody here asked to switch protocols
-                self._break()
+            if status == 101:
+                if not self._switching:  # nobody here asked to switch protocols
+                    self._break()
+                else:
+                    self._switch(HeaderMap([(b":status", b"101"), *pairs]))
                 return
             if strip:
                 pairs = without_hop_by_hop(pairs, frozenset())
             handler.on_1xx(HeaderMap([(b":status", STATUS_TEXT[status]), *pairs]))
+            return
+        if self._switching and self._method == b"CONNECT" and status < 300:
+            framing = (b"transfer-encoding", b"content-length")  # RFC 9110, 9.3.6: means nothing
+            fitting = [pair for pair in pairs if pair[0] not in framing]
+            self._switch(HeaderMap([(b":status", STATUS_TEXT[status]), *fitting]))
             return
         if parser.version != "1.1":
             self.reusable = False
@@ -237,6 +261,15 @@ class ClientCodec:
             handler.on_headers(headers, True)
             return
         self._reading = body
+        handler.on_headers(headers, False)
+
+    def _switch(self, headers: HeaderMap) -> None:
+        """The peer has agreed: from now on the bytes are another protocol's, until one closes."""
+        handler = self._handler
+        assert handler is not None
+        self._switched = True
+        self.reusable = False
+        self._reading = BODY_UNTIL_CLOSE
         handler.on_headers(headers, False)
 
     def _read_framing(
@@ -352,9 +385,9 @@ class ClientCodec:
         reading, self._reading = self._reading, FINISHED
         if handler is None:
             return
-        if reading == BODY_UNTIL_CLOSE:
+        if reading == BODY_UNTIL_CLOSE and not self._switched:
             handler.on_data(b"", True)
-        elif reading == HEAD and not self._held:
+        elif self._switched or (reading == HEAD and not self._held):
             handler.on_reset(TERMINATION, "")
         else:  # cut off in the middle of a message
             self.broken = True
@@ -363,7 +396,7 @@ class ClientCodec:
     @property
     def ends_with_eof(self) -> bool:
         """The peer's closing is the proper end of the response being read."""
-        return self._reading == BODY_UNTIL_CLOSE
+        return self._reading == BODY_UNTIL_CLOSE and not self._switched
 
     @property
     def idle(self) -> bool:

@@ -235,6 +235,10 @@ def _read_target(
     return BAD_HOST if host is not None and host.translate(None, _HOST_BYTES) else None
 
 
+_NEVER_PASSED_ON: Final = frozenset(
+    (b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding")
+)
+
 # What may stand in an authority without userinfo (RFC 3986, 3.2.2 and 3.2.3).
 _HOST_BYTES: Final = (
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:[]%"
@@ -245,7 +249,10 @@ def request_pairs(parser: RequestHeadParser, framing: RequestFraming) -> Pairs:
     """The header map of a request: pseudo headers in Envoy's order, then the fields as they
     came."""
     pairs = parser.pairs
-    if framing.strip:
+    if framing.upgrade is not None:
+        # The manager decides on upgrades, and the upstream: the fields that ask for one stay.
+        pairs = [pair for pair in pairs if pair[0] not in _NEVER_PASSED_ON]
+    elif framing.strip:
         pairs = without_hop_by_hop(pairs, framing.tokens | {b"te"})
     authority = framing.authority
     head: Pairs = [] if authority is None else [(b":authority", authority)]
@@ -253,7 +260,4 @@ def request_pairs(parser: RequestHeadParser, framing: RequestFraming) -> Pairs:
         head.append((b":path", framing.path))
     head.append((b":method", framing.method))
     head.append((b":scheme", b"http"))
-    # The manager decides on upgrades: for it alone the hop-by-hop field stays.
-    if framing.upgrade is not None:
-        head.append((b"upgrade", framing.upgrade))
     return head + [pair for pair in pairs if pair[0] != _HOST]

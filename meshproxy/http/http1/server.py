@@ -20,6 +20,7 @@ from meshproxy.http.http1.framing import (
     BODY_CHUNKED,
     BODY_LENGTH,
     BODY_NONE,
+    BODY_UNTIL_CLOSE,
     SMALL_BODY,
     encode_fields,
 )
@@ -117,6 +118,10 @@ class ServerCodec:
                 data = self._read_chunked(data)
             elif reading == COMPLETE:
                 self._hold(data)
+                return
+            elif reading == BODY_UNTIL_CLOSE:
+                assert self._stream is not None
+                self._stream.decode_data(data, False)
                 return
             else:
                 return
@@ -297,8 +302,11 @@ class ServerCodec:
         line = _STATUS_LINES[framing.version].get(status)
         if line is None:  # filters may say anything; Envoy sends it as it is
             line = b"HTTP/%b %b Unknown\r\n" % (framing.version.encode(), status)
-        extra = self._frame_response(pairs, status, end_stream)
-        if self._reading != COMPLETE:
+        if self._switches(status):
+            extra = b""  # what follows belongs to the other protocol
+        else:
+            extra = self._frame_response(pairs, status, end_stream)
+        if self._reading != COMPLETE and not self._switches(status):
             # Answered before the request has ended: what is still to come cannot be told apart
             # from a next request by everybody, so the connection ends with this response.
             self._close = True
@@ -310,6 +318,13 @@ class ServerCodec:
         self.wire.write(b"%b%b%b\r\n" % (line, encode_fields(pairs, 1), extra))
         if end_stream:
             self._response_complete()
+
+    def _switches(self, status: bytes) -> bool:
+        """Whether this answer grants what the request has asked for: another protocol."""
+        framing = self._framing
+        if framing.upgrade is not None:
+            return status == b"101"
+        return framing.method == b"CONNECT" and status[:1] == b"2"
 
     def _frame_response(self, pairs: Pairs, status: bytes, end_stream: bool) -> bytes:
         """The framing field to add, b'' where the headers say it or the status forbids it."""
@@ -357,6 +372,11 @@ class ServerCodec:
     def _response_complete(self) -> None:
         self._writing = FINISHED
         self._stream = None
+        if self._reading == BODY_UNTIL_CLOSE and not self._close:
+            # The other protocol has ended: what still comes is never read as a request.
+            self._reading = DISCARD
+            self.wire.close_after_flush(False)
+            return
         if self._close:
             # A client that did not ask for the end may be sending: it is to close first. So is one
             # that named no host: Envoy refuses it before it looks at who closes.

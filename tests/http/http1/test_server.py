@@ -267,7 +267,6 @@ def test_fields_that_may_come_once_are_joined_in_the_place_of_the_first():
 @pytest.mark.parametrize(
     "head",
     [
-        b"CONNECT h:80 HTTP/1.1\r\nhost: h\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n"
         b"content-length: 2\r\n\r\n",
