@@ -69,7 +69,7 @@ class FilterHarness:
             grpc_client=self._grpc,
             realtime=lambda: round(self.clock.time() * 1e9),
             monotonic=lambda: round((self.clock.now() + FIRST_SECOND) * 1e9),
-            tracer=_tracer(trace, log_level), expressions=CelEngine(VARIABLES),
+            tracer=_tracer(trace), expressions=CelEngine(VARIABLES),
         )  # fmt: skip
         self._pool = self.services.pool = VmPool(self.services)
         self._filters: list[LoadedFilter] = []
@@ -244,15 +244,11 @@ class FilterHarness:
         return self._traps
 
 
-def _tracer(told: Callable[[Vm, Step], None] | None, log_level: str) -> Tracer | None:
-    """Somebody has to listen where trace lines are collected: a VM would write its steps there."""
-    if told is not None:
-        return lambda vm: partial(told, vm)
-    return (lambda vm: _unheard) if log_level == "trace" else None
-
-
-def _unheard(step: Step) -> None:
-    """Nobody wants to know."""
+def _tracer(told: Callable[[Vm, Step], None] | None) -> Tracer:
+    """Who is told. Nobody else, or VMs would write their steps to the log where trace lines are
+    collected, and without the ABI core, which a traced VM has not.
+    """
+    return lambda vm: partial(told, vm) if told is not None else None
 
 
 def _bytes(value: str | bytes) -> bytes:

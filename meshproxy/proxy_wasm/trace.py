@@ -52,8 +52,9 @@ class Step:
 Sink = Callable[[Step], None]
 """Told every step of one VM, in order. May read `vm.memory`; must not call into the VM."""
 
-Tracer = Callable[["Vm"], Sink]
-"""Makes the sink of a VM, before any of its code runs: `vm.memory` comes later."""
+Tracer = Callable[["Vm"], Sink | None]
+"""Makes the sink of a VM, before any of its code runs: `vm.memory` comes later. None: nobody is
+told, not even the log."""
 
 
 def sink_of(vm: Vm, tracer: Tracer | None) -> Sink | None:

@@ -147,3 +147,7 @@ def test_a_filter_has_its_own_lines(harness):
     first, second = (harness.load(TICKING, name=name) for name in ("a", "b"))
     assert [line.plugin for line in harness.logs] == ["a", "b"]
     assert [line.plugin for line in first.logs + second.logs] == ["a", "b"]
+
+
+def test_a_vm_is_the_products_own_with_its_abi_core(harness):
+    assert harness.load(MARKING).plugin.vm.core is not None

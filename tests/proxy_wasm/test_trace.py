@@ -70,3 +70,11 @@ def test_a_vm_that_starts_at_level_trace_writes_its_steps_to_the_log(caplog):
 def test_nothing_is_wrapped_where_nobody_listens(level, caplog):
     with caplog.at_level(level, logger="meshproxy.wasm"):
         assert World().plugin(FILTER).vm.trace is None
+
+
+def test_a_tracer_may_have_nobody_told_whatever_the_log_level(caplog):
+    world = World()
+    world.services.tracer = lambda vm: None
+    with caplog.at_level(LEVEL, "meshproxy.wasm"):
+        Request(world.plugin(FILTER)).headers()
+    assert not [line for line in caplog.messages if line.startswith("[")]
