@@ -13,3 +13,5 @@ COMPONENTS: Final = Registry()
 
 COMPONENTS.register("secretstores.local.env", "secretstores.local_env:LocalEnvSecretStore")
 COMPONENTS.register("secretstores.local.file", "secretstores.local_file:LocalFileSecretStore")
+COMPONENTS.register("state.in-memory", "state.in_memory:InMemoryStateStore")
+COMPONENTS.register("state.sqlite", "state.sqlite:SqliteStateStore")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from meshproxy.dapr.common_metadata import check_metadata
 from meshproxy.dapr.component import (
     Component,
     ComponentContext,
@@ -65,6 +66,7 @@ class LoadedComponent:
         self.spec: Final = spec
         self.owner: Final = TaskOwner()
         self.instance: Component | None = None
+        self.metadata = Metadata({})
         self.error = ""
         self._state = State.WAITING
 
@@ -155,7 +157,8 @@ class Runtime:
         try:
             if loaded.instance is None:
                 loaded.instance = self._construct(loaded)
-            metadata = await self._resolve(spec)
+            loaded.metadata = metadata = await self._resolve(spec)
+            check_metadata(spec, metadata, self.identity)
             async with asyncio.timeout(spec.init_timeout):
                 await loaded.instance.init(metadata)
         except (ComponentError, TimeoutError) as error:
@@ -208,10 +211,15 @@ class Runtime:
 
     def find(self, category: str, name: str) -> Component | None:
         """The component of this kind and name if it is ready, else None."""
+        loaded = self.loaded(category, name)
+        return None if loaded is None else loaded.instance
+
+    def loaded(self, category: str, name: str) -> LoadedComponent | None:
+        """The same with its resource and metadata."""
         loaded = self.components.get(name)
         if loaded is None or loaded.state is not State.READY or loaded.spec.category != category:
             return None
-        return loaded.instance
+        return loaded
 
     def ready(self, category: str) -> list[str]:
         """The names of the components of a kind that are ready, in the order of their files."""

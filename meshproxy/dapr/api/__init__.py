@@ -10,6 +10,7 @@ from typing import Final
 
 from meshproxy.dapr.api.secrets import SecretsApi
 from meshproxy.dapr.api.sidecar import SidecarApi
+from meshproxy.dapr.api.state import StateApi
 from meshproxy.dapr.sidecar import Sidecar
 
 __all__ = ["Api"]
@@ -20,4 +21,5 @@ class Api:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self.secrets: Final = SecretsApi(sidecar)
+        self.state: Final = StateApi(sidecar)
         self.sidecar: Final = SidecarApi(sidecar)

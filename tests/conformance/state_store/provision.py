@@ -1,0 +1,51 @@
+"""What each state store needs to run, and the clock and loop under it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+Provision = Callable[[Path, Any], Mapping[str, str]]
+"""From a folder of the test's own, and pytest's request, to the store's metadata."""
+
+PROVISIONS: Final[dict[str, Provision]] = {
+    "state.in-memory/v1": lambda folder, request: {},
+    "state.sqlite/v1": lambda folder, request: {"connectionString": str(folder / "state.db")},
+}
+
+
+class Clock:
+    """Time that passes when a test says so. A server's own time passes by waiting instead."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Loop:
+    """Runs a store's coroutines on the one loop that it lives on."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+
+    def run(self, coroutine: Any) -> Any:
+        return self._runner.run(coroutine)
+
+    def over(self, store: Any) -> "Blocking":
+        return Blocking(self, store)
+
+
+class Blocking:
+    """A store whose methods return what they would be awaited for."""
+
+    def __init__(self, loop: Loop, store: Any) -> None:
+        self._loop = loop
+        self.inner = store
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if not callable(found):
+            return found
+        return lambda *arguments: self._loop.run(found(*arguments))
