@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.codec import ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import LocalReply
-from meshproxy.http.status import STATUS_TEXT, grpc_status, is_grpc
+from meshproxy.http.local_reply import LocalReply, render
 from meshproxy.http.stream_info import HTTP2, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
@@ -333,7 +332,7 @@ class Stream:
             return
         if reply.close:
             self.encoder.close_when_done()
-        headers, body = self._render(reply)
+        headers, body = render(reply, info.request_headers, is_head=self.is_head)
         encode_path = self._encode_path
         info.response_headers = headers
         if encode_path is None or encode_path.headers is not None or encode_path.aborted:
@@ -348,30 +347,6 @@ class Stream:
         encode_path.send_headers(headers, not body)
         if body and not encode_path.aborted:
             encode_path.send_data(body, True)
-
-    def _render(self, reply: LocalReply) -> tuple[HeaderMap, bytes]:
-        """The reply as this client expects it: plain, or as gRPC's trailers-only answer."""
-        request = self.info.request_headers
-        content_type = request.get(b"content-type") if request is not None else None
-        if content_type is not None and is_grpc(content_type):
-            code = grpc_status(reply.status) if reply.grpc_status is None else reply.grpc_status
-            pairs = [
-                (b":status", b"200"),
-                (b"content-type", b"application/grpc"),
-                (b"grpc-status", b"%d" % code),
-            ]
-            if reply.body:
-                pairs.append((b"grpc-message", _percent_encode(reply.body)))
-            return HeaderMap([*pairs, *reply.headers]), b""
-        status = reply.status
-        text = STATUS_TEXT[status] if 0 <= status < 1000 else b"%d" % status
-        body = reply.body
-        headers = HeaderMap([(b":status", text), *reply.headers])
-        if body and status not in (204, 304):
-            headers.pairs.append((b"content-length", b"%d" % len(body)))
-            if b"content-type" not in headers:
-                headers.pairs.append((b"content-type", b"text/plain"))
-        return headers, b"" if self.is_head or status in (204, 304) else body
 
     def reset(self, details: str) -> None:
         """End the stream: what has been sent of the response will not be completed."""
@@ -457,10 +432,3 @@ class Stream:
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Run `callback` once; the result has `cancel()`."""
         return self.manager.dispatcher.call_later(seconds, callback)
-
-
-def _percent_encode(text: bytes) -> bytes:
-    """`grpc-message` (gRPC over HTTP2, Responses): visible ASCII but `%` stays as it is."""
-    return b"".join(
-        b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text
-    )

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import LocalReply
-from meshproxy.http.status import STATUS_TEXT
+from meshproxy.http.local_reply import LocalReply, render
 from meshproxy.http.stream_info import HTTP11, StreamInfo
 from meshproxy.router.action import ForwardAction
 from meshproxy.router.route import Route, RouteConfiguration, VirtualHost
@@ -238,12 +237,7 @@ class AsyncStream:
             self._answer(self._at_once)
 
     def _answer(self, reply: LocalReply) -> None:
-        body = reply.body
-        headers = HeaderMap([(b":status", STATUS_TEXT[reply.status])])
-        if body:
-            headers.pairs.append((b"content-length", b"%d" % len(body)))
-            headers.pairs.append((b"content-type", b"text/plain"))
-        headers.pairs += reply.headers
+        headers, body = render(reply, self.info.request_headers)
         self.encode_headers(headers, not body)
         self.encode_data(body, True)
 

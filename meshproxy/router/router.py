@@ -329,7 +329,9 @@ class Router:
             host_stats.rq_success += 1
         else:
             host_stats.rq_error += 1
-        if not self.factory.suppress_envoy_headers and info.upgrade is None:
+        # As in Envoy, an answer that comes before the request has ended says nothing of its time.
+        ended = info.upstream_request_end is not None
+        if ended and info.upgrade is None and not self.factory.suppress_envoy_headers:
             value = b"%d" % milliseconds
             for at, (name, _) in enumerate(pairs):
                 if name == _SERVICE_TIME:

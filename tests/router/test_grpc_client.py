@@ -123,6 +123,9 @@ def test_an_answer_of_trailers_only():
     assert world.events == [("initial", None), ("trailing", None), ("close", 5, "no such")]
 
 
+RESET = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
+
+
 @pytest.mark.parametrize(
     ("octets", "close"),
     [
@@ -143,7 +146,7 @@ def test_an_answer_of_trailers_only():
             + headers(1, (("grpc-status", "0"),)),
             ("close", 13, "the answer ends within a message"),
         ),
-        (rst(1, 8), ("close", 14, "")),
+        (rst(1, 8), ("close", 14, RESET)),
     ],
 )  # fmt: skip
 def test_whatever_comes_there_is_one_end(octets, close):
@@ -179,7 +182,8 @@ def test_a_call_that_takes_too_long_is_unavailable_and_reset():
     world.sent()
     world.dispatcher.advance(1.1)
     assert [each.kind for each in world.sent()] == [RST_STREAM]
-    assert world.events == [("close", 14, "")]
+    assert [kind for kind, *_ in world.events] == ["initial", "trailing", "close"]
+    assert world.events[-1] == ("close", 14, "upstream request timeout")
 
 
 def test_an_unknown_cluster_is_no_call_and_one_without_hosts_ends_later():
@@ -189,7 +193,8 @@ def test_an_unknown_cluster_is_no_call_and_one_without_hosts_ends_later():
     assert world.open(cluster="empty") is not None
     assert world.events == []
     world.dispatcher.advance(0)
-    assert world.events == [("close", 14, "")]
+    assert [kind for kind, *_ in world.events] == ["initial", "trailing", "close"]
+    assert world.events[-1] == ("close", 14, "no healthy upstream")
 
 
 def test_a_message_larger_than_allowed_ends_the_call():
