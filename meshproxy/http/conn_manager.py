@@ -17,7 +17,7 @@ from meshproxy.http.client_cert import ClientCertPolicy
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.http2.settings import Http2Settings
-from meshproxy.http.local_reply import NO_ROUTE, LocalReply
+from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PathNormalizer
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.stats.metrics import Http2CodecStats
@@ -187,9 +187,6 @@ class HttpConnectionManager:
             stats.downstream_rq_ws_on_non_ws_route.value += 1
         elif refusal is request_headers.ABSOLUTE_PATH_REJECTED:
             stats.downstream_rq_non_relative_path.value += 1
-        elif refusal is NO_ROUTE:
-            stats.rq_total.value += 1
-            stats.no_route.value += 1
         elif refusal.details == request_headers.PATH_NORMALIZATION_FAILED.details:
             if refusal.status == 307:
                 stats.downstream_rq_redirected_with_normalized_path.value += 1

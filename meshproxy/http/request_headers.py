@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http import client_cert
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import NO_ROUTE, LocalReply
+from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PATH_NORMALIZATION_FAILED
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def sanitize(
         info.upgrade = fields[b"upgrade"].lower()
     elif fields[b":method"] == b"CONNECT" and b":path" not in fields:
         info.upgrade = b"connect"
-    if fields.get(_FORWARDED_PROTO) == b"" and not headers.get(_FORWARDED_PROTO):
-        return NO_ROUTE  # without a scheme Envoy finds none
+    if fields.get(_FORWARDED_PROTO) == b"":
+        info.forwarded_proto_empty = True
     return None
 
 

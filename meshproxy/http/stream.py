@@ -152,7 +152,6 @@ class Stream:
             self.request_complete = True
             info.request_complete = now
         if self.decode_aborted:
-            self._finish_if_done()
             return
         path = self._decode_path
         if path is None:
@@ -172,8 +171,8 @@ class Stream:
         self.request_complete = True
         self.info.request_complete = self.manager.dispatcher.now()
         if self.decode_aborted:
-            self._finish_if_done()
-        elif self._decode_path is not None:
+            return
+        if self._decode_path is not None:
             self._decode_path.send_trailers(trailers)
         elif self.terminal is not None:
             self.terminal.decode_trailers(trailers)
@@ -211,6 +210,9 @@ class Stream:
         info = self.info
         headers = info.request_headers
         assert headers is not None
+        if info.forwarded_proto_empty and not headers.get(b"x-forwarded-proto"):
+            self._route = info.route = None  # without a scheme Envoy finds none
+            return None
         self._route = info.route = route = self.manager.route_config.route(headers, self.random)
         if route is not None:
             self.cluster_entry = entry = route.choose(headers, self.random)
@@ -389,9 +391,6 @@ class Stream:
             self.manager.stats.downstream_rq_rx_reset.value += 1
             self._stop_request()
         self._destroy()
-
-    def _finish_if_done(self) -> None:
-        """More of a request that has been answered: there is nobody left to take it."""
 
     def _destroy(self) -> None:
         self.manager.on_stream_end(self)

@@ -127,6 +127,7 @@ class StreamInfo:
     )
     request_id: bytes | None = None
     internal: bool = False  # Envoy's `x-envoy-internal`
+    forwarded_proto_empty: bool = False  # `x-forwarded-proto` came, and says nothing
     continue_expected: bool = False  # `expect: 100-continue`, to be answered by the proxy
     upstream_timeout_ms: int | None = (
         None  # `x-envoy-upstream-rq-timeout-ms` of an internal request

@@ -59,17 +59,7 @@ class CircuitBreakers:
     max_pending_requests: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
-    max_connection_pools: int | None = None
     track_remaining: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TcpKeepalive:
-    """`core.TcpKeepalive`; None leaves the system's value. Times are whole seconds."""
-
-    probes: int | None = None
-    time: int | None = None
-    interval: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +89,8 @@ class UpstreamProtocol(StrEnum):
 class ClusterConfig:
     """A `Cluster` of the configuration with Envoy's defaults. Times are seconds, sizes bytes.
 
-    `idle_timeout` (of a connection without a request), `max_connection_duration` None: never;
-    `max_requests_per_connection` 0: without limit.
+    `idle_timeout` (of a connection without a request) None: never; `max_requests_per_connection`
+    0: without limit.
     """
 
     name: str
@@ -120,13 +110,11 @@ class ClusterConfig:
     locality_weighted: bool = False
     idle_timeout: float | None = 3600.0
     max_requests_per_connection: int = 0
-    max_connection_duration: float | None = None
     upstream_protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
     http2: Http2Settings = field(default_factory=Http2Settings)
     max_response_headers_kb: int = 60
     max_response_headers_count: int = 100
     enable_trailers: bool = False
-    tcp_keepalive: TcpKeepalive | None = None
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
     tls: UpstreamTlsConfig | None = None
 
@@ -277,16 +265,17 @@ class Cluster:
         else:
             self._on_initialized.append(callback)
 
-    def connect_options(self, server_name: str = "") -> ConnectOptions:
-        """How to connect to a host; `server_name` is whom TLS asks for instead of its own."""
+    def connect_options(self, host: Host) -> ConnectOptions:
+        """How to connect to a host of it."""
         config, stats = self.config, self.stats
+        by_host = config.tls is not None and config.tls.auto_host_sni
         return ConnectOptions(
             config.connect_timeout,
             config.per_connection_buffer_limit_bytes,
             stats.upstream_cx_rx_bytes_total,
             stats.upstream_cx_tx_bytes_total,
             self.tls,
-            server_name,
+            host.hostname if by_host else "",
         )
 
     def count_http1(self) -> None:

@@ -136,7 +136,7 @@ class ConnPool:
         self.host.stats.cx_total += 1
         self.host.stats.cx_active += 1
         self.cluster.connections_active += 1
-        self._connector.connect(client, self.host.address, self.cluster.connect_options())
+        self._connector.connect(client, self.host.address, self.cluster.connect_options(self.host))
 
     def make_client(self) -> Any:
         """A connection that is still to be made."""

@@ -68,7 +68,7 @@ class TcpClient:
         cluster.connections_active += 1
         host.stats.cx_total += 1
         host.stats.cx_active += 1
-        self._connecting = connector.connect(self, host.address, cluster.connect_options())
+        self._connecting = connector.connect(self, host.address, cluster.connect_options(host))
 
     def close(self) -> None:
         """Nobody wants it any more: send what is queued and close, or stop connecting."""

@@ -46,10 +46,16 @@ def test_the_wish_for_another_protocol_is_noted_in_lower_case_for_the_manager_to
     assert b"x-request-id" in headers
 
 
-def test_an_empty_scheme_finds_no_route():
-    assert sanitize((b"x-forwarded-proto", b""))[2] is request_headers.NO_ROUTE
+def test_an_empty_scheme_is_noted_and_stays_where_others_may_say_what_it_was():
+    headers, info, refusal = sanitize((b"x-forwarded-proto", b""))
+    assert (info.forwarded_proto_empty, headers.get(b"x-forwarded-proto"), refusal) == (
+        True,
+        b"",
+        None,
+    )
     # At the edge the proxy itself says which scheme it was.
-    assert sanitize((b"x-forwarded-proto", b""), use_remote_address=True)[2] is None
+    headers = sanitize((b"x-forwarded-proto", b""), use_remote_address=True)[0]
+    assert headers.get(b"x-forwarded-proto") == b"http"
 
 
 def test_via_is_added_to_what_others_have_said():

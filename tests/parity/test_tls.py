@@ -94,7 +94,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def http_chain(directory: Path, name: str, common: dict, options: str = "", **fields) -> dict:
     routes = "".join(
         f"- match: {{prefix: /{each}}}\n  route: {{cluster: {each}}}\n"
-        for each in ("secure", "wrong-san", "untrusted", "plaintext", "old")
+        for each in ("secure", "wrong-san", "untrusted", "plaintext", "old", "by-host")
     )
     hosts = virtual_host(f"{routes}- match: {{prefix: /}}\n  route: {{cluster: up}}")
     made = listener(
@@ -109,6 +109,22 @@ def secure_cluster(directory: Path, name: str, port: int, validation: dict, **fi
         **cluster(name, [port]),
         "transport_socket": upstream_tls({"validation_context": validation}, **fields),
     }
+
+
+def by_host_cluster(directory: Path, port: int, validation: dict) -> dict:
+    """Its `sni` is not in the certificate; the name of its host is, and is asked for."""
+    made = secure_cluster(
+        directory,
+        "by-host",
+        port,
+        validation,
+        sni="other.example",
+        auto_host_sni=True,
+        auto_sni_san_validation=True,
+    )
+    [locality] = made["load_assignment"]["endpoints"]
+    locality["lb_endpoints"][0]["endpoint"]["hostname"] = "x.w.example"
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +212,7 @@ def pair(directory: Path, upstream: RecordingUpstream) -> Iterator[TcpPair]:
         ),
         secure_cluster(directory, "plaintext", echo.port, {"trusted_ca": trusted}),
         secure_cluster(directory, "old", newer.port, {"trusted_ca": trusted}),
+        by_host_cluster(directory, secure.port, {"trusted_ca": trusted}),
     ]
     try:
         with TcpPair(bootstrap(listeners, clusters), ignored=IGNORED, not_logged=DEPTH) as both:
@@ -333,6 +350,14 @@ def test_a_host_over_tls_with_the_right_name(pair: TcpPair, directory: Path) -> 
     seen = pair.check(talk)
     assert seen.result == (200, b"ok")
     assert "|CN=b|CN=ca|" in seen.log[0]
+
+
+def test_a_host_is_asked_for_and_checked_by_its_own_name(pair: TcpPair, directory: Path) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        with tls_connect(proxy, client_context(directory)) as client:
+            return ask(client, "/by-host")
+
+    assert pair.check(talk).result == (200, b"ok")
 
 
 @pytest.mark.parametrize("target", ["/wrong-san", "/untrusted", "/plaintext", "/old"])

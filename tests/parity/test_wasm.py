@@ -160,6 +160,8 @@ CASES = [
           b"2\r\nab\r\n", b"2\r\ncd\r\n", b"0\r\n\r\n"), PLAIN),
     Case("the answer grows", http_request("/only"), CHANGED),
     Case("no route behind a filter", http_request("/none")),
+    Case("no scheme behind a filter", http_request("/only", "x-forwarded-proto:")),
+    Case("denied without a scheme", http_request("/only", "x-forwarded-proto:", "x-do: d")),
     Case("a direct answer behind a filter", http_request("/other")),
 ]  # fmt: skip
 

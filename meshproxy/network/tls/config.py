@@ -97,7 +97,6 @@ class DownstreamTlsConfig:
     require_client_certificate: bool = False
     require_sni: bool = False
     stateless_resumption: bool = True
-    full_scan_on_sni_mismatch: bool = False
     prefer_client_ciphers: bool = False
 
 
