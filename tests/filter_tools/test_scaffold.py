@@ -5,9 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from meshproxy import cli
 from meshproxy.filter_tools.scaffold import LANGUAGES, ScaffoldError, create
+from tests.support.conf import found
+from tests.support.processes import ProxyProcess
+from tests.support.raw_client import Answer, RawClient, http_request
+from tests.support.upstreams import RecordingUpstream
 
 OFFLINE = re.compile(r"dial tcp|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|Could not resolve|download of")
 
@@ -30,6 +35,20 @@ def run_its_tests(folder: Path) -> str:
     return output
 
 
+def answer_by_its_configuration(kind: str, folder: Path) -> Answer:
+    """What a proxy answers that runs the folder's envoy.yaml, its ports aside."""
+    document = yaml.safe_load((folder / "envoy.yaml").read_text())
+    [local] = found(document, "local")
+    local["filename"] = str(folder / local["filename"])
+    addresses = list(found(document, "socket_address"))
+    with RecordingUpstream() as upstream:
+        for address in addresses:
+            address["port_value"] = upstream.port if address["port_value"] == 8080 else 0
+        text = yaml.safe_dump(document)
+        with ProxyProcess(kind, text) as proxy, RawClient(proxy.ports["ingress"]) as client:
+            return client.request(http_request("/"))
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_new_filter_builds_and_passes_its_tests(language, tmp_path, capsys):
     arguments = ["filter", "new", "--lang", language, "my-filter", "--directory", str(tmp_path)]
@@ -43,6 +62,8 @@ def test_a_new_filter_builds_and_passes_its_tests(language, tmp_path, capsys):
     assert cli.main(["filter", "inspect", wasm]) == 0
     assert cli.main(["filter", "test", wasm, "--root-id", "my-filter", "--config", "good evening",
                      "--expect-header", "x-my-filter: good evening"]) == 0  # fmt: skip
+    for kind in ("envoy", "meshproxy"):
+        assert answer_by_its_configuration(kind, folder).values("x-my-filter") == ["good morning"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
