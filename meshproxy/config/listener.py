@@ -21,6 +21,7 @@ from meshproxy.config.reading import cidr_ranges, seconds, seconds_or_never, wra
 from meshproxy.config.route import build_route_configuration
 from meshproxy.config.tcp_proxy import build_tcp_proxy
 from meshproxy.config.upgrade import build_upgrades
+from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
 from meshproxy.http.client_cert import SANITIZE, ClientCertPolicy
 from meshproxy.http.conn_manager import HttpConnectionManagerConfig
@@ -28,6 +29,7 @@ from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.path import KEEP_UNCHANGED, PathNormalizer
 from meshproxy.network.address import Address, IpNetwork
 from meshproxy.network.listener import ListenerConfig
+from meshproxy.proxy_wasm.config import PluginConfig
 
 _MANAGER: Final = (
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -217,7 +219,12 @@ def _internal_networks(at: At, problems: Problems) -> tuple[IpNetwork, ...] | No
     return cidr_ranges(config.many("cidr_ranges"), problems)
 
 
+def _wasm(at: At, context: BuildContext) -> PluginConfig | None:
+    return build_plugin(at, context.problems)
+
+
 _NETWORK_FILTERS: Final[Builders] = {
     _MANAGER: _manager,
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": build_tcp_proxy,
+    "envoy.extensions.filters.network.wasm.v3.Wasm": _wasm,
 }

@@ -258,6 +258,7 @@ FIELDS: Final[dict[str, str]] = {
     # ---- HTTP filters
     "envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers",
     "envoy.extensions.filters.http.wasm.v3.Wasm": "config",
+    "envoy.extensions.filters.network.wasm.v3.Wasm": "config",
     _WASM + "PluginConfig": (
         "name root_id vm_config configuration fail_open failure_policy"
         " reload_config capability_restriction_config allow_on_headers_stop_iteration"
@@ -294,7 +295,11 @@ VALUES: Final[dict[str, str]] = {
 EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     _LISTENER + "Filter.typed_config": (
         "network filter in envoy.extensions.filters.network.",
-        (_MANAGER + "HttpConnectionManager", _TCP_PROXY),
+        (
+            _MANAGER + "HttpConnectionManager",
+            _TCP_PROXY,
+            "envoy.extensions.filters.network.wasm.v3.Wasm",
+        ),
     ),
     _MANAGER + "HttpFilter.typed_config": (
         "HTTP filter in envoy.extensions.filters.http.",
@@ -395,6 +400,11 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         _TLS + "UpstreamTlsContext",
     ),
     ("envoy.filters.network.tcp_proxy", "envoy.filters.network", _TCP_PROXY),
+    (
+        "envoy.filters.network.wasm",
+        "envoy.filters.network",
+        "envoy.extensions.filters.network.wasm.v3.Wasm",
+    ),
     (
         "envoy.filters.http.router",
         "envoy.filters.http",

@@ -70,12 +70,16 @@ class FilterManager:
 
     def _read(self, data: bytes) -> None:
         self.buffer.append(data)
+        # As Envoy counts: what filters have left in the buffer is received once more.
+        self.info.bytes_received += self.buffer.length
         self.iterate(0)
 
     def on_eof(self) -> bool:
         """The peer sends no more."""
         if not self.half_close:
             return False
+        if self._ended:
+            return True  # uvloop says it again when reading is resumed
         self._ended = True
         self.iterate(0)
         return True
@@ -136,6 +140,7 @@ class FilterManager:
                         return
             data = buffer.take()
         if data:
+            self.info.bytes_sent += len(data)
             self.connection.write(data)
         if end_stream:
             self.connection.write_eof()

@@ -222,7 +222,6 @@ class TcpProxy(NetworkFilter):
         assert wire is not None
         self._last = self._callbacks.dispatcher.now()
         if data.length:
-            self._callbacks.info.bytes_received += data.length
             wire.write(data.take())
         if self._client_ended:
             wire.write_eof()
@@ -233,7 +232,6 @@ class TcpProxy(NetworkFilter):
         """From the host."""
         callbacks = self._callbacks
         self._last = callbacks.dispatcher.now()
-        callbacks.info.bytes_sent += len(data)
         callbacks.write(data, False)
 
     def on_upstream_eof(self) -> bool:

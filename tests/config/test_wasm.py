@@ -198,6 +198,26 @@ def test_what_is_no_service_is_refused_at_its_place(entry, code, path):
     assert error.path.endswith(path)
 
 
+NETWORK = "envoy.extensions.filters.network.wasm.v3.Wasm"
+
+
+def network(fields):
+    """A document with a plugin before the connection manager."""
+    text = f"{{name: w, typed_config: {{'@type': {URL}{NETWORK}{fields}}}}}"
+    return LISTENER.replace("    - filters:\n", f"    - filters:\n      - {text}\n")
+
+
+def test_a_network_filter_may_be_a_plugin():
+    chain = load(network(f", config: {{name: p, {VM}}}")).listeners[0].filter_chains[0]
+    first = chain.filters[0]
+    assert (first.name, first.type_name, first.config.name) == ("w", NETWORK, "p")
+
+
+def test_a_network_filter_without_a_module_is_refused():
+    error = error_of(network(""))
+    assert (error.code, error.path.endswith("config")) == (Code.REQUIRED, True)
+
+
 def test_an_access_log_may_be_a_plugin():
     log = (
         "{name: l, filter: {status_code_filter: {comparison: {op: GE, value: {default_value: 400,"
