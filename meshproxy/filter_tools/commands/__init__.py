@@ -7,6 +7,7 @@ the module of its name; each is imported only when it is asked for.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -42,9 +43,20 @@ def main(arguments: Sequence[str]) -> int:
     command = importlib.import_module(f"meshproxy.filter_tools.commands.{name}")
     try:
         code: int = command.run(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        stop_printing()
+        return 1
     except Leave as leave:
         return leave.code
     except (CommandError, ModuleError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return code
+
+
+def stop_printing() -> None:
+    """Nobody reads stdout any more: what is still printed, also at the very end, is lost."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from meshproxy.filter_tools.commands import stop_printing
 from meshproxy.filter_tools.commands.arguments import (
     Parser,
     add_file,
@@ -39,10 +40,13 @@ def run(arguments: Sequence[str]) -> int:
     texts = StepTexts()
 
     def told(vm: Vm, step: Step) -> None:
-        print(step)
-        if options.texts:
-            for line in texts.of(vm, step):
-                print(f"    {line}")
+        try:
+            print(step)
+            if options.texts:
+                for line in texts.of(vm, step):
+                    print(f"    {line}")
+        except BrokenPipeError:
+            stop_printing()  # raised from here it would end in the filter, as a trap
 
     routes = dict(options.route) or None
     with FilterHarness(routes=routes, propagate_logs=False, trace=told) as harness:

@@ -1,5 +1,11 @@
+import subprocess
+import sys
+
+import pytest
+
 from meshproxy import cli
 from meshproxy.filter_tools.commands import COMMANDS
+from meshproxy.resources import filters_directory
 
 
 def test_the_commands_are_listed(capsys):
@@ -30,3 +36,15 @@ def test_a_file_that_cannot_be_read_is_named(capsys, tmp_path):
         assert capsys.readouterr().err == f"error: {absent}: No such file or directory\n"
         assert cli.main(["filter", name, str(text)]) == 1
         assert f"error: {text}: not a Wasm module: begins with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "test", "trace"])
+def test_a_reader_that_has_seen_enough_is_no_error(command):
+    file = str(filters_directory() / "header_tag.wasm")
+    # Unbuffered, so that the first line already finds nobody.
+    arguments = [sys.executable, "-u", "-m", "meshproxy", "filter", command, file]
+    done = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done.stdout.close()
+    assert done.stderr.read() == b""
+    assert done.wait(60) in (0, 1)
+    done.stderr.close()
