@@ -45,14 +45,18 @@ MODULES: Final = (
     "proxy_wasm/core/abi_core.py",
     "proxy_wasm/exports.py",
     "proxy_wasm/pairs.py",
+    "router/domains.py",
     "router/grpc_timeouts.py",
     "router/route.py",
+    "router/route_match.py",
     "router/router.py",
     "router/upstream_request.py",
     "stats/response_codes.py",
     "stats/store.py",
     "upstream/conn_pool.py",
     "upstream/http2_pool.py",
+    "upstream/load_balancer.py",
+    "upstream/pools.py",
 )
 
 _SUFFIX: Final = str(sysconfig.get_config_var("EXT_SUFFIX") or ".so")

@@ -4,6 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
+from meshproxy.http.downstream import HttpConnection
+from meshproxy.http.filter_chain import FilterChain
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream import Stream
 from meshproxy.http.stream_info import HTTP11
@@ -19,15 +22,12 @@ def route(entry=ENTRY, idle_timeout=None):
 
 @pytest.fixture
 def stream():
-    manager = SimpleNamespace(
-        chain=None,
-        dispatcher=FakeDispatcher(),
-        wall_offset=0.0,
-        config=SimpleNamespace(stream_idle_timeout=300.0),
-        route_config=SimpleNamespace(route=lambda headers, random_value: None),
+    table = SimpleNamespace(route=lambda headers, random_value: None)
+    config = HttpConnectionManagerConfig(stat_prefix="test", route_config=table)
+    manager = HttpConnectionManager(
+        config, FilterChain((), SimpleNamespace, 1 << 20), None, None, FakeDispatcher()
     )
-    connection = SimpleNamespace(manager=manager, peer=None)
-    one = Stream(connection, SimpleNamespace(protocol=HTTP11))
+    one = Stream(HttpConnection(manager), SimpleNamespace(protocol=HTTP11))
     one.info.request_headers = HeaderMap([(b":path", b"/")])
     return one
 
