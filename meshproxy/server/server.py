@@ -145,6 +145,7 @@ class Server:
             min_flush_size=options.file_flush_min_size_kb * 1024,
         )
         self.runtime_layers: Sequence[tuple[str, Mapping[str, str]]] = config.runtime_layers
+        self._metrics.runtime_loaded(self.runtime_layers)
         self.admin_layer: dict[str, str] | None = None
         self._cluster_manager: ClusterManager | None = None
         self._services: Services | None = None

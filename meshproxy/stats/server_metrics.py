@@ -6,7 +6,7 @@ what it is doing is told, what can be looked up is looked up when somebody reads
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.stats.memory import memory
@@ -61,6 +61,12 @@ class ServerMetrics:
         self.server.version.value = version_number(version)
         self.set_state("PRE_INITIALIZING")
         store.refreshers.append(self.refresh)
+
+    def runtime_loaded(self, layers: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+        """Take note of the runtime: its layers by name, each from key to value."""
+        self.runtime.load_success.value += 1
+        self.runtime.num_layers.value = len(layers)
+        self.runtime.num_keys.value = len({key for _, values in layers for key in values})
 
     def set_state(self, state: str) -> None:
         """Show one of STATES; only a LIVE server is live."""

@@ -141,6 +141,7 @@ class ConnPool:
     def make_client(self) -> Any:
         """A connection that is still to be made."""
         self.cluster.stats.upstream_cx_http1_total.value += 1
+        self.cluster.count_http1()
         return PoolClient(self)
 
     def on_connected(self, client: Any) -> None:
@@ -369,7 +370,6 @@ class PoolClient:
         self.wire = connection
         pool = self.pool
         pool.on_connected(self)
-        pool.cluster.count_http1()
         self.codec = codec = ClientCodec(connection, pool.settings)
         # Not from here: the transport is not ready for data before this returns.
         pool.dispatcher.call_soon(self._ready)

@@ -23,16 +23,21 @@ ROUTES = """
 - match: {prefix: /second}
   route: {cluster: second}
 """
+RUNTIME = [
+    {"name": "base", "static_layer": {"mesh": {"one": 1, "two": "text"}, "three": True}},
+    {"name": "top", "static_layer": {"mesh.one": 3}},
+]
 
 
 def configuration(up: int, dead: int) -> str:
-    return bootstrap(
+    document = bootstrap(
         [
             listener("main", virtual_host(ROUTES)),
             listener("other", virtual_host(ROUTES)),
         ],
         [cluster("up", [up]), cluster("second", [up, dead])],
     )
+    return json.dumps({**json.loads(document), "layered_runtime": {"layers": RUNTIME}})
 
 
 @dataclass(slots=True)
@@ -247,3 +252,14 @@ def test_healthcheck_fail_shows_in_ready(kind: str):
         assert ask(one, "/healthcheck/ok", "POST").body == "OK\n"
         assert ask(one, "/ready").status == 200
         one.signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ["num_keys", "num_layers", "load_error"])
+def test_the_runtime_is_counted_as_envoy_counts_it(used: Pair, name: str):
+    envoy, ours = (used.sides[kind].proxy.counters()[f"runtime.{name}"] for kind in PROXIES)
+    assert ours == envoy
+
+
+def test_the_runtime_is_shown_by_layer(used: Pair):
+    envoy, ours = (json.loads(one.body) for one in answers(used, "/runtime"))
+    assert ours == envoy

@@ -32,5 +32,9 @@ def code_fetcher(caller: HttpCaller, store: Store, now: Callable[[], float]) -> 
     """The fetcher of a server, on the running loop."""
     get = http_get(caller)
     by_scheme: dict[str, Get] = {"http": get, "https": get, "oci": _image}
-    stats = store.scope("wasm.").block(WasmStats)
-    return CodeFetcher(by_scheme, stats, asyncio.get_running_loop(), now)
+    return CodeFetcher(
+        by_scheme,
+        lambda: store.scope("wasm.").block(WasmStats),
+        asyncio.get_running_loop(),
+        now,
+    )

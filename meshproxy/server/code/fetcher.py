@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from meshproxy.stats.metrics import WasmStats
@@ -36,7 +37,8 @@ class Entry:
 
 
 class CodeFetcher:
-    """Fetches by scheme. `now` is a clock of monotonic seconds.
+    """Fetches by scheme. `now` is a clock of monotonic seconds; `stats` is asked when there is
+    something to count, since Envoy shows no statistics of Wasm where there is none.
 
     What is pinned by a digest is fetched once a day at most; an image by its tag each time, since
     the tag may mean another image.
@@ -45,15 +47,19 @@ class CodeFetcher:
     def __init__(
         self,
         by_scheme: Mapping[str, Get],
-        stats: WasmStats,
+        stats: Callable[[], WasmStats],
         loop: asyncio.AbstractEventLoop,
         now: Callable[[], float],
     ) -> None:
         self._by_scheme = by_scheme
-        self._stats = stats
+        self._make_stats = stats
         self._loop = loop
         self._now = now
         self._entries: dict[RemoteCode, Entry] = {}
+
+    @cached_property
+    def _stats(self) -> WasmStats:
+        return self._make_stats()
 
     def cached(self, source: RemoteCode) -> bytes | None:
         """The bytes, None where they are not here. Raises FetchError for a failure of just now."""

@@ -43,7 +43,7 @@ class Source:
         async def main():
             stats = self.store.scope("wasm.").block(WasmStats)
             loop = asyncio.get_running_loop()
-            return await ask(CodeFetcher({"test": self.get}, stats, loop, lambda: self.now))
+            return await ask(CodeFetcher({"test": self.get}, lambda: stats, loop, lambda: self.now))
 
         return asyncio.run(main())
 
