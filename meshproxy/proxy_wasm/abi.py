@@ -244,7 +244,7 @@ ERRNO_FAULT: Final = 21
 ERRNO_INVAL: Final = 28
 ERRNO_NOENT: Final = 44
 ERRNO_NOSYS: Final = 52
-ERRNO_NOTDIR: Final = 54
+ERRNO_NOTDIR: Final = 20  # POSIX's number, as in Envoy; WASI's is 54
 ERRNO_NOTSUP: Final = 58
 ERRNO_NOTCAPABLE: Final = 76
 

@@ -137,7 +137,7 @@ class Context:
 
     def _no_stream(self, what: str, stream_type: int = 0) -> int:
         """The status of wanting something of a stream where there is none, or none any more."""
-        if self.vm.strict or stream_type > STREAM_UPSTREAM:
+        if stream_type > STREAM_UPSTREAM:
             return BAD_ARGUMENT
         self.warn(f"{what} without a stream is ignored")
         return OK
@@ -269,7 +269,7 @@ class Context:
         if cached is not None and cached[0] == map_type:
             return cached[1]
         headers = self.readable(map_type)
-        if headers is None:
+        if headers is None or not headers.pairs:
             # Four zero bytes are an empty map for every SDK; no bytes are an error to Go's.
             return b"" if self.vm.strict else b"\0\0\0\0"
         found = encode(headers.pairs)

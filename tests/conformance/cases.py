@@ -94,6 +94,11 @@ def root_programs(version: int) -> Iterator[dict[str, list[str]]]:
     names = frozenset(imports(version))
     for table in (READING, CHANGING):
         yield dict.fromkeys(ROOT_PHASES, commands(table, names))
+    deciding = {name: DECIDING[name] for name in DECIDING if "map" not in name}
+    none: dict[str, list[str]] = {phase: [] for phase in ROOT_PHASES}
+    yield none | {
+        phase: commands(deciding, names) for phase in ("root_create", "vm_start", "configure")
+    }
 
 
 # What Envoy 1.40 does not survive, or answers with bytes that are no HTTP; test_decisions.py says

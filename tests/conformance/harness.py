@@ -29,7 +29,7 @@ from tests.parity.config import (
 from tests.parity.harness import normalise
 from tests.support.processes import ProxyProcess
 from tests.support.raw_client import Answer, ConnectionEndedError, RawClient
-from tests.support.upstreams import RecordingUpstream, answering
+from tests.support.upstreams import Play, RecordingUpstream, answering
 
 SETTLE_S: Final = 1.0
 _POLL_S: Final = 0.005
@@ -177,13 +177,15 @@ class Side:
         *,
         ends: int = 1,
         extra: tuple[str, int] = ("", 0),
+        play: Play | None = None,
     ) -> Observation:
         """Send one request on a connection of its own; wait for `ends` streams to be deleted.
 
         `extra`: a phase that comes at a time of its own, and the number of its lines. They are
         waited for as well, and only they are kept: when they come between the others is chance.
+        `play`: what the upstream does, if not to answer with `response`.
         """
-        self.upstream.play = answering(response)
+        self.upstream.play = play or answering(response)
         with RawClient(self.proxy.ports["main"]) as client:
             client.send(data)
             try:

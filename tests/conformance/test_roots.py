@@ -11,7 +11,7 @@ from tests.conformance.harness import Plugin, differing_lines, request
 
 
 @pytest.mark.parametrize("version", [V0_1_0, V0_2_1], ids=["0.1.0", "0.2.1"])
-@pytest.mark.parametrize("number", [0, 1], ids=["reading", "changing"])
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["reading", "changing", "deciding"])
 def test_hostcalls_answer_as_in_envoy_from_start_to_end(pairs: Pairs, version: int, number: int):
     programs = list(cases.root_programs(version))[number]
     program = {phase: f"{phase}={';'.join(commands)}" for phase, commands in programs.items()}
@@ -25,7 +25,7 @@ def test_hostcalls_answer_as_in_envoy_from_start_to_end(pairs: Pairs, version: i
         )
     )
     wrong = differing_lines(both.started["envoy"], both.started["meshproxy"])
-    assert len(both.started["envoy"]) > 200
+    assert len(both.started["envoy"]) > (40 if number == 2 else 200)
     seen = both.run(request(""))
     wrong += differing_lines(seen["envoy"].lines, seen["meshproxy"].lines)
     assert not wrong, "\n".join(["", *wrong])
