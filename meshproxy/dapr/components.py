@@ -11,6 +11,7 @@ from meshproxy.dapr.registry import Registry
 
 COMPONENTS: Final = Registry()
 
+COMPONENTS.register("nameresolution.sqlite", "name_resolution.sqlite:SqliteNameResolver")
 COMPONENTS.register("secretstores.local.env", "secretstores.local_env:LocalEnvSecretStore")
 COMPONENTS.register("secretstores.local.file", "secretstores.local_file:LocalFileSecretStore")
 COMPONENTS.register("state.in-memory", "state.in_memory:InMemoryStateStore")

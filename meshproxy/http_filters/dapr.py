@@ -1,6 +1,6 @@
-"""The door of Dapr's HTTP API among the HTTP filters. Knows only its name.
+"""The doors of Dapr's listeners among the HTTP filters. Knows only their names.
 
-What is behind it (`dapr_api.py`, and with it the whole API) is loaded when a sidecar needs it.
+What is behind them, and with it the whole API, is loaded when a sidecar needs it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ from meshproxy.http.filter import FilterFactory
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 
 TYPE: Final = "meshproxy.extensions.filters.http.dapr.Dapr"
-"""Not a message: the sidecar puts the filter on its own listeners (`server/dapr/`)."""
+INTERNAL_TYPE: Final = "meshproxy.extensions.filters.http.dapr.Internal"
+# Neither is a message: the sidecar puts them on its own listeners (`server/dapr/`).
 
 
 @HTTP_FILTERS.register(TYPE)
 def dapr(config: Any, context: FactoryContext) -> FilterFactory:
-    """The filter of one API listener; `config` is a `dapr_api.DaprFilterConfig`."""
+    """The filter of an API listener; `config` is a `dapr_api.DaprFilterConfig`."""
     from meshproxy.http_filters.dapr_api import DaprFilter
 
     return lambda: DaprFilter(config)
+
+
+@HTTP_FILTERS.register(INTERNAL_TYPE)
+def internal(config: Any, context: FactoryContext) -> FilterFactory:
+    """The filter of the listener for other sidecars; `config` is an `InternalFilterConfig`."""
+    from meshproxy.http_filters.dapr_invoke import InternalFilter
+
+    return lambda: InternalFilter(config)

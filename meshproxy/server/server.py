@@ -124,6 +124,7 @@ class Server:
     ) -> None:
         self._sidecar = sidecar
         self._forced = False
+        self._own_listeners: Sequence[Any] = ()
         self.options = options
         self.config = config
         self.store = Store()
@@ -167,13 +168,13 @@ class Server:
             self._enter(State.INITIALIZING)
             if self._sidecar is not None:
                 self._sidecar.quit = self._quit_by_api
-                await self._sidecar.start()
+                self._own_listeners = await self._sidecar.start(manager)
             await self._start_listeners(dispatcher, manager)
             if self.wasm is not None:
                 self.wasm.reloader.watch()
             self._ready()
             if self._sidecar is not None:
-                self._sidecar.listening(self.listeners)
+                await self._sidecar.listening(self.listeners)
             self._flush_stats(dispatcher)
             await self._quit.wait()
             await self._end()
@@ -224,7 +225,10 @@ class Server:
 
             start_service(service, services)
         world = World(self.store, dispatcher, manager, self._access_logs, services)
-        built = [build_listener(config, world) for config in self.config.listeners]
+        built = [
+            build_listener(config, world)
+            for config in (*self.config.listeners, *self._own_listeners)
+        ]
         try:
             self._access_logs.start()
         except OSError as error:
@@ -286,6 +290,8 @@ class Server:
 
     async def _end(self) -> None:
         self._enter(State.DRAINING)
+        if self._sidecar is not None:
+            await self._sidecar.leave()
         grace = self.options.drain_time_s
         seconds = DEFAULT_GRACE if grace == _ENVOY_DRAIN_TIME else float(grace)
         logger.info("draining: %.0f s at most", seconds)

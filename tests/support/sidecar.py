@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError, meshproxy_command
 
 _LISTENING = re.compile(r"HTTP server listening on TCP address: [\d.]+:(\d+)")
+_INTERNAL = re.compile(r"internal server listening on TCP address: [\d.]+:(\d+)")
 
 
 class Answer(NamedTuple):
@@ -35,7 +37,9 @@ class Sidecar:
         self, app_id: str, *arguments: str, env: Mapping[str, str] | None = None, ready: bool = True
     ) -> None:
         self._ready = ready
-        self._log = Path(tempfile.mkstemp(prefix=f"sidecar-{app_id}-")[1])
+        # Of its own: by default sidecars of one user find each other.
+        self._folder = tempfile.mkdtemp(prefix=f"sidecar-{app_id}-")
+        self._log = Path(self._folder, "log")
         command = [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
         command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
         with self._log.open("wb") as log:
@@ -45,7 +49,7 @@ class Sidecar:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, "XDG_RUNTIME_DIR": self._folder, **(env or {})},
             )
         self.port = 0
 
@@ -70,12 +74,19 @@ class Sidecar:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(STOP_TIMEOUT_S)
-        self._log.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def log(self) -> str:
         """What it has written so far."""
         return self._log.read_text(errors="replace")
+
+    @property
+    def internal_port(self) -> int:
+        """Where other sidecars call."""
+        match = _INTERNAL.search(self.log)
+        assert match is not None
+        return int(match[1])
 
     def call(
         self,
@@ -83,10 +94,11 @@ class Sidecar:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        port: int = 0,
     ) -> Answer:
         """One request on a connection of its own; a body that is not bytes is sent as JSON."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=20)
         try:
             connection.request(method, path, data, dict(headers))
             response = connection.getresponse()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from meshproxy.config.dapr.reading import Fields
 from meshproxy.config.loader import load_documents
+from meshproxy.dapr.component import ComponentSpec, MetadataItem
+from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.secretstores.scopes import SecretScope
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ NOT_SUPPORTED: Final = (
     "metric",
     "metrics",
     "mtls",
-    "nameResolution",
     "tracing",
     "wasm",
     "workflow",
@@ -57,7 +58,27 @@ def _build(resource: Fields, found: Resources) -> None:
     if secrets is not None:
         found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
         secrets.end()
+    naming = spec.one("nameResolution")
+    if naming is not None:
+        found.name_resolution = _name_resolution(naming)
     spec.end()
+
+
+def _name_resolution(entry: Fields) -> ComponentSpec:
+    """The resolver as a component: `component` is its type, `configuration` its metadata."""
+    known = COMPONENTS.of("nameresolution")
+    names = [name.partition("/")[0].removeprefix("nameresolution.") for name in known]
+    name = entry.choice("component", names, required=True)
+    values = entry.entries("configuration")
+    place = entry.place_of("configuration")
+    built = ComponentSpec(
+        name="name-resolution",
+        type=f"nameresolution.{name}",
+        version=entry.choice("version", ("v1",)),
+        metadata=tuple(MetadataItem(key, value, place=place) for key, value in values.items()),
+    )
+    entry.end()
+    return built
 
 
 def _scope(entry: Fields) -> SecretScope:

@@ -46,6 +46,7 @@ class Resources:
     """Everything that was read; `warnings` were no reason to stop."""
 
     components: list[ComponentSpec] = field(default_factory=list)
+    name_resolution: ComponentSpec | None = None
     secret_scopes: list[SecretScope] = field(default_factory=list)
     warnings: list[ConfigError] = field(default_factory=list)
 

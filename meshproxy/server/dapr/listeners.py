@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from meshproxy.config import HttpFilterConfig, ServerConfig, load_config
-from meshproxy.http_filters.dapr import TYPE
+from meshproxy.dapr.invoker import CLUSTER_HEADER
 from meshproxy.network.listener import ListenerConfig
 
-CLUSTER_HEADER: Final = "x-dapr-cluster"
+_HEADER: Final = CLUSTER_HEADER.decode()
 _ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 _MANAGER: Final = (
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -45,7 +45,8 @@ def api_listener(name: str, address: dict[str, Any], max_headers: int) -> dict[s
                     "routes": [
                         {
                             "match": {"prefix": "/"},
-                            "route": {"cluster_header": CLUSTER_HEADER, "timeout": "0s"},
+                            "route": {"cluster_header": _HEADER, "timeout": "0s"},
+                            "request_headers_to_remove": [_HEADER],
                         }
                     ],
                 }
@@ -60,6 +61,17 @@ def api_listener(name: str, address: dict[str, Any], max_headers: int) -> dict[s
     }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
     return {"name": name, "address": address, "filter_chains": [chain]}
+
+
+def app_cluster(name: str, host: str, port: int) -> dict[str, Any]:
+    """The app beside, by address or name."""
+    endpoint = {"endpoint": {"address": socket_address(host, port)}}
+    return {
+        "name": name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
 
 
 def socket_address(host: str, port: int) -> dict[str, Any]:
@@ -77,12 +89,12 @@ def read(document: dict[str, Any]) -> ServerConfig:
     return load_config(yaml=json.dumps(document))
 
 
-def with_filter(listener: ListenerConfig, filter_config: Any) -> ListenerConfig:
+def with_filter(listener: ListenerConfig, type_name: str, filter_config: Any) -> ListenerConfig:
     """The listener with Dapr's filter before its router."""
     chain = listener.filter_chains[0]
     http = chain.filters[-1]
     manager = http.config
-    own = HttpFilterConfig("dapr", TYPE, filter_config)
+    own = HttpFilterConfig("dapr", type_name, filter_config)
     manager = replace(manager, filters=(own, *manager.filters))
     chain = replace(chain, filters=(replace(http, config=manager),))
     return replace(listener, filter_chains=(chain,))

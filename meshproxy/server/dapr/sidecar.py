@@ -5,30 +5,35 @@ Owns the order of daprd's start and end. Refuses to know signals and sockets (`s
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.config import ServerConfig
 from meshproxy.config.dapr import Resources, load_configurations, load_resources
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_settings import RUNTIME_VERSION
-from meshproxy.dapr.component import Identity
+from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.http_api import HTTP_API
+from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
+from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.errors import ConfigErrors, StartupError
+from meshproxy.http_filters.dapr import INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
+from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
 from meshproxy.network.listener import Listener
 from meshproxy.network.tasks import TaskOwner, spawn
+from meshproxy.server.dapr.app_channel import wait_for_app
 from meshproxy.server.dapr.listeners import (
     api_listener,
+    app_cluster,
     pipe_address,
     read,
     socket_address,
@@ -36,11 +41,17 @@ from meshproxy.server.dapr.listeners import (
 )
 from meshproxy.server.dapr.options import DaprOptions
 
+if TYPE_CHECKING:
+    from meshproxy.dapr.name_resolution.resolver import NameResolver
+    from meshproxy.upstream.cluster_manager import ClusterManager
+
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (daprd's default: a pod's other containers may call)
-_APP_LOOK: Final = 0.05  # seconds between two looks whether the app listens
-_APP_DIAL: Final = 0.5
+LOOPBACK: Final = "127.0.0.1"
+INTERNAL: Final = "dapr-internal"
+HTTP: Final = "dapr-http"
+RESOLVER: Final = "name-resolution"
 
 
 class DaprSidecar:
@@ -54,6 +65,9 @@ class DaprSidecar:
             logger.warning("%s", warning)
         identity = Identity(options.app_id, options.namespace)
         self._owner = TaskOwner()
+        # A runtime of its own: the resolver is no component that the app may see or name.
+        naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
+        self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
         self.quit: Callable[[bool], None] = lambda force: None
         self.facts: Final = Sidecar(
             identity,
@@ -61,47 +75,74 @@ class DaprSidecar:
             options.app,
             SecretScopes(resources.secret_scopes),
             lambda force: self.quit(force),
+            app_healthy=options.app.health is None,
         )
 
     # -- configuration -----------------------------------------------------------------------
 
     def extend(self, config: ServerConfig) -> ServerConfig:
-        """The configuration with the sidecar's own listeners and clusters."""
-        options = self.options
-        document = {"static_resources": {"listeners": self._listeners()}}
-        own = read(document)
-        api = Api(self.facts)
-        taken = {listener.name for listener in config.listeners}
-        for listener in own.listeners:
-            if listener.name in taken:
-                raise StartupError(f"the listener name '{listener.name}' is the sidecar's own")
-        filter_config = DaprFilterConfig(api, HTTP_API, options.api_token, options.max_body_size)
-        listeners = [with_filter(each, filter_config) for each in own.listeners]
-        return replace(config, listeners=(*config.listeners, *listeners))
+        """The configuration with the sidecar's own clusters.
 
-    def _listeners(self) -> list[dict[str, object]]:
+        Listeners come later (`build_listeners`), when there is a cluster manager to give them.
+        """
+        app = self.options.app
+        clusters = [app_cluster(APP_CLUSTER, app.channel_address, app.port)] if app.port else []
+        taken = {cluster.name for cluster in config.clusters}
+        if APP_CLUSTER in taken:
+            raise StartupError(f"the cluster name '{APP_CLUSTER}' is the sidecar's own")
+        own = read({"static_resources": {"clusters": clusters}})
+        return replace(config, clusters=(*config.clusters, *own.clusters))
+
+    def _build_listeners(self, clusters: ClusterManager) -> list[Any]:
         options = self.options
+        resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
+        invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip())
+        api = DaprFilterConfig(
+            Api(self.facts), HTTP_API, invoker, options.api_token, options.max_body_size
+        )
+        internal = InternalFilterConfig(invoker, options.max_body_size)
+        own = read({"static_resources": {"listeners": self._listeners()}})
+        return [
+            with_filter(each, INTERNAL_TYPE, internal)
+            if each.name == INTERNAL
+            else with_filter(each, TYPE, api)
+            for each in own.listeners
+        ]
+
+    def _listeners(self) -> list[dict[str, Any]]:
+        options, size = self.options, self.options.read_buffer_size
+        host = options.dapr_internal_grpc_listen_address or LOOPBACK
+        between = socket_address(host, options.dapr_internal_grpc_port or 0)
+        # A call has more headers between sidecars than it had before.
+        listeners = [api_listener(INTERNAL, between, size + 4096)]
         if options.unix_domain_socket:
             path = f"{options.unix_domain_socket}/dapr-{options.app_id}-http.socket"
-            return [api_listener("dapr-http", pipe_address(path), options.read_buffer_size)]
-        return [
-            api_listener(
-                "dapr-http" if index == 0 else f"dapr-http-{index}",
-                socket_address(address, options.dapr_http_port),
-                options.read_buffer_size,
+            return [*listeners, api_listener(HTTP, pipe_address(path), size)]
+        for index, address in enumerate(options.dapr_listen_addresses or (EVERYWHERE,)):
+            name = f"{HTTP}-{index}" if index else HTTP
+            listeners.append(
+                api_listener(name, socket_address(address, options.dapr_http_port), size)
             )
-            for index, address in enumerate(options.dapr_listen_addresses or (EVERYWHERE,))
-        ]
+        return listeners
+
+    def _host_ip(self) -> str:
+        """Where other sidecars find this one."""
+        given = self.options.dapr_internal_grpc_listen_address or LOOPBACK
+        return given if given != EVERYWHERE else os.environ.get("DAPR_HOST_IP", LOOPBACK)
 
     # -- life --------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Before the listeners open: every component is up. Raises StartupError."""
+    async def start(self, clusters: ClusterManager) -> Sequence[Any]:
+        """Before listeners open: every component is up. Returns the listeners' configurations.
+
+        Raises StartupError.
+        """
         options = self.options
         logger.info(
             "starting Dapr Runtime -- version %s -- app %s", RUNTIME_VERSION, options.app_id
         )
         _set_environment(options)
+        await self._naming.start()
         await self.facts.runtime.start()
         for store in self.facts.secret_scopes.stores:
             if self.facts.component_of("secretstores", store) is None:
@@ -109,15 +150,21 @@ class DaprSidecar:
                     "Secrets configuration added for '%s', but no matching secret store was found",
                     store,
                 )
+        return self._build_listeners(clusters)
 
-    def listening(self, listeners: list[Listener]) -> None:
-        """After they have opened: calls are answered, and the app is waited for."""
+    async def listening(self, listeners: Sequence[Listener]) -> None:
+        """After they have opened: others find this sidecar, and the app is waited for."""
         for listener in listeners:
-            if listener.config.name.startswith("dapr-http"):
-                logger.info("HTTP server listening on TCP address: %s", listener.local_address.text)
+            name, address = listener.config.name, listener.local_address
+            if name == INTERNAL:
+                logger.info("internal server listening on TCP address: %s", address.text)
+                resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
+                await resolver.register(f"{self._host_ip()}:{address.port}")
+            elif name.startswith(HTTP):
+                logger.info("HTTP server listening on TCP address: %s", address.text)
         self.facts.outbound_ready = True
         if self.options.app.port:
-            spawn(self._owner, self._wait_for_app(), "wait for the app")
+            spawn(self._owner, wait_for_app(self.facts, self._initialized), "app")
         else:
             self._initialized()
 
@@ -125,38 +172,17 @@ class DaprSidecar:
         elapsed = (time.monotonic() - self._started) * 1000
         logger.info("dapr initialized. Status: Running. Init Elapsed %.0fms", elapsed)
 
-    async def _wait_for_app(self) -> None:
-        app = self.options.app
-        logger.info(
-            "application protocol: %s. waiting on port %d. This will block until the app is "
-            "listening on that port.",
-            app.protocol,
-            app.port,
-        )
-        logger.info("waiting for application to listen on port %d", app.port)
-        while not await _listens(app.channel_address, app.port):  # noqa: ASYNC110 (nobody tells us)
-            await asyncio.sleep(_APP_LOOK)
-        logger.info("application discovered on port %d", app.port)
-        self.facts.app_reachable = True
-        self._initialized()
+    async def leave(self) -> None:
+        """Before the last answers: others no longer find this sidecar, and health says no."""
+        self.facts.outbound_ready = False
+        await self._naming.close()
 
     async def close(self) -> None:
         """After the last answer: close every component."""
-        self.facts.outbound_ready = False
         await self._owner.close()
+        await self._naming.close()
         await self.facts.runtime.close()
         logger.info("Daprd shutdown gracefully")
-
-
-async def _listens(host: str, port: int) -> bool:
-    """Whether something accepts a connection there now."""
-    try:
-        async with asyncio.timeout(_APP_DIAL):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
 
 
 def _resources(options: DaprOptions, allow_unsupported: bool) -> Resources:
@@ -176,4 +202,4 @@ def _set_environment(options: DaprOptions) -> None:
     os.environ["APP_PORT"] = str(options.app.port or "")
     os.environ["DAPR_HTTP_PORT"] = os.environ["DAPR_PORT"] = str(options.dapr_http_port)
     os.environ["DAPR_GRPC_PORT"] = str(options.dapr_grpc_port)
-    os.environ.setdefault("HOST_ADDRESS", os.environ.get("DAPR_HOST_IP", "127.0.0.1"))
+    os.environ.setdefault("HOST_ADDRESS", os.environ.get("DAPR_HOST_IP", LOOPBACK))

@@ -54,3 +54,17 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
     problems = Problems()
     load_configurations([str(tmp_path / "none.yaml")], problems, Resources())
     assert "cannot be read" in str(problems.found[0])
+
+
+def test_name_resolution_is_read_as_a_component(tmp_path):
+    text = TEXT + "  nameResolution:\n    component: sqlite\n    configuration: {tableName: t}\n"
+    found, errors = load(tmp_path, text)
+    assert not errors
+    assert found.name_resolution.type == "nameresolution.sqlite"
+    assert [(item.name, item.value) for item in found.name_resolution.metadata] == [
+        ("tableName", "t")
+    ]
+    _, errors = load(tmp_path, text.replace("sqlite", "consul"))
+    assert errors == [
+        ":12:16: spec.nameResolution.component: 'consul' is not known; expected sqlite"
+    ]

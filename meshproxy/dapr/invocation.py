@@ -1,0 +1,172 @@
+"""Service invocation, as far as it can be read off a request: whom it is for, and its headers.
+
+Owns the paths, the `dapr-app-id` header and which headers go on. Refuses to know where an app is
+(`peers.py`) and how a request gets there (the router). Errors are values here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from meshproxy.dapr.api_error import ApiError, Grpc
+from meshproxy.dapr.component import Identity
+from meshproxy.dapr.http_api.table import BadEscape, clean_path, unescape
+from meshproxy.http.header_map import HeaderMap
+
+CALLER_APP_ID: Final = b"dapr-caller-app-id"
+CALLER_NAMESPACE: Final = b"dapr-caller-namespace"
+CALLEE_APP_ID: Final = b"dapr-callee-app-id"
+APP_ID: Final = b"dapr-app-id"
+API_TOKEN: Final = b"dapr-api-token"
+_INVOKE: Final = "/v1.0/invoke/"
+_METHOD: Final = "method"
+_HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"upgrade",
+        b"http2-settings",
+        b"te",
+        b"trailer",
+        b"proxy-authorization",
+        b"proxy-authenticate",
+    )
+)
+_OURS: Final = frozenset(
+    (
+        APP_ID,
+        API_TOKEN,
+        CALLER_APP_ID,
+        CALLER_NAMESPACE,
+        CALLEE_APP_ID,
+        b"x-forwarded-proto",
+        b"x-dapr-cluster",
+    )
+)
+_DROPPED: Final = _HOP_BY_HOP | _OURS
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a request is for. `path` is what the app is asked for, with its query."""
+
+    app_id: str
+    namespace: str
+    path: bytes
+
+
+def no_app_id() -> ApiError:
+    """The request says nowhere whom it is for."""
+    text = "failed getting app id either from the URL path or the header dapr-app-id"
+    return ApiError("ERR_DIRECT_INVOKE", text, 404, Grpc.NOT_FOUND)
+
+
+def failed(app_id: str, reason: str, status: int = 500) -> ApiError:
+    """The app could not be called."""
+    return ApiError("ERR_DIRECT_INVOKE", f"failed to invoke, id: {app_id}, err: {reason}", status)
+
+
+def target_of(headers: HeaderMap, own: Identity) -> Target | ApiError:
+    """Whom a request is for, by its path, by `dapr-app-id`, or by basic authentication."""
+    raw = (headers.get(b":path") or b"").decode("latin-1")
+    path, mark, query = raw.partition("?")
+    path = clean_path(path)
+    if path.startswith(_INVOKE):
+        name, _, rest = path[len(_INVOKE) :].partition("/")
+        if name.startswith("http:") or rest.partition("/")[0] != _METHOD:
+            # Without `method` it is no invocation, but perhaps an URL in place of the id.
+            return _not_by_url(name) if name.startswith("http") else no_app_id()
+        try:
+            name = unescape(name)
+        except BadEscape as error:
+            return failed(name, str(error), 400)
+        method = "/" + rest.partition("/")[2]
+    else:
+        name, method = _named_by_header(headers), path
+    if not name:
+        return no_app_id()
+    if "://" in name:
+        return _not_by_url(name)
+    app_id, _, namespace = name.partition(".")
+    if not app_id or "." in namespace:
+        return failed(name, f"invalid app id {name}")
+    if not _is_clean(method):
+        return failed(name, f"invalid method name {method!r}", 400)
+    asked = (method + mark + query).encode("latin-1")
+    return Target(app_id, namespace or own.namespace, asked)
+
+
+def _named_by_header(headers: HeaderMap) -> str:
+    given = headers.get(APP_ID)
+    if given:
+        return given.decode("latin-1")
+    scheme, _, credentials = (headers.get(b"authorization") or b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        user, _, password = base64.b64decode(credentials, validate=True).partition(b":")
+    except binascii.Error:
+        return ""
+    return password.decode("latin-1") if user == APP_ID else ""
+
+
+def _not_by_url(name: str) -> ApiError:
+    return failed(name, "invoking an URL or an HTTPEndpoint is not supported")
+
+
+def _is_clean(path: str) -> bool:
+    """Whether nothing in the path means something else once somebody has unescaped it."""
+    decoded = unquote_to_bytes(path)
+    if any(byte < 0x20 or byte in (0x23, 0x3F, 0x7F) for byte in decoded):  # controls, # and ?
+        return False
+    return b".." not in decoded.replace(b"\\", b"/").split(b"/")
+
+
+# ---- headers -----------------------------------------------------------------------------------
+
+
+def to_callee(headers: HeaderMap, own: Identity, target: Target, authority: bytes) -> None:
+    """Make the headers what the callee shall see; who calls whom cannot be claimed by the app."""
+    named = _named_by_connection(headers)
+    headers.pairs = [
+        (name, value)
+        for name, value in headers.pairs
+        if name not in _DROPPED and name not in named and not name.endswith(b"-bin")
+    ]
+    headers.replace(b":path", target.path)
+    headers.replace(b":authority", authority)
+    headers.pairs += (
+        (CALLER_APP_ID, own.app_id.encode()),
+        (CALLER_NAMESPACE, own.namespace.encode()),
+        (CALLEE_APP_ID, target.app_id.encode()),
+    )
+
+
+def forwarded(headers: HeaderMap, host_ip: str, authority: bytes) -> None:
+    """What a call to another sidecar says of where it comes from."""
+    ip = host_ip.encode()
+    headers.replace(b"x-forwarded-for", ip)
+    headers.replace(b"x-forwarded-host", authority)
+    headers.replace(b"forwarded", b"for=%b;by=%b;host=%b" % (ip, ip, authority))
+
+
+def to_app(headers: HeaderMap, token: str, authority: bytes) -> None:
+    """The last step, before the app: its address, and the token by which it knows us."""
+    headers.replace(b":authority", authority)
+    headers.remove(b"x-forwarded-proto")
+    headers.remove(API_TOKEN)
+    if token:
+        headers.pairs.append((API_TOKEN, token.encode()))
+
+
+def _named_by_connection(headers: HeaderMap) -> frozenset[bytes]:
+    """The headers that `Connection` says are for the next hop only (RFC 9110, 7.6.1)."""
+    value = headers.joined(b"connection")
+    if value is None:
+        return frozenset()
+    return frozenset(name.strip().lower() for name in value.split(b","))

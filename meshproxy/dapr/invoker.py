@@ -1,0 +1,77 @@
+"""Where an invoked app is, and what a request for it must look like. Knows no stream.
+
+Owns the choice between the app beside this sidecar and another sidecar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshproxy.dapr import invocation
+from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.invocation import Target
+from meshproxy.dapr.peers import NotFound, Peers
+from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.http.header_map import HeaderMap
+
+APP_CLUSTER = "dapr/app"
+CLUSTER_HEADER = b"x-dapr-cluster"
+"""Tells the route which cluster to take; it goes no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoker:
+    """The way to every app. `host_ip` is what other sidecars are told of where a call is from."""
+
+    sidecar: Sidecar
+    peers: Peers
+    host_ip: str = "127.0.0.1"
+
+    def is_own(self, target: Target) -> bool:
+        """Whether the app is the one beside this sidecar."""
+        own = self.sidecar.identity
+        return (target.app_id, target.namespace) == (own.app_id, own.namespace)
+
+    def cluster_of(self, target: Target) -> str | ApiError | None:
+        """The cluster to send to; None where it has to be looked up first."""
+        if self.is_own(target):
+            return self.app_cluster(target.app_id)
+        return self.peers.cluster_of(target.app_id, target.namespace)
+
+    def app_cluster(self, app_id: str) -> str | ApiError:
+        """The cluster of the app beside, or why it cannot be called."""
+        if not self.sidecar.app.port:
+            return invocation.failed(app_id, "app channel is not initialized")
+        if not self.sidecar.app_healthy:
+            return invocation.failed(app_id, "app is not in a healthy state")
+        return APP_CLUSTER
+
+    async def look_up(self, target: Target) -> str | ApiError:
+        """The cluster of an app, asked for just now."""
+        try:
+            return await self.peers.look_up(target.app_id, target.namespace)
+        except NotFound as error:
+            return invocation.failed(target.app_id, str(error))
+
+    def prepare(self, headers: HeaderMap, target: Target, cluster: str) -> None:
+        """Make the headers of a request what its callee shall see."""
+        asked = headers.get(b":authority") or b""
+        own = self.sidecar.identity
+        invocation.to_callee(headers, own, target, target.app_id.encode())
+        if cluster == APP_CLUSTER:
+            self.prepare_for_app(headers)
+        else:
+            invocation.forwarded(headers, self.host_ip, asked)
+            headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
+
+    def prepare_for_app(self, headers: HeaderMap) -> None:
+        """The last step before the app."""
+        app = self.sidecar.app
+        authority = f"{app.channel_address}:{app.port}".encode()
+        invocation.to_app(headers, app.token, authority)
+        headers.pairs.append((CLUSTER_HEADER, APP_CLUSTER.encode()))
+
+    def unreachable(self, target: Target) -> None:
+        """The host that was tried could not be reached."""
+        if not self.is_own(target):
+            self.peers.forget(target.app_id, target.namespace)

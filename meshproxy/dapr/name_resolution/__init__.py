@@ -1,0 +1,1 @@
+"""Name resolution: the contract (`resolver.py`) and one file for each component."""

@@ -1,0 +1,147 @@
+"""Service invocation on a stream: rewrite the request, go on to the router, speak of failures.
+
+Owns what both ends share, and the end that other sidecars call. Nothing is held back but while a
+name is looked up: bodies stream through in both directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from meshproxy.dapr import invocation
+from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.http_api.messages import HttpResponse, error_response
+from meshproxy.dapr.invocation import Target
+from meshproxy.dapr.invoker import Invoker
+from meshproxy.http.buffer import Buffer
+from meshproxy.http.filter import (
+    CONTINUE,
+    STOP_ALL_ITERATION_AND_WATERMARK,
+    STOP_ITERATION,
+    StreamFilter,
+)
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.stream_info import ResponseFlag
+
+DETAILS: Final = "dapr_api"
+_UNREACHABLE: Final = int(ResponseFlag.UpstreamConnectionFailure | ResponseFlag.NoHealthyUpstream)
+_FROM_UPSTREAM: Final = "via_upstream"
+
+TOO_LARGE: Final = error_response(
+    ApiError("ERR_BODY_READ", "failed reading the body: it is too large", 413)
+)
+
+
+def reply_of(response: HttpResponse) -> LocalReply:
+    """An answer of the API as the stream sends it."""
+    return LocalReply(response.status, DETAILS, response.body, headers=response.headers)
+
+
+class InvokingFilter(StreamFilter):
+    """Sends a request to an app. `target` is None until there is one."""
+
+    __slots__ = ("_failure", "_left", "invoker", "target")
+
+    def __init__(self, invoker: Invoker, max_body: int) -> None:
+        self.invoker = invoker
+        self.target: Target | None = None
+        self._left = max_body
+        self._failure = b""
+
+    # -- the request -------------------------------------------------------------------------
+
+    def refuse(self, reply: LocalReply) -> int:
+        """Answer from here."""
+        self.callbacks.send_local_reply(reply)
+        return STOP_ITERATION
+
+    def invoke(self, headers: HeaderMap, target: Target) -> int:
+        """Send the request on, at once or after the app has been looked up."""
+        self.target = target
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._left:
+            return self.refuse(reply_of(TOO_LARGE))
+        cluster = self.invoker.cluster_of(target)
+        if cluster is None:
+            self.callbacks.spawn(self._look_up(headers, target), f"look up {target.app_id}")
+            return STOP_ALL_ITERATION_AND_WATERMARK
+        return self.send(headers, target, cluster)
+
+    def send(self, headers: HeaderMap, target: Target, cluster: str | ApiError) -> int:
+        """Rewrite the request for its cluster."""
+        if isinstance(cluster, ApiError):
+            return self.refuse(reply_of(error_response(cluster)))
+        self.invoker.prepare(headers, target, cluster)
+        self.callbacks.clear_route_cache()
+        return CONTINUE
+
+    async def _look_up(self, headers: HeaderMap, target: Target) -> None:
+        cluster = await self.invoker.look_up(target)
+        if self.send(headers, target, cluster) == CONTINUE:
+            self.callbacks.continue_decoding()
+
+    def decode_data(self, data: Buffer, end_stream: bool) -> int:
+        """A piece of the body, which passes up to the limit."""
+        self._left -= data.length
+        if self._left < 0:
+            return self.refuse(reply_of(TOO_LARGE))
+        return CONTINUE
+
+    # -- the response ------------------------------------------------------------------------
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """The router could not reach the app: say it as Dapr does. Answers of the app pass."""
+        target, info = self.target, self.callbacks.info
+        if target is None or info.response_code_details in (_FROM_UPSTREAM, DETAILS):
+            return CONTINUE
+        if info.response_flags & _UNREACHABLE:
+            self.invoker.unreachable(target)
+        error = invocation.failed(target.app_id, info.response_code_details or "unknown")
+        self._failure = body = error.body()
+        headers.pairs = [
+            (b":status", b"%d" % error.status),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        return CONTINUE
+
+    def encode_data(self, data: Buffer, end_stream: bool) -> int:
+        """The text of the router gives way to that of `encode_headers`."""
+        if self._failure:
+            data.set(self._failure)
+            self._failure = b""
+        return CONTINUE
+
+
+@dataclass(frozen=True, slots=True)
+class InternalFilterConfig:
+    """The listener for other sidecars. `max_body` is bytes."""
+
+    invoker: Invoker
+    max_body: int = 4 * 1024 * 1024
+
+
+class InternalFilter(InvokingFilter):
+    """A call from another sidecar to the app beside this one."""
+
+    __slots__ = ()
+
+    def __init__(self, config: InternalFilterConfig) -> None:
+        super().__init__(config.invoker, config.max_body)
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """Take what is for our app, and nothing else."""
+        own = self.invoker.sidecar.identity
+        callee = (headers.get(invocation.CALLEE_APP_ID) or b"").decode("latin-1")
+        if callee != own.app_id:
+            return self.refuse(reply_of(error_response(invocation.no_app_id())))
+        self.target = Target(own.app_id, own.namespace, headers.get(b":path") or b"/")
+        cluster = self.invoker.app_cluster(own.app_id)
+        if isinstance(cluster, ApiError):
+            return self.refuse(reply_of(error_response(cluster)))
+        headers.remove(b"x-dapr-cluster")
+        self.invoker.prepare_for_app(headers)
+        self.callbacks.clear_route_cache()
+        return CONTINUE

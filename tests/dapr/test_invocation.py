@@ -1,0 +1,48 @@
+"""Whom a request is for, as a value: what the integration tests do not reach."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.component import Identity
+from meshproxy.dapr.invocation import Target, target_of
+from meshproxy.http.header_map import HeaderMap
+
+OWN = Identity("me", "ns")
+
+
+def target(path: str, *pairs: tuple[bytes, bytes]):
+    return target_of(HeaderMap([(b":path", path.encode("latin-1")), *pairs]), OWN)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1.0/invoke/b/method/x", Target("b", "ns", b"/x")),
+        ("/v1.0/invoke/b.other/method/x", Target("b", "other", b"/x")),
+        ("/v1.0/invoke/b/method", Target("b", "ns", b"/")),
+        ("/v1.0/invoke/b/method/", Target("b", "ns", b"/")),
+        ("/v1.0/invoke/b/method/x/", Target("b", "ns", b"/x/")),
+        ("/v1.0/invoke/b/method/x?", Target("b", "ns", b"/x?")),
+        ("/v1.0/invoke/b/method/x?a=../b#", Target("b", "ns", b"/x?a=../b#")),
+    ],
+)
+def test_a_path_names_the_app_and_the_method(path, expected):
+    assert target(path) == expected
+
+
+def test_the_path_wins_over_the_header():
+    found = target("/v1.0/invoke/b/method/x", (b"dapr-app-id", b"c"))
+    assert found == Target("b", "ns", b"/x")
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_no_path_leads_out_of_the_method(text):
+    found = target(f"/v1.0/invoke/b/method/{text}", (b"dapr-app-id", b"b"))
+    if isinstance(found, ApiError):
+        assert found.code == "ERR_DIRECT_INVOKE"
+    else:
+        path = found.path.partition(b"?")[0]
+        assert path.startswith(b"/")
+        assert b".." not in path.split(b"/")
