@@ -17,10 +17,11 @@ from meshproxy.http.http1.framing import (
     BODY_NONE,
     BODY_UNTIL_CLOSE,
     HOP_BY_HOP,
-    SMALL_BODY,
     connection_tokens,
     encode_fields,
     without_hop_by_hop,
+    write_chunk,
+    write_trailers,
 )
 from meshproxy.http.http1.head import (
     HEAD_END,
@@ -139,26 +140,17 @@ class ClientCodec:
 
     def encode_data(self, data: bytes, end_stream: bool) -> None:
         """Send a piece of the request's body."""
-        if not self._chunked:
-            if data:
-                self.wire.write(data)
-        elif not data:
-            if end_stream:
-                self.wire.write(b"0\r\n\r\n")
-        else:
-            tail = b"\r\n0\r\n\r\n" if end_stream else b"\r\n"
-            if len(data) <= SMALL_BODY:
-                self.wire.write(b"%x\r\n%b%b" % (len(data), data, tail))
-            else:
-                self.wire.writelines((b"%x\r\n" % len(data), data, tail))
+        if self._chunked:
+            write_chunk(self.wire, data, end_stream)
+        elif data:
+            self.wire.write(data)
         if end_stream:
             self._end_request()
 
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """End the request with trailers, where its framing and the configuration have room."""
         if self._chunked:
-            fields = encode_fields(trailers.pairs) if self.settings.enable_trailers else b""
-            self.wire.write(b"0\r\n" + fields + b"\r\n")
+            write_trailers(self.wire, trailers.pairs if self.settings.enable_trailers else [])
         self._end_request()
 
     def _end_request(self) -> None:

@@ -6,9 +6,12 @@ Owns the rules of RFC 9110, 7.6.1 and RFC 9112, 6. Refuses to know which side us
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meshproxy.http.http1.head import Pairs
+
+if TYPE_CHECKING:
+    from meshproxy.http.codec import Wire
 
 BODY_NONE: Final = 0
 BODY_LENGTH: Final = 1
@@ -65,6 +68,24 @@ def encode_fields(pairs: Pairs, start: int = 0) -> bytes:
             b"%b: %b" % (_safe(name), _safe(value)) for name, value in pairs[start:]
         )
     return fields + b"\r\n"
+
+
+def write_chunk(wire: Wire, data: bytes, end_stream: bool) -> None:
+    """A piece of a chunked body, and its end (RFC 9112, 7.1); large pieces are not copied."""
+    if not data:
+        if end_stream:
+            wire.write(b"0\r\n\r\n")
+        return
+    tail = b"\r\n0\r\n\r\n" if end_stream else b"\r\n"
+    if len(data) <= SMALL_BODY:
+        wire.write(b"%x\r\n%b%b" % (len(data), data, tail))
+    else:
+        wire.writelines((b"%x\r\n" % len(data), data, tail))
+
+
+def write_trailers(wire: Wire, pairs: Pairs) -> None:
+    """The end of a chunked body that has trailers (RFC 9112, 7.1.2)."""
+    wire.write(b"0\r\n" + encode_fields(pairs) + b"\r\n")
 
 
 def _safe(text: bytes) -> bytes:

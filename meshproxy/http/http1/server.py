@@ -21,8 +21,9 @@ from meshproxy.http.http1.framing import (
     BODY_LENGTH,
     BODY_NONE,
     BODY_UNTIL_CLOSE,
-    SMALL_BODY,
     encode_fields,
+    write_chunk,
+    write_trailers,
 )
 from meshproxy.http.http1.head import (
     HEAD_END,
@@ -347,26 +348,17 @@ class ServerCodec:
         """Send a piece of the response's body."""
         if self._framing.head:
             data = b""
-        if not self._chunked:
-            if data:
-                self.wire.write(data)
-        elif not data:
-            if end_stream:
-                self.wire.write(b"0\r\n\r\n")
-        else:
-            tail = b"\r\n0\r\n\r\n" if end_stream else b"\r\n"
-            if len(data) <= SMALL_BODY:
-                self.wire.write(b"%x\r\n%b%b" % (len(data), data, tail))
-            else:
-                self.wire.writelines((b"%x\r\n" % len(data), data, tail))
+        if self._chunked:
+            write_chunk(self.wire, data, end_stream)
+        elif data:
+            self.wire.write(data)
         if end_stream:
             self._response_complete()
 
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """End the response with trailers, where its framing and the configuration have room."""
         if self._chunked:
-            fields = encode_fields(trailers.pairs) if self.settings.enable_trailers else b""
-            self.wire.write(b"0\r\n" + fields + b"\r\n")
+            write_trailers(self.wire, trailers.pairs if self.settings.enable_trailers else [])
         self._response_complete()
 
     def _response_complete(self) -> None:
