@@ -18,8 +18,7 @@ REFUSED: Final = Response(
     503,
     {"content-type": "text/plain"},
     b"upstream connect error or disconnect/reset before headers. reset reason: "
-    b"remote connection failure, transport failure reason: delayed connect error: "
-    b"Connection refused",
+    b"remote connection failure",
 )
 """What Envoy's client gives a filter whose call failed (synthetic, with a length of its own)."""
 

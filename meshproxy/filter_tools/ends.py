@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from meshproxy.filter_tools.messages import Headers, Message
 from meshproxy.http.filter import CONTINUE, StreamFilter
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import NO_ROUTE
+from meshproxy.http.local_reply import NO_CLUSTER, NO_ROUTE
 from meshproxy.http.stream_info import HTTP11
 from meshproxy.network.address import Address
-from meshproxy.router.action import ForwardAction
+from meshproxy.router.action import DIRECT_RESPONSE, FORWARD, ForwardAction
 from meshproxy.router.route import Route, RouteConfiguration, VirtualHost
 from meshproxy.router.route_match import RouteMatch
 
@@ -59,8 +59,13 @@ class Clusters:
         return ScriptedCluster(name)
 
 
-def route_table(routes: Mapping[str, str]) -> RouteConfiguration:
-    """A route table from prefixes of paths to clusters; the longest prefix wins."""
+def route_table(routes: Mapping[str, str] | RouteConfiguration) -> RouteConfiguration:
+    """A route table from prefixes of paths to clusters, the longest prefix first; or the one that
+    is given, with every cluster that it names.
+    """
+    if isinstance(routes, RouteConfiguration):
+        routes.bind(Clusters())
+        return routes
     longest_first = sorted(routes.items(), key=lambda item: -len(item[0]))
     table = RouteConfiguration(
         "local_route",
@@ -188,9 +193,16 @@ class Upstream:
         """All filters have let the request pass: where does it go?"""
         stream = self._stream
         route: Any = stream.route
-        entry = route.choose(headers, stream.random) if route is not None else None
-        if entry is None:
+        if route is None:
             stream.send_local_reply(NO_ROUTE)
+            return
+        if route.kind != FORWARD:
+            direct = route.kind == DIRECT_RESPONSE
+            stream.send_local_reply(route.direct_response if direct else route.redirect(headers))
+            return
+        entry = route.choose(headers, stream.random)
+        if entry is None:
+            stream.send_local_reply(NO_CLUSTER)
             return
         info = stream.info
         info.cluster = entry.cluster

@@ -29,6 +29,7 @@ from meshproxy.proxy_wasm.services import Services
 from meshproxy.proxy_wasm.trace import Step, Tracer
 from meshproxy.proxy_wasm.vm import Vm
 from meshproxy.proxy_wasm.vm_pool import VmPool
+from meshproxy.router.route import RouteConfiguration
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats
 from meshproxy.stats.store import Histogram, Metric, Store
 from meshproxy.wasm.code_source import CodeSource, InlineCode, LocalFile
@@ -44,7 +45,8 @@ FIRST_SECOND: Final = 1.0
 class FilterHarness:
     """A world of its own. Close it, or use it as a context manager.
 
-    routes: clusters by prefix of the path. clusters: names that callouts can reach, None for all.
+    routes: clusters by prefix of the path, or a route table, which chooses the cluster (its own
+    mutations and rewrites are not done). clusters: names that callouts can reach, None for all.
     buffer_limit: bytes that a filter may hold back. log_level: the lowest level that is collected.
     trace: told every hostcall and callback of every VM (`proxy_wasm/trace.py`).
     """
@@ -52,7 +54,7 @@ class FilterHarness:
     def __init__(
         self,
         *,
-        routes: Mapping[str, str] | None = None,
+        routes: Mapping[str, str] | RouteConfiguration | None = None,
         clusters: Collection[str] | None = None,
         buffer_limit: int = BUFFER_LIMIT,
         log_level: str = "trace",
@@ -141,6 +143,10 @@ class FilterHarness:
             vm, name=name, root_id=root_id, configuration=_bytes(configuration),
             allow_on_headers_stop_iteration=allow_on_headers_stop_iteration, **options,
         )  # fmt: skip
+        return self.load_plugin(plugin)
+
+    def load_plugin(self, plugin: PluginConfig) -> LoadedFilter:
+        """Start a plugin that has been configured. Raises ModuleError with the reason."""
         loaded = LoadedFilter(self, plugin)
         self._filters.append(loaded)
         try:

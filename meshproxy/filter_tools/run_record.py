@@ -1,4 +1,4 @@
-"""One request through one filter, as a value: everything that the reports tell.
+"""One request through filters, as a value: everything that the reports tell.
 
 Owns what is kept. Refuses to run (`commands/running.py`) and to print (`report.py`).
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from meshproxy.filter_tools.callouts import Callout
 from meshproxy.filter_tools.grpc_callouts import GrpcCallout
 from meshproxy.filter_tools.http_stream import HttpStream
-from meshproxy.filter_tools.loaded_filter import LoadedFilter, Trap
+from meshproxy.filter_tools.loaded_filter import Trap
 from meshproxy.filter_tools.logs import LogLine
 
 
@@ -20,7 +20,6 @@ class Run:
     """What happened. `paused`: "request" or "response" where a filter still held it back."""
 
     file: str
-    filter: LoadedFilter
     stream: HttpStream
     paused: str
     logs: Sequence[LogLine]

@@ -10,6 +10,7 @@ import pytest
 from wasmtime import wat2wasm
 
 from meshproxy import cli
+from meshproxy.filter_tools.scaffold import create
 from meshproxy.proxy_wasm.pairs import encode
 from tests.support.wat_filter import filter_text
 
@@ -70,7 +71,10 @@ def test_the_example_passes(gate):
 def test_the_commands_work(gate, capsys):
     _, commands = blocks("sh")
     lines = commands.replace("\\\n", " ").strip().splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
+    create("c", "gate", gate / "new")
+    configuration = (gate / "new" / "gate" / "envoy.yaml").read_text()
+    (gate / "envoy.yaml").write_text(configuration)
     for line in lines:
         program, *arguments = shlex.split(line, comments=True)
         assert program == "meshproxy"

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
+from meshproxy.errors import ConfigErrors
 from meshproxy.filter_tools.commands import CommandError
+from meshproxy.filter_tools.configured import Configured, read_configuration
 from meshproxy.filter_tools.ends import parse_source
 from meshproxy.filter_tools.grpc_callouts import GrpcResponse
 from meshproxy.filter_tools.harness import FilterHarness
@@ -22,6 +26,8 @@ from meshproxy.filter_tools.table import table
 from meshproxy.wasm.errors import ModuleError
 
 METHOD: Final = "GET"
+CONFIGURATIONS: Final = frozenset({".yaml", ".yml", ".json"})
+PLUGIN_FLAGS: Final = ("config", "vm_config", "root_id", "vm_id", "env")
 
 
 class Leave(Exception):  # a way out, not an error
@@ -51,9 +57,9 @@ class Parser(argparse.ArgumentParser):
         raise Leave(status)
 
 
-def add_file(parser: Parser) -> None:
-    """The module itself."""
-    parser.add_argument("file", metavar="FILE", help="the .wasm")
+def add_file(parser: Parser, text: str = "the .wasm") -> None:
+    """What it is about."""
+    parser.add_argument("file", metavar="FILE", help=text)
 
 
 def add_plugin(parser: Parser) -> None:
@@ -119,7 +125,7 @@ def load(harness: FilterHarness, options: argparse.Namespace) -> LoadedFilter:
 
     Raises ModuleError; what the filter logged until then, which may say why, goes to stderr.
     """
-    try:
+    with log_of_a_failure(harness):
         return harness.load(
             options.file,
             content(options.config),
@@ -131,10 +137,53 @@ def load(harness: FilterHarness, options: argparse.Namespace) -> LoadedFilter:
             allow_on_headers_stop_iteration=options.allow_on_headers_stop_iteration,
             strict=options.compat == "envoy",
         )
+
+
+@contextmanager
+def log_of_a_failure(harness: FilterHarness) -> Iterator[None]:
+    """Print what was logged where a module cannot be started."""
+    try:
+        yield
     except ModuleError:
         for line in table(log_rows(harness.logs), indent=0):
             print(line, file=sys.stderr)
         raise
+
+
+@contextmanager
+def harness_of(options: argparse.Namespace, **settings: Any) -> Iterator[FilterHarness]:
+    """A harness with everything that FILE stands for: one .wasm, or the plugins of a YAML.
+
+    Raises ModuleError and CommandError.
+    """
+    configured = None
+    if Path(options.file).suffix in CONFIGURATIONS:
+        configured = _configured(options)
+    routes = dict(options.route) or (configured.routes if configured is not None else None)
+    with FilterHarness(routes=routes, propagate_logs=False, **settings) as harness:
+        if configured is None:
+            load(harness, options)
+        else:
+            with log_of_a_failure(harness):
+                for plugin in configured.plugins:
+                    harness.load_plugin(plugin)
+        yield harness
+
+
+def _configured(options: argparse.Namespace) -> Configured:
+    given = [name for name in PLUGIN_FLAGS if getattr(options, name)]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise CommandError(f"{flag} is for a .wasm; {options.file} configures its plugins itself")
+    try:
+        found = read_configuration(options.file)
+    except ConfigErrors as errors:
+        raise CommandError("\n".join(str(each) for each in errors.errors)) from errors
+    if found is None:
+        raise CommandError(f"{options.file}: no listener has a Wasm HTTP filter")
+    for name in found.left_out:
+        print(f"note: the filter {name} is not of Wasm and left out", file=sys.stderr)
+    return found
 
 
 def response_of(options: argparse.Namespace) -> Response:

@@ -10,15 +10,14 @@ import argparse
 from meshproxy.filter_tools.commands.arguments import content, response_of
 from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.http_stream import HttpStream
-from meshproxy.filter_tools.loaded_filter import LoadedFilter
 from meshproxy.filter_tools.messages import with_length
 from meshproxy.filter_tools.run_record import Run
 
 
-def run_request(harness: FilterHarness, loaded: LoadedFilter, options: argparse.Namespace) -> Run:
+def run_request(harness: FilterHarness, options: argparse.Namespace) -> Run:
     """Send the request, let the upstream answer, let time pass, end the stream."""
     script(harness, options)
-    stream = loaded.stream(source=options.source or "")
+    stream = harness.stream(source=options.source or "")
     send(stream, options)
     answer_from_upstream(stream, options)
     if options.advance:
@@ -27,7 +26,7 @@ def run_request(harness: FilterHarness, loaded: LoadedFilter, options: argparse.
     paused = "request" if stream.request_paused else "response" if stream.response_paused else ""
     stream.disconnect()
     return Run(
-        options.file, loaded, stream, paused, harness.logs, harness.metrics, harness.callouts,
+        options.file, stream, paused, harness.logs, harness.metrics, harness.callouts,
         harness.grpc_callouts, harness.traps,
     )  # fmt: skip
 

@@ -15,12 +15,11 @@ from meshproxy.filter_tools.commands.arguments import (
     add_file,
     add_plugin,
     add_request,
+    harness_of,
     header,
-    load,
     status,
 )
 from meshproxy.filter_tools.commands.running import run_request
-from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.messages import Message, text
 from meshproxy.filter_tools.report import as_json, as_text
 from meshproxy.filter_tools.run_record import Run
@@ -33,14 +32,14 @@ Exits 1 where the filter cannot be started, traps, or does not do what is expect
 def run(arguments: Sequence[str]) -> int:
     """Run the request, print the report, check what is expected."""
     parser = Parser("test", DESCRIPTION)
-    add_file(parser)
+    add_file(parser, "the .wasm, or an Envoy configuration: its Wasm filters, its routes")
     add_plugin(parser)
     add_request(parser)
     _add_expectations(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     options = parser.parse_args(list(arguments))
-    with FilterHarness(routes=dict(options.route) or None, propagate_logs=False) as harness:
-        found = run_request(harness, load(harness, options), options)
+    with harness_of(options) as harness:
+        found = run_request(harness, options)
         wrong = list(failures(found, options))
         # Before the plugin ends, which cancels the callouts that nobody has answered.
         if options.format == "json":

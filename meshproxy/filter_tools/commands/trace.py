@@ -14,10 +14,9 @@ from meshproxy.filter_tools.commands.arguments import (
     add_file,
     add_plugin,
     add_request,
-    load,
+    harness_of,
 )
 from meshproxy.filter_tools.commands.running import run_request
-from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.step_texts import StepTexts
 from meshproxy.proxy_wasm.trace import Step
 from meshproxy.proxy_wasm.vm import Vm
@@ -31,7 +30,7 @@ traps."""
 def run(arguments: Sequence[str]) -> int:
     """Print the steps as they happen."""
     parser = Parser("trace", DESCRIPTION)
-    add_file(parser)
+    add_file(parser, "the .wasm, or an Envoy configuration: its Wasm filters, its routes")
     add_plugin(parser)
     add_request(parser)
     parser.add_argument("--texts", action="store_true",
@@ -48,9 +47,8 @@ def run(arguments: Sequence[str]) -> int:
         except BrokenPipeError:
             stop_printing()  # raised from here it would end in the filter, as a trap
 
-    routes = dict(options.route) or None
-    with FilterHarness(routes=routes, propagate_logs=False, trace=told) as harness:
-        found = run_request(harness, load(harness, options), options)
+    with harness_of(options, trace=told) as harness:
+        found = run_request(harness, options)
     for trap in found.traps:
         print(f"error: the filter trapped: {trap.reason}", file=sys.stderr)
         for frame in trap.backtrace:

@@ -1,9 +1,14 @@
 import json
+from pathlib import Path
 
+import pytest
 import wasmtime
+import yaml
 
 from meshproxy import cli
-from meshproxy.resources import filters_directory
+from meshproxy.resources import conf_directory, filters_directory
+from tests.filters.conftest import plugin
+from tests.support.conf import found, runnable
 from tests.support.wat_filter import filter_text
 
 FILE = str(filters_directory() / "header_tag.wasm")
@@ -178,3 +183,58 @@ def test_a_wrong_flag_is_refused_with_the_usage(capsys):
     assert "argument --response: expected a status from 200 to 599, not 'x'" in (
         capsys.readouterr().err
     )
+
+
+@pytest.fixture
+def configuration(tmp_path) -> Path:
+    """An Envoy configuration with two plugins and three routes."""
+    document = runnable("filters.yaml", {8080: 1})
+    [filters] = found(document, "http_filters")
+    filters[:-1] = [
+        plugin("header_tag", "request set x-tenant acme"),
+        plugin("header_tag", "response set x-cluster {xds.cluster_name}"),
+    ]
+    [routes] = found(document, "routes")
+    routes[:] = [
+        {"match": {"prefix": "/direct"}, "direct_response": {"status": 418}},
+        {"match": {"prefix": "/old"}, "redirect": {"path_redirect": "/new"}},
+        {"match": {"prefix": "/", "headers": [{"name": "x-tenant", "exact_match": "acme"}]},
+         "route": {"cluster": "acme"}},
+    ]  # fmt: skip
+    document["static_resources"]["clusters"][0]["name"] = "acme"
+    document["static_resources"]["clusters"][0]["load_assignment"]["cluster_name"] = "acme"
+    file = tmp_path / "envoy.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def test_the_plugins_of_a_configuration_stand_in_its_chain_before_its_routes(configuration, capsys):
+    file = str(configuration)
+    assert run(file, "--expect-cluster", "acme", "--expect-header", "x-cluster: acme") == 0
+    assert run(file, "--request", "/direct", "--expect-status", "418") == 0
+    assert (
+        run(file, "--request", "/old", "--expect-header", "location: http://example.com/new") == 0
+    )
+    assert capsys.readouterr().err == ""
+    assert cli.main(["filter", "trace", file]) == 0
+    assert capsys.readouterr().out.count("[host->vm] proxy_on_request_headers(") == 2
+
+
+def test_flags_that_a_configuration_says_itself_are_refused(configuration, capsys):
+    assert run(str(configuration), "--vm-id", "x") == 1
+    assert "error: --vm-id is for a .wasm; " in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_wrong_is_refused_with_its_places(tmp_path, capsys):
+    file = tmp_path / "envoy.yaml"
+    file.write_text("static_resources: 5\nadmin: 6\n")
+    assert run(str(file)) == 1
+    shown = capsys.readouterr().err
+    assert f"{file}:1:" in shown
+    assert f"{file}:2:" in shown
+
+
+def test_a_configuration_without_plugins_is_refused(capsys):
+    file = str(conf_directory() / "minimal.yaml")
+    assert run(file) == 1
+    assert capsys.readouterr().err == f"error: {file}: no listener has a Wasm HTTP filter\n"
