@@ -282,10 +282,9 @@ class Server:
         self._enter(State.LIVE)
         self._metrics.initialized(int((time.monotonic() - self._started) * 1000))
         # What start-up has made lives as long as the process: the collector need not look at it
-        # again. Requests make no cycles, so it may also look far less often.
+        # again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
         logger.info("starting main dispatch loop")
 
     async def _end(self) -> None:
