@@ -11,8 +11,11 @@ from meshproxy.dapr.registry import Registry
 
 COMPONENTS: Final = Registry()
 
+COMPONENTS.register("configuration.redis", "configuration.redis:RedisConfigurationStore")
+COMPONENTS.register("lock.redis", "lock.redis:RedisLock")
 COMPONENTS.register("nameresolution.sqlite", "name_resolution.sqlite:SqliteNameResolver")
 COMPONENTS.register("secretstores.local.env", "secretstores.local_env:LocalEnvSecretStore")
 COMPONENTS.register("secretstores.local.file", "secretstores.local_file:LocalFileSecretStore")
 COMPONENTS.register("state.in-memory", "state.in_memory:InMemoryStateStore")
+COMPONENTS.register("state.redis", "state.redis:RedisStateStore")
 COMPONENTS.register("state.sqlite", "state.sqlite:SqliteStateStore")

@@ -11,7 +11,7 @@ import pytest
 
 from meshproxy.dapr.component import ComponentContext, Metadata
 from meshproxy.dapr.components import COMPONENTS
-from tests.conformance.state_store.provision import PROVISIONS, Clock, Loop
+from tests.conformance.state_store.provision import PROVISIONS, SERVER_TIME, Clock, Loop
 
 
 @pytest.fixture(params=COMPONENTS.of("state"))
@@ -20,8 +20,9 @@ def type_name(request) -> str:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(type_name: str, request) -> Clock:
+    server = SERVER_TIME.get(type_name)
+    return Clock() if server is None else Clock(request.getfixturevalue(server).age)
 
 
 @pytest.fixture

@@ -10,18 +10,31 @@ Provision = Callable[[Path, Any], Mapping[str, str]]
 
 PROVISIONS: Final[dict[str, Provision]] = {
     "state.in-memory/v1": lambda folder, request: {},
+    "state.redis/v1": lambda folder, request: {
+        "redisHost": request.getfixturevalue("redis_server").address
+    },
     "state.sqlite/v1": lambda folder, request: {"connectionString": str(folder / "state.db")},
 }
 
+SERVER_TIME: Final[dict[str, str]] = {"state.redis/v1": "redis_server"}
+"""Stores whose server measures the time: the fixture that has `age(seconds)`."""
+SILENT_ABOUT_THE_END: Final = frozenset({"state.redis/v1"})
+"""Stores with a TTL and no `ttlExpireTime`, as in daprd."""
+
 
 class Clock:
-    """Time that passes when a test says so. A server's own time passes by waiting instead."""
+    """Time that passes when a test says so, here and on the store's server."""
 
-    def __init__(self) -> None:
+    def __init__(self, age: Callable[[float], None] = lambda seconds: None) -> None:
         self.now = 1_700_000_000.0
+        self._age = age
 
     def __call__(self) -> float:
         return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self._age(seconds)
 
 
 class Loop:

@@ -1,0 +1,181 @@
+"""A connection to Redis by the metadata that every Redis component has. Knows no component.
+
+Owns Dapr's names and defaults, what is refused by name, and the repeating of what may be repeated.
+
+Metadata: `redisHost` (host:port), `redisPort`, `redisUsername`, `redisPassword`, `redisDB`,
+`enableTLS`, `insecureSkipTLSVerify`, `clientCert`, `clientKey` (PEM), `redisMaxRetries`,
+`redisMinRetryInterval`, `redisMaxRetryInterval`, `dialTimeout`, `readTimeout`, `poolSize`,
+`poolTimeout`. Source: https://docs.dapr.io/reference/components-reference/supported-state-stores/setup-redis/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from meshproxy.dapr.component import ComponentError, Metadata
+from meshproxy.dapr.duration import DurationError, seconds_of
+
+__all__ = ["RedisClient", "RedisError", "milliseconds"]
+
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
+T = TypeVar("T")
+
+DEFAULT_PORT: Final = 6379
+_PER_CPU: Final = 10  # connections, as in go-redis
+_REFUSED: Final = ("failover", "useEntraID", "useAzureAD", "useOIDC")
+"""Switches whose silence would connect to the wrong server, or without the right to."""
+_WITHOUT_EFFECT: Final = ("idleCheckFrequency", "idleTimeout", "maxConnAge", "minIdleConns")
+
+
+class RedisClient:
+    """One server. Commands raise RedisError; `call` and `repeat` make it ComponentError."""
+
+    def __init__(self, metadata: Metadata, name: str) -> None:
+        """Read the metadata; nothing is connected. Raises ComponentError."""
+        _refuse(metadata)
+        for each in _WITHOUT_EFFECT:
+            if each in metadata:
+                logger.warning("%s: the metadata '%s' has no effect here", name, each)
+        self.host, self.port = _address(metadata)
+        self.database: Final = metadata.integer("redisDB", 0, minimum=0)
+        self._retries: Final = metadata.integer("redisMaxRetries", 3, minimum=-1)
+        self._wait: Final = milliseconds(metadata, "redisMinRetryInterval", 0.008)
+        self._longest: Final = milliseconds(metadata, "redisMaxRetryInterval", 2.0)
+        read_timeout = milliseconds(metadata, "readTimeout", 3.0) or None
+        options: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "db": self.database,
+            "username": metadata.get("redisUsername") or None,
+            "password": metadata.get("redisPassword") or None,
+            "socket_connect_timeout": milliseconds(metadata, "dialTimeout", 5.0) or None,
+            "socket_timeout": read_timeout,
+            "protocol": 2,  # of every server; nothing here needs the newer one
+            # Whether a command may be sent again is for its caller to know: see `repeat`.
+            "retry": Retry(NoBackoff(), 0),
+        }
+        connection: type[Connection] = Connection
+        if metadata.boolean("enableTLS"):
+            connection = SSLConnection
+            options |= _tls(metadata)
+        pool = BlockingConnectionPool(
+            connection_class=connection,
+            max_connections=metadata.integer("poolSize", 0, minimum=0)
+            or _PER_CPU * (os.cpu_count() or 1),
+            timeout=milliseconds(metadata, "poolTimeout", (read_timeout or 3.0) + 1.0),
+            **options,
+        )
+        self.redis: Final[Redis] = Redis.from_pool(pool)
+
+    async def open(self) -> None:
+        """Find out that the server is there. Raises ComponentError."""
+        try:
+            await self.command("PING")
+        except RedisError as error:
+            raise ComponentError(
+                f"error connecting to redis at {self.host}:{self.port}: {error}"
+            ) from error
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self.redis.aclose(close_connection_pool=True)
+
+    def command(self, *words: str | int, **options: Any) -> Awaitable[Any]:
+        """A command that the package has no method for."""
+        send: Callable[..., Awaitable[Any]] = self.redis.execute_command
+        return send(*words, **options)
+
+    async def call(self, command: Awaitable[T]) -> T:
+        """Once: for what may not happen twice, and whose outcome a lost answer leaves open."""
+        try:
+            return await command
+        except RedisError as error:
+            raise ComponentError(f"redis: {error}") from error
+
+    async def repeat(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Again where the connection failed: for what does no harm when it happens twice."""
+        wait = self._wait
+        for _ in range(self._retries):
+            try:
+                return await self.call(command())
+            except ComponentError as error:
+                if not isinstance(error.__cause__, RedisConnectionError | RedisTimeoutError):
+                    raise
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, self._longest)
+        return await self.call(command())
+
+
+def milliseconds(metadata: Metadata, name: str, default: float) -> float:
+    """A duration, where a bare number is milliseconds; in seconds. -1 is 0: none."""
+    text = metadata.get(name, "")
+    if not text:
+        return default
+    try:
+        return max(int(text) / 1000, 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(seconds_of(text), 0.0)
+    except DurationError as error:
+        raise ComponentError(f"{name}: {error}") from None
+
+
+def _refuse(metadata: Metadata) -> None:
+    for name in _REFUSED:
+        if metadata.boolean(name):
+            raise ComponentError(f"the metadata '{name}' is not supported")
+    kind = metadata.get("redisType", "") or "node"
+    if kind != "node":
+        raise ComponentError(f"redisType is '{kind}'; expected node")
+
+
+def _address(metadata: Metadata) -> tuple[str, int]:
+    text = metadata.get("redisHost", "")
+    if not text:
+        raise ComponentError("missing redisHost")
+    if "," in text:
+        raise ComponentError(f"redisHost is '{text}'; expected one host:port")
+    given = metadata.integer("redisPort", 0, minimum=0)
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return text.strip("[]"), given or DEFAULT_PORT
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ComponentError(f"redisHost is '{text}'; expected host:port")
+    if given not in (0, int(port)):
+        raise ComponentError(f"redisHost has the port {port}, and redisPort is {given}")
+    return host.strip("[]"), int(port)
+
+
+def _tls(metadata: Metadata) -> dict[str, Any]:
+    context = ssl.create_default_context()
+    if metadata.boolean("insecureSkipTLSVerify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    cert, key = metadata.get("clientCert", ""), metadata.get("clientKey", "")
+    if bool(cert) != bool(key):
+        raise ComponentError("clientCert and clientKey are needed together")
+    if cert:
+        # OpenSSL reads a key from a file only; the folder is this process's own, and gone after.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "client.pem"
+            path.touch(mode=0o600)
+            path.write_text(f"{cert}\n{key}\n")
+            try:
+                context.load_cert_chain(path)
+            except ssl.SSLError as error:
+                raise ComponentError(f"clientCert and clientKey: {error}") from error
+    return {"ssl_context": context}

