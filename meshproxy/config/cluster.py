@@ -18,6 +18,7 @@ from meshproxy.config.reading import enum_name, metadata, seconds, seconds_or_ne
 from meshproxy.config.runtime import Runtime
 from meshproxy.config.tls import build_upstream_tls
 from meshproxy.errors import Code
+from meshproxy.network.tls.config import UpstreamTlsConfig
 from meshproxy.upstream.cluster import (
     CircuitBreakers,
     ClusterConfig,
@@ -52,7 +53,6 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
     message, problems = at.message, context.problems
     # What is not supported is noted elsewhere; if that is allowed, the cluster has no hosts.
     type_name = enum_name(at, "type")
-    policy_name = enum_name(at, "lb_policy")
     is_supported = not at.has("cluster_type") and type_name in DiscoveryType.__members__
     kind = DiscoveryType(type_name) if is_supported else DiscoveryType.STATIC
     assignment = at.one("load_assignment") if is_supported else None
@@ -67,6 +67,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
     extension = _http_options(at, problems)
     options = (extension or at).one("common_http_protocol_options")
     protocol, http1, http2 = _protocol(at, extension)
+    tls_options = (extension or at).one("upstream_http_protocol_options")
     buffer_limit = wrapped(at, "per_connection_buffer_limit_bytes", 1024 * 1024)
     max_headers_kb = wrapped(options, "max_response_headers_kb", 60) if options else 60
     max_headers_count = wrapped(options, "max_headers_count", 100) if options else 100
@@ -74,9 +75,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         name=message.name,
         type=kind,
         endpoints=endpoints,
-        lb_policy=LbPolicy(policy_name)
-        if policy_name in LbPolicy.__members__
-        else LbPolicy.ROUND_ROBIN,
+        lb_policy=_lb_policy(at),
         least_request=_least_request(at.one("least_request_lb_config"), context.runtime),
         alt_stat_name=message.alt_stat_name,
         connect_timeout=seconds(at, "connect_timeout", 5.0),
@@ -106,8 +105,14 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
             buffer_limit=buffer_limit,
         ),
         metadata=metadata(at),
-        tls=build_upstream_tls(at, context),
+        tls=_with_names_checked(build_upstream_tls(at, context), tls_options),
+        auto_sni=_auto_sni(tls_options),
     )
+
+
+def _lb_policy(at: At) -> LbPolicy:
+    name = enum_name(at, "lb_policy")
+    return LbPolicy(name) if name in LbPolicy.__members__ else LbPolicy.ROUND_ROBIN
 
 
 def _localities(
@@ -226,6 +231,24 @@ def _dns(at: At) -> DnsConfig:
         respect_ttl=message.respect_dns_ttl,
         lookup_family=DnsLookupFamily(enum_name(at, "dns_lookup_family", "AUTO")),
     )
+
+
+def _auto_sni(options: At | None) -> str:
+    """The request header whose host TLS asks for, empty for none."""
+    if options is None or not (
+        options.message.auto_sni or options.message.override_auto_sni_header
+    ):
+        return ""
+    return options.message.override_auto_sni_header.lower() or ":authority"
+
+
+def _with_names_checked(
+    tls: UpstreamTlsConfig | None, options: At | None
+) -> UpstreamTlsConfig | None:
+    """`auto_san_validation`: the host's certificate is to be for the name that was asked for."""
+    if tls is None or options is None or not options.message.auto_san_validation:
+        return tls
+    return replace(tls, auto_sni_san_validation=True)
 
 
 def _http_options(at: At, problems: Problems) -> At | None:

@@ -229,7 +229,7 @@ FIELDS: Final[dict[str, str]] = {
         " typed_extension_protocol_options"
         " dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl"
         " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
-        " metadata transport_socket"
+        " metadata upstream_http_protocol_options transport_socket"
     ),
     _CORE + "HttpProtocolOptions": (
         "idle_timeout max_headers_count max_requests_per_connection max_response_headers_kb"
@@ -252,7 +252,11 @@ FIELDS: Final[dict[str, str]] = {
     _ENDPOINT + "LocalityLbEndpoints": "locality lb_endpoints load_balancing_weight priority",
     _ENDPOINT + "LbEndpoint": "endpoint health_status metadata load_balancing_weight",
     _ENDPOINT + "Endpoint": "address hostname",
-    _UPSTREAM: ("common_http_protocol_options explicit_http_config use_downstream_protocol_config"),
+    _UPSTREAM: (
+        "common_http_protocol_options explicit_http_config use_downstream_protocol_config"
+        " upstream_http_protocol_options"
+    ),
+    _CORE + "UpstreamHttpProtocolOptions": "auto_sni auto_san_validation override_auto_sni_header",
     _UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options http2_protocol_options",
     _UPSTREAM + ".UseDownstreamHttpConfig": "http_protocol_options http2_protocol_options",
     # ---- HTTP filters

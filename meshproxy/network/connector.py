@@ -43,7 +43,7 @@ class ConnectOptions:
     """How to connect. Times are seconds, sizes bytes.
 
     `tls` is the cluster's transport socket, None for plain bytes; `server_name` is what it asks for
-    instead of its own.
+    instead of its own, `alpn` what it offers where the configuration does not say.
     """
 
     timeout: float
@@ -52,6 +52,7 @@ class ConnectOptions:
     sent: Counter
     tls: UpstreamTls | None = None
     server_name: str = ""
+    alpn: tuple[str, ...] = ()
 
 
 class Connector:
@@ -137,7 +138,7 @@ class _Attempt:
                 return None
             return connection.hand_over(self._owner, options.received, options.sent)
 
-        return options.tls.start(connection, options.server_name, done)
+        return options.tls.start(connection, options.server_name, options.alpn, done)
 
     def on_eof(self) -> bool:
         """The host has gone; its closing will say so."""

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from meshproxy.upstream.host import Host
 
 
+def host_of(authority: bytes) -> str:
+    """The host in an authority (RFC 3986, 3.2), in lower case; empty where that is not ASCII."""
+    text = authority.decode("latin-1").lower()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    else:
+        text = text.partition(":")[0]
+    return text if text.isascii() else ""
+
+
 class UpstreamRequest:
     """One try. A second try is a new object."""
 
@@ -56,6 +66,11 @@ class UpstreamRequest:
         """In which protocol the request came."""
         protocol: str = self.router.stream.encoder.protocol
         return protocol
+
+    def server_name(self, header: str) -> str:
+        """The host of that header without its port."""
+        host = self.router.request_headers.get(header.encode()) or b""
+        return host_of(host)
 
     @property
     def connected(self) -> bool:

@@ -89,6 +89,7 @@ class UpstreamProtocol(StrEnum):
 class ClusterConfig:
     """A `Cluster` of the configuration with Envoy's defaults. Times are seconds, sizes bytes.
 
+    `auto_sni` is the request header whose host TLS asks for, empty for none.
     `idle_timeout` (of a connection without a request) None: never; `max_requests_per_connection`
     0: without limit.
     """
@@ -117,6 +118,7 @@ class ClusterConfig:
     enable_trailers: bool = False
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
     tls: UpstreamTlsConfig | None = None
+    auto_sni: str = ""
 
     @property
     def observability_name(self) -> str:
@@ -265,17 +267,25 @@ class Cluster:
         else:
             self._on_initialized.append(callback)
 
-    def connect_options(self, host: Host) -> ConnectOptions:
-        """How to connect to a host of it."""
+    def connect_options(
+        self, host: Host, server_name: str = "", alpn: tuple[str, ...] = ()
+    ) -> ConnectOptions:
+        """How to connect to a host.
+
+        `server_name` is whom TLS asks for instead of its own, `alpn` what it offers where the
+        configuration does not say.
+        """
         config, stats = self.config, self.stats
-        by_host = config.tls is not None and config.tls.auto_host_sni
+        if config.tls is not None and config.tls.auto_host_sni and not server_name:
+            server_name = host.hostname
         return ConnectOptions(
             config.connect_timeout,
             config.per_connection_buffer_limit_bytes,
             stats.upstream_cx_rx_bytes_total,
             stats.upstream_cx_tx_bytes_total,
             self.tls,
-            host.hostname if by_host else "",
+            server_name,
+            alpn,
         )
 
     def count_http1(self) -> None:

@@ -43,10 +43,14 @@ class PoolRequest(ResponseDecoder, Protocol):
 
 
 class ConnPool:
-    """The HTTP/1 connections of one host. Idle ones are reused last in, first out."""
+    """The HTTP/1 connections of one host. Idle ones are reused last in, first out.
 
-    __slots__ = ("_connector", "_idle_timer", "clients", "cluster", "connecting", "dispatcher",
-                 "host", "idle", "max_requests", "now", "pending", "settings")  # fmt: skip
+    `server_name` is whom TLS asks for instead of its own, `alpn` what it offers by itself.
+    """
+
+    __slots__ = ("_connector", "_idle_timer", "alpn", "clients", "cluster", "connecting",
+                 "dispatcher", "host", "idle", "max_requests", "now", "pending", "server_name",
+                 "settings")  # fmt: skip
 
     def __init__(self, cluster: Cluster, host: Host, connector: Connector) -> None:
         self.cluster = cluster
@@ -55,6 +59,8 @@ class ConnPool:
         self.clients: set[Any] = set()
         self.pending: deque[PoolRequest] = deque()
         self.connecting = 0
+        self.server_name = ""
+        self.alpn: tuple[str, ...] = ("http/1.1",)
         self._connector = connector
         self._idle_timer: Any = None  # one for all: when the longest idle one has been so too long
         self.dispatcher = connector.dispatcher
@@ -66,6 +72,15 @@ class ConnPool:
             max_headers_count=config.max_response_headers_count,
             enable_trailers=config.enable_trailers,
         )
+
+    def name_server(self, name: str) -> None:
+        """Ask for this name in TLS."""
+        self.server_name = name
+
+    @property
+    def in_use(self) -> bool:
+        """Whether there is a connection, or somebody who waits for one."""
+        return bool(self.clients or self.pending)
 
     def next_step(self) -> int:
         """What a new request gets: READY, CONNECT, WAIT or FULL."""
@@ -136,7 +151,8 @@ class ConnPool:
         self.host.stats.cx_total += 1
         self.host.stats.cx_active += 1
         self.cluster.connections_active += 1
-        self._connector.connect(client, self.host.address, self.cluster.connect_options(self.host))
+        options = self.cluster.connect_options(self.host, self.server_name, self.alpn)
+        self._connector.connect(client, self.host.address, options)
 
     def make_client(self) -> Any:
         """A connection that is still to be made."""

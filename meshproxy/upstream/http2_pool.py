@@ -31,6 +31,7 @@ class Http2Pool(ConnPool):
 
     def __init__(self, cluster: Any, host: Any, connector: Any) -> None:
         super().__init__(cluster, host, connector)
+        self.alpn = ("h2",)
         self.ready: list[Http2Client] = []
 
     def next_step(self) -> int:

@@ -489,3 +489,19 @@ def test_listener_filters_arrive():
     assert proxy.disallowed_versions == {1}
     assert proxy.stat_prefix == "pp"
     assert tls.max_client_hello_size == 4096
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "validated"),
+    [
+        ("{auto_sni: true}", ":authority", False),
+        ("{auto_sni: true, auto_san_validation: true}", ":authority", True),
+        ("{override_auto_sni_header: X-Name}", "x-name", False),
+        ("{auto_sni: false}", "", False),
+    ],
+)
+def test_whom_tls_asks_for_may_come_from_the_request(directory, options, header, validated):
+    text = upstream(directory, f"validation_context: {{{TRUST}}}")
+    cluster = load(f"{text}    upstream_http_protocol_options: {options}\n").clusters[0]
+    assert cluster.auto_sni == header
+    assert cluster.tls.auto_sni_san_validation is validated

@@ -53,7 +53,9 @@ class TlsUpstream:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.names: list[str | None] = []
+        self.protocols: list[str | None] = []
         context.sni_callback = lambda tls, name, _: self.names.append(name)
+        context.set_alpn_protocols(["h2", "http/1.1"])
         self._context = context
         self._server = ScriptedUpstream(self._serve)
         self.port = self._server.port
@@ -61,6 +63,7 @@ class TlsUpstream:
     def _serve(self, peer: Peer) -> None:
         try:
             with self._context.wrap_socket(peer.socket, server_side=True) as secure:
+                self.protocols.append(secure.selected_alpn_protocol())
                 while secure.recv(65536):
                     secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         except (ssl.SSLError, OSError):
@@ -94,7 +97,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def http_chain(directory: Path, name: str, common: dict, options: str = "", **fields) -> dict:
     routes = "".join(
         f"- match: {{prefix: /{each}}}\n  route: {{cluster: {each}}}\n"
-        for each in ("secure", "wrong-san", "untrusted", "plaintext", "old", "by-host")
+        for each in ("secure", "wrong-san", "untrusted", "plaintext", "old", "by-host", "auto")
     )
     hosts = virtual_host(f"{routes}- match: {{prefix: /}}\n  route: {{cluster: up}}")
     made = listener(
@@ -134,7 +137,14 @@ def upstream() -> Iterator[RecordingUpstream]:
 
 
 @pytest.fixture(scope="module")
-def pair(directory: Path, upstream: RecordingUpstream) -> Iterator[TcpPair]:
+def secure(directory: Path) -> Iterator[TlsUpstream]:
+    each = TlsUpstream(tls_play(directory, "b"))
+    yield each
+    each.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(directory: Path, upstream: RecordingUpstream, secure: TlsUpstream) -> Iterator[TcpPair]:
     trusted = {"filename": str(directory / "ca.crt")}
     shown = {"tls_certificates": [tls_certificate(directory, "a")]}
     mutual = {
@@ -148,7 +158,6 @@ def pair(directory: Path, upstream: RecordingUpstream) -> Iterator[TcpPair]:
         },
     }
     details = "{subject: true, uri: true, dns: true, cert: true, chain: true}"
-    secure = TlsUpstream(tls_play(directory, "b"))
     old = tls_play(directory, "b")
     old.minimum_version = ssl.TLSVersion.TLSv1_3
     newer = TlsUpstream(old)
@@ -210,6 +219,20 @@ def pair(directory: Path, upstream: RecordingUpstream) -> Iterator[TcpPair]:
             secure.port,
             {"trusted_ca": {"filename": str(directory / "stranger-ca.crt")}},
         ),
+        {
+            **secure_cluster(directory, "auto", secure.port, {"trusted_ca": trusted}),
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3"
+                    ".HttpProtocolOptions",
+                    "explicit_http_config": {"http_protocol_options": {}},
+                    "upstream_http_protocol_options": {
+                        "auto_sni": True,
+                        "auto_san_validation": True,
+                    },
+                }
+            },
+        },
         secure_cluster(directory, "plaintext", echo.port, {"trusted_ca": trusted}),
         secure_cluster(directory, "old", newer.port, {"trusted_ca": trusted}),
         by_host_cluster(directory, secure.port, {"trusted_ca": trusted}),
@@ -218,8 +241,7 @@ def pair(directory: Path, upstream: RecordingUpstream) -> Iterator[TcpPair]:
         with TcpPair(bootstrap(listeners, clusters), ignored=IGNORED, not_logged=DEPTH) as both:
             yield both
     finally:
-        for each in (secure, newer):
-            each.stop()
+        newer.stop()
         echo.stop(check=False)
 
 
@@ -358,6 +380,38 @@ def test_a_host_is_asked_for_and_checked_by_its_own_name(pair: TcpPair, director
             return ask(client, "/by-host")
 
     assert pair.check(talk).result == (200, b"ok")
+
+
+@pytest.mark.parametrize(
+    ("host", "sni", "status"),
+    [
+        ("x.w.example:8443", "x.w.example", 200), ("b.example", "b.example", 200),
+        ("other.example", "other.example", 503), ("127.0.0.1:1", None, 503),
+    ],
+)  # fmt: skip
+def test_the_requests_host_is_whom_tls_asks_for(
+    pair: TcpPair, directory: Path, secure: TlsUpstream, host: str, sni: str | None, status: int
+) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        secure.names.clear()
+        with tls_connect(proxy, client_context(directory)) as client:
+            client.sendall(http_request("/auto", "connection: close", host=host))
+            return client.recv(12), list(secure.names)
+
+    seen = pair.check(talk)
+    assert seen.result == (b"HTTP/1.1 %d" % status, [sni])
+
+
+def test_http_1_is_offered_to_a_host_by_itself(
+    pair: TcpPair, directory: Path, secure: TlsUpstream
+) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        secure.protocols.clear()
+        with tls_connect(proxy, client_context(directory)) as client:
+            client.sendall(http_request("/auto", "connection: close", host="c.w.example"))
+            return client.recv(12), list(secure.protocols)
+
+    assert pair.check(talk).result == (b"HTTP/1.1 200", ["http/1.1"])
 
 
 @pytest.mark.parametrize("target", ["/wrong-san", "/untrusted", "/plaintext", "/old"])

@@ -6,6 +6,7 @@ to know pools and records.
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -36,10 +37,12 @@ class UpstreamTls:
         if config.secrets.sds_names:
             self.socket_stats.ssl_context_update_by_sds.value += 1
         self.leaf: Certificate | None = None
-        self.context = self._build(config)
-        self._sessions: dict[str, ssl.SSLSession] = {}
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._sessions: dict[tuple[str, ssl.SSLContext], ssl.SSLSession] = {}
+        self._build(config)
 
-    def _build(self, config: UpstreamTlsConfig) -> ssl.SSLContext:
+    def _build(self, config: UpstreamTlsConfig) -> None:
+        contexts = {config.alpn: client_context(config)}
         for certificate in config.secrets.certificates:
             chain = load_chain(certificate.chain)
             self.leaf = chain[0]
@@ -47,30 +50,41 @@ class UpstreamTls:
         validation = config.secrets.validation
         if validation is not None and validation.trusted_ca is not None:
             self.counters.expirations("ca_cert", validation.name, load_chain(validation.trusted_ca))
-        return client_context(config)
+        self._contexts = contexts
+        self._sessions.clear()  # a session belongs to its context
+
+    def _context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
+        """The context that offers these protocols, unless the configuration names its own."""
+        alpn = self.config.alpn or alpn
+        context = self._contexts.get(alpn)
+        if context is None:
+            context = client_context(dataclasses.replace(self.config, alpn=alpn))
+            self._contexts[alpn] = context
+        return context
 
     def replace(self, config: UpstreamTlsConfig) -> None:
         """Use other certificates from the next handshake on. Raises ssl.SSLError."""
-        self.context = self._build(config)
+        self._build(config)
         self.config = config
-        self._sessions.clear()  # a session belongs to its context
         self.socket_stats.ssl_context_update_by_sds.value += 1
 
     def start(
         self,
         connection: Connection,
         server_name: str,
+        alpn: tuple[str, ...],
         done: Callable[[str | None], Callable[[bytes], None] | None],
     ) -> Callable[[bytes], None]:
         """Begin. `done(None)` when it has succeeded returns who takes the bytes; else
-        `done(reason)`.
+        `done(reason)`. `alpn` is offered where the configuration does not say.
         """
         name = server_name or self.config.sni
         handshake = _Handshake(self, connection, name, done)
-        session = self._sessions.get(name)
+        context = self._context(alpn)
+        session = self._sessions.get((name, context))
 
         def wrap(incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-            return self.context.wrap_bio(
+            return context.wrap_bio(
                 incoming, outgoing, server_hostname=name or None, session=session
             )
 
@@ -78,11 +92,14 @@ class UpstreamTls:
 
     def keep_session(self, name: str, tls: ssl.SSLObject) -> None:
         """Take up this session next time, where that is allowed and it can be."""
-        session = tls.session
-        if self.config.max_session_keys and session is not None and tls.context is self.context:
-            if len(self._sessions) >= self.config.max_session_keys and name not in self._sessions:
-                self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[name] = session
+        session, key = tls.session, (name, tls.context)
+        if not self.config.max_session_keys or session is None:
+            return
+        if tls.context not in self._contexts.values():
+            return  # the certificates have changed meanwhile
+        if len(self._sessions) >= self.config.max_session_keys and key not in self._sessions:
+            self._sessions.pop(next(iter(self._sessions)))
+        self._sessions[key] = session
 
 
 class _Handshake:
@@ -110,7 +127,8 @@ class _Handshake:
         if refused:
             end.counters.refused(refused)
             self._connection.close_after_flush(False)
-            self._done(_refused(refused, info.peer))
+            expected = self._name if end.config.auto_sni_san_validation else ""
+            self._done(_refused(refused, info.peer, expected))
             return None
         end.counters.handshake(info)
         self._connection.tls = info
@@ -165,10 +183,15 @@ def reason_text(name: str, details: str = "") -> str:
     return f"TLS_error:|{code}:SSL routines:OPENSSL_internal:{name}{more}:TLS_error_end"
 
 
-def _refused(counter: str, peer: Certificate | None) -> str:
+def _refused(counter: str, peer: Certificate | None, expected: str) -> str:
     names = ", ".join(v.decode("latin-1") for _, v in peer.sans) if peer is not None else ""
+    names = f"[{names}]"
     details = {
-        "fail_verify_san": f"SAN matcher, certificate SANs are [{names}]",
+        "fail_verify_san": (
+            f"verify SAN list, expected SANs: [{expected}], certificate SANs: {names}"
+            if expected
+            else f"SAN matcher, certificate SANs are {names}"
+        ),
         "fail_verify_cert_hash": "cert hash and spki",
     }
     return reason_text(_VERIFY_FAILED, details.get(counter, "no certificate"))
