@@ -196,6 +196,7 @@ class TcpProxy(NetworkFilter):
         self._pause(False)
         if held.length or self._client_ended:
             self._forward(held)
+            self._callbacks.continue_reading()  # the buffer is empty: it may fill again
 
     def on_upstream_failure(self, reason: str, text: str) -> None:
         """The host could not be reached: try again, if that is allowed."""

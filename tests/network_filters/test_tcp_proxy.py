@@ -96,6 +96,15 @@ def test_nothing_is_read_until_the_host_is_connected_and_nothing_is_lost():
     assert (upstream.sent, world.wire.sent) == (b"early more", b"back")
 
 
+def test_more_than_the_limit_that_came_early_does_not_stop_reading_for_ever():
+    world = World()
+    world.dispatch(b"x" * 2000)  # the limit is 1000
+    assert world.wire.disabled == 2
+    upstream = world.connect()
+    assert upstream.sent == b"x" * 2000
+    assert world.wire.disabled == 0
+
+
 def test_both_sides_end_apart_and_the_connection_with_the_second():
     world = World()
     upstream = world.connect()

@@ -101,32 +101,40 @@ class TlsSocket:
         self._connection.close_after_flush(False)
 
     def _read(self) -> None:
-        tls, incoming, connection = self.tls, self._incoming, self._connection
-        while not self._peer_ended:
-            try:
-                data = tls.read(_READ)
-            except ssl.SSLWantReadError:
-                break
-            except ssl.SSLZeroReturnError:
-                data = b""
-            except ssl.SSLError:
-                self._flush()
-                connection.abort()
-                return
-            if not data:
-                self._peer_ended = True
-                self._on_end()
-                return
+        """Hand on what is in the records of one read, in one piece, as a plain connection would."""
+        data = more = self._next()
+        pieces = [data]
+        # hot: asking first spares the exception that says there is no more, 1.5 us.
+        while more and (self._incoming.pending or self.tls.pending()):
+            more = self._next()
+            pieces.append(more)
+        if len(pieces) > 1:
+            data = b"".join(pieces)
+        if data:
             self.received.value += len(data)
             if self._deliver is not None:
                 self._deliver(data)
-            if connection.closing:
-                return
-            # hot: asking first spares the exception that says there is no more, 1.5 us.
-            if not incoming.pending and not tls.pending():
-                break
         if self._outgoing.pending:  # an answer to a key update
             self._flush()
+        if self._peer_ended:
+            self._on_end()
+
+    def _next(self) -> bytes:
+        """The content of the next record; empty where there is none, or never will be."""
+        if self._peer_ended:
+            return b""
+        try:
+            data = self.tls.read(_READ)
+        except ssl.SSLWantReadError:
+            return b""
+        except ssl.SSLZeroReturnError:
+            data = b""
+        except ssl.SSLError:
+            self._flush()  # the alert
+            self._connection.abort()
+            return b""
+        self._peer_ended = not data
+        return data
 
     def _on_end(self) -> None:
         """The peer has said that it sends no more (close_notify)."""
