@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 USAGE: Final = """\
 usage: meshproxy -c FILE [FLAG...]                      serve
        meshproxy --app-id ID [FLAG...]                  serve Dapr's API; beside -c FILE too
+       meshproxy run --app-id ID [FLAG...] -- COMMAND   start an app with its sidecar
        meshproxy validate [--format text|json] FILE...  check configurations, all errors at once
        meshproxy demo [--exit] [--port PORT]            see it at work
        meshproxy filter new|inspect|test|trace|bench    for people who write filters
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _validate(arguments[1:])
         if arguments[:1] == ["demo"]:
             return _demo(arguments[1:])
+        if arguments[:1] == ["run"]:
+            return _run(arguments[1:])
         if arguments[:1] == ["filter"]:
             from meshproxy.filter_tools.commands import main as filter_command
 
@@ -62,6 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FlagError as error:
         print(f"{error}\nFor the flags: meshproxy --help", file=sys.stderr)
         return error.exit_code
+
+
+def _run(arguments: list[str]) -> int:
+    """An app and its sidecar together."""
+    from meshproxy.server.dapr import run
+
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--help" in ours or "-h" in ours:
+        print(run.USAGE)
+        return 0
+    return run.main(arguments)
 
 
 def _envoy(arguments: list[str]) -> int:
