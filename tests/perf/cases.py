@@ -10,7 +10,7 @@ from meshproxy.resources import filters_directory
 from tests.parity.config import bootstrap, cluster
 from tests.parity.tcp import tcp_listener, tcp_proxy
 from tests.parity.tls import downstream_tls
-from tests.perf.load import Load, wrk
+from tests.perf.load import Load, h2load, wrk
 from tests.support.certificates import make
 from tests.support.yaml_template import fill
 
@@ -19,12 +19,16 @@ HERE: Final = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`configuration`: YAML for the upstream's port. `bar`: the least ratio to Envoy's rate."""
+    """`configuration`: YAML for the upstream's port. `bar`: the least ratio to Envoy's rate.
+
+    `http2_upstream`: the upstream is one that speaks HTTP/2, instead of upstream.c.
+    """
 
     name: str
     bar: float
     configuration: Callable[[int], str]
     load: Load
+    http2_upstream: bool = False
 
 
 def http1(filters: int = 0) -> Callable[[int], str]:
@@ -66,6 +70,17 @@ def tcp(upstream_port: int) -> str:
     return bootstrap([tcp_listener("main", [chain])], [cluster("upstream", [upstream_port])])
 
 
+def http2(upstream_port: int) -> str:
+    """The same listener before an HTTP/2 upstream."""
+    plain = http1()(upstream_port)
+    line = "    connect_timeout: 1s\n"
+    return plain.replace(line, line + (HERE / "http2_cluster.yaml").read_text())
+
+
+GRPC: Final = ("-Hcontent-type: application/grpc", "-Hte: trailers")
+"""A unary call of 32 bytes, answered by trailers alone."""
+
+
 CASES: Final = (
     Case("plain", 1.0, http1(), wrk("/")),
     Case("wasm", 0.9, http1(filters=1), wrk("/")),
@@ -75,4 +90,13 @@ CASES: Final = (
     Case("tls 1.3, 1mb", 0.8, tls13(), wrk("/1mb", scheme="https")),
     Case("tcp", 0.8, tcp, wrk("/")),
     Case("tcp, 1mb", 0.8, tcp, wrk("/1mb")),
+    Case("http/2 to http/1", 0.4, http1(), h2load("/")),
+    Case("http/2", 0.4, http2, h2load("/"), http2_upstream=True),
+    Case(
+        "grpc unary",
+        0.4,
+        http2,
+        h2load("/s.S/M", GRPC, b"\0\0\0\0\x20" + bytes(32)),
+        http2_upstream=True,
+    ),
 )

@@ -165,9 +165,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     options.cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(options.cpus) < 2:
         parser.error("needs two cores: one for the proxy, one for load and upstream")
-    for program in ("wrk", "taskset"):
+    for program in ("wrk", "h2load", "taskset"):
         if not shutil.which(program):
-            parser.error(f"{program} is not installed (Debian: apt-get install wrk util-linux)")
+            packages = "wrk nghttp2-client util-linux"
+            parser.error(f"{program} is not installed (Debian: apt-get install {packages})")
     return options
 
 
@@ -182,8 +183,12 @@ def main() -> None:
     chosen = [case for case in CASES if not options.case or case.name in options.case]
     with tempfile.TemporaryDirectory() as directory:
         program = compile_upstream(Path(directory))
-        with upstream(program, options.cpus[1]) as port:
-            results = [measure(case, port, options) for case in chosen]
+        http2 = ProxyProcess(
+            "envoy", (HERE / "http2_upstream.yaml").read_text(), cpu=options.cpus[1]
+        )
+        with upstream(program, options.cpus[1]) as port, http2:
+            ports = {False: port, True: http2.ports["main"]}
+            results = [measure(case, ports[case.http2_upstream], options) for case in chosen]
     table = summary(results)
     print(f"\n{table}")
     if options.readme:

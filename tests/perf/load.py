@@ -2,11 +2,15 @@
 
 import re
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 _RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
 _P99: Final = re.compile(r"99%\s+([\d.]+)(us|ms|s)")
+_H2_RATE: Final = re.compile(r"finished in [^,]*, ([\d.]+) req/s")
+_H2_DONE: Final = re.compile(r"requests: .* (\d+) succeeded, 0 failed, 0 errored, 0 timeout")
 _ERRORS: Final = re.compile(r"(Non-2xx or 3xx responses|Socket errors): .*")
 _MS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
@@ -38,5 +42,29 @@ def wrk(target: str, connections: int = 32, scheme: str = "http") -> Load:
             raise LoadError(f"wrk met errors:\n{text}")
         per_second = float(rate[1])
         return Rate(per_second, float(p99[1]) * _MS[p99[2]], per_second * seconds)
+
+    return run
+
+
+def h2load(target: str, arguments: Sequence[str] = (), body: bytes = b"") -> Load:
+    """HTTP/2 requests for `target`: 8 connections with 8 streams each."""
+
+    def run(port: int, seconds: int, cpu: int) -> Rate:
+        with tempfile.TemporaryDirectory() as directory:
+            log = Path(directory, "log")
+            command = ["taskset", "-c", str(cpu), "h2load", "-t1", "-c8", "-m8", f"-D{seconds}"]
+            command += [f"--log-file={log}", *arguments]
+            if body:
+                file = Path(directory, "body")
+                file.write_bytes(body)
+                command.append(f"--data={file}")
+            command.append(f"http://127.0.0.1:{port}{target}")
+            text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            rate, done = _H2_RATE.search(text), _H2_DONE.search(text)
+            if not rate or not done:
+                raise LoadError(f"h2load met errors:\n{text}")
+            took = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+        p99_us = took[int(len(took) * 0.99)] if took else 0
+        return Rate(float(rate[1]), p99_us / 1000, float(done[1]))
 
     return run
