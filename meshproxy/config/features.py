@@ -112,7 +112,7 @@ def table() -> str:
 def _rows() -> Iterator[tuple[str, str]]:
     for part, place in _EXTENSIONS:
         _, messages = EXTENSIONS[place]
-        yield part, _listed([message.rpartition(".")[2] for message in messages])
+        yield part, _listed([_extension_name(message) for message in messages])
     for part, place in _VALUES:
         yield part, _listed(VALUES[place].split())
     for part, messages in _MESSAGES:
@@ -120,6 +120,12 @@ def _rows() -> Iterator[tuple[str, str]]:
         yield part, _listed(list(dict.fromkeys(fields)))
     yield "Format operators", _listed(sorted(OPERATORS))
     yield "Admin", _listed([endpoint.path for endpoint in ENDPOINTS])
+
+
+def _extension_name(message: str) -> str:
+    """What an extension is called: its message, or its package where many messages are so named."""
+    *_, package, _version, name = message.split(".")
+    return package if name in ("Config", "FilterConfig") else name
 
 
 def _listed(names: Sequence[str]) -> str:

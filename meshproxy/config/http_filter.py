@@ -6,13 +6,18 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from meshproxy.config.document import At
 from meshproxy.config.problems import Problems
+from meshproxy.config.reading import wrapped
 from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
+from meshproxy.http_filters import grpc_http1_bridge, grpc_stats, grpc_web
+from meshproxy.http_filters.grpc_http1_bridge import BridgeConfig
+from meshproxy.http_filters.grpc_stats import GrpcStatsConfig
 from meshproxy.router.filter_scope import FilterOverride, PerFilterConfig
 
 ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
@@ -101,4 +106,37 @@ def _filter_config(at: At, problems: Problems) -> Any:
     """What the factory of a filter takes, None for one that is not supported."""
     if at.type_name == ROUTER:
         return RouterConfig(at.message.suppress_envoy_headers)
-    return build_plugin(at, problems) if at.type_name == WASM else None
+    build = _BUILDERS.get(at.type_name)
+    return build(at, problems) if build is not None else None
+
+
+def _grpc_web(at: At, problems: Problems) -> object:
+    return at.type_name  # it has no options
+
+
+def _bridge(at: At, problems: Problems) -> BridgeConfig:
+    return BridgeConfig(
+        upgrade_protobuf_to_grpc=at.message.upgrade_protobuf_to_grpc,
+        ignore_query_parameters=at.message.ignore_query_parameters,
+    )
+
+
+def _grpc_stats(at: At, problems: Problems) -> GrpcStatsConfig:
+    listed = at.one("individual_method_stats_allowlist")
+    services = listed.many("services") if listed is not None else []
+    return GrpcStatsConfig(
+        all_methods=wrapped(at, "stats_for_all_methods", False),
+        methods=frozenset(
+            (each.message.name, method) for each in services for method in each.message.method_names
+        ),
+        upstream_stats=at.message.enable_upstream_stats,
+        replace_dots=at.message.replace_dots_in_grpc_service_name,
+    )
+
+
+_BUILDERS: Final[dict[str, Callable[[At, Problems], Any]]] = {
+    WASM: build_plugin,
+    grpc_web.TYPE: _grpc_web,
+    grpc_http1_bridge.TYPE: _bridge,
+    grpc_stats.TYPE: _grpc_stats,
+}

@@ -263,6 +263,16 @@ FIELDS: Final[dict[str, str]] = {
     "envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers",
     "envoy.extensions.filters.http.wasm.v3.Wasm": "config",
     "envoy.extensions.filters.network.wasm.v3.Wasm": "config",
+    "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": "",
+    "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config": (
+        "upgrade_protobuf_to_grpc ignore_query_parameters"
+    ),
+    "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": (
+        "individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats"
+        " replace_dots_in_grpc_service_name"
+    ),
+    _CORE + "GrpcMethodList": "services",
+    _CORE + "GrpcMethodList.Service": "name method_names",
     _WASM + "PluginConfig": (
         "name root_id vm_config configuration fail_open failure_policy"
         " reload_config capability_restriction_config allow_on_headers_stop_iteration"
@@ -309,6 +319,9 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "HTTP filter in envoy.extensions.filters.http.",
         (
             "envoy.extensions.filters.http.router.v3.Router",
+            "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
+            "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+            "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
             "envoy.extensions.filters.http.wasm.v3.Wasm",
         ),
     ),
@@ -413,6 +426,21 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.http.router",
         "envoy.filters.http",
         "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
+        "envoy.filters.http.grpc_http1_bridge",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
+    ),
+    (
+        "envoy.filters.http.grpc_stats",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    ),
+    (
+        "envoy.filters.http.grpc_web",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     ),
     (
         "envoy.filters.http.wasm",

@@ -73,6 +73,9 @@ class FilterCallbacks(Protocol):
     def add_decoded_trailers(self) -> HeaderMap:
         """Create request trailers; only while the last body bytes are being decoded."""
 
+    def inject_encoded_data(self, data: bytes) -> None:
+        """Send more response body before the trailers that are being shown."""
+
     def add_encoded_trailers(self) -> HeaderMap:
         """Create response trailers; only while the last body bytes are being encoded."""
 

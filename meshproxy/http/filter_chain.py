@@ -235,6 +235,10 @@ class ActiveFilter:
         self._encode.buffer = held = self._encode.buffer or Buffer()
         held.append(data)
 
+    def inject_encoded_data(self, data: bytes) -> None:
+        """Send more response body before the trailers that are being shown."""
+        self._encode.inject(self._encode_index, data)
+
     def clear_route_cache(self) -> None:
         """Match the route again on next use."""
         self.stream.clear_route_cache()

@@ -159,6 +159,10 @@ class FilterPath:
             self.trailers = HeaderMap()
         return self.trailers
 
+    def inject(self, index: int, data: bytes) -> None:
+        """Body bytes of the filter at `index`, for those after it; the trailers follow."""
+        self._data_from(index + 1, Buffer(data), False)
+
     # -- the three turns ---------------------------------------------------------------------
 
     def _headers_from(self, index: int, headers: HeaderMap, end_stream: bool) -> None:

@@ -125,6 +125,13 @@ def format_timeout(seconds: float) -> bytes:
     return b"%dH" % min(round(seconds / 3600), _MAX_DIGITS)
 
 
+def encode_text(text: bytes) -> bytes:
+    """A `grpc-message`: visible ASCII but `%` stays as it is."""
+    return b"".join(
+        b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text
+    )
+
+
 def decode_text(value: bytes) -> str:
     """A `grpc-message`, whose percent signs begin octets of UTF-8."""
     return unquote(value.decode("latin-1"), errors="replace")

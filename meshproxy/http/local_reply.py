@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from meshproxy.http.grpc import encode_text
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.status import STATUS_TEXT, grpc_status, is_grpc
 from meshproxy.http.stream_info import ResponseFlag
@@ -47,12 +48,17 @@ class LocalReply:
         return f"LocalReply({self.status}, {self.details!r}, {self.body!r})"
 
 
-def render(
-    reply: LocalReply, request: HeaderMap | None, *, is_head: bool = False
-) -> tuple[HeaderMap, bytes]:
-    """The reply as who made `request` expects it: plain, or as gRPC's trailers-only answer."""
+def asks_for_grpc(request: HeaderMap | None) -> bool:
+    """Whether who made `request` expects gRPC's answers."""
     content_type = request.get(b"content-type") if request is not None else None
-    if content_type is not None and is_grpc(content_type):
+    return content_type is not None and is_grpc(content_type)
+
+
+def render(
+    reply: LocalReply, *, grpc: bool = False, is_head: bool = False
+) -> tuple[HeaderMap, bytes]:
+    """The reply as its client expects it: plain, or as gRPC's trailers-only answer."""
+    if grpc:
         code = grpc_status(reply.status) if reply.grpc_status is None else reply.grpc_status
         pairs = [
             (b":status", b"200"),
@@ -60,7 +66,7 @@ def render(
             (b"grpc-status", b"%d" % code),
         ]
         if reply.body:
-            pairs.append((b"grpc-message", _percent_encode(reply.body)))
+            pairs.append((b"grpc-message", encode_text(reply.body)))
         return HeaderMap([*pairs, *reply.headers]), b""
     status = reply.status
     text = STATUS_TEXT[status] if 0 <= status < 1000 else b"%d" % status
@@ -71,13 +77,6 @@ def render(
         if b"content-type" not in headers:
             headers.pairs.append((b"content-type", b"text/plain"))
     return headers, b"" if is_head or status in (204, 304) else body
-
-
-def _percent_encode(text: bytes) -> bytes:
-    """`grpc-message` (gRPC over HTTP2, Responses): visible ASCII but `%` stays as it is."""
-    return b"".join(
-        b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text
-    )
 
 
 NO_ROUTE = LocalReply(404, "route_not_found", flag=ResponseFlag.NoRouteFound)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.codec import ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import LocalReply, render
+from meshproxy.http.local_reply import LocalReply, asks_for_grpc, render
 from meshproxy.http.stream_info import HTTP2, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Stream:
         "_decode_path",
         "_encode_path",
         "_filters",
+        "_is_grpc",
         "_last_active",
         "_local_reply",
         "_max_duration",
@@ -106,6 +107,7 @@ class Stream:
         self._filters: tuple[ActiveFilter, ...] = ()
         self._decode_path: FilterPath | None = None
         self._encode_path: FilterPath | None = None
+        self._is_grpc = False
         self._local_reply = False
         self._max_duration = connection.manager.config.max_stream_duration
         self.terminal: TerminalFilter | None = None
@@ -138,6 +140,7 @@ class Stream:
             # Matched before the filters run, so that what one of them answers is logged with its
             # cluster.
             self.match_route()
+            self._is_grpc = asks_for_grpc(headers)  # a filter may make something else of it
             self._filters, self._decode_path, self._encode_path = chain.instantiate(self)
             self._decode_path.send_headers(headers, end_stream)
         else:
@@ -334,7 +337,8 @@ class Stream:
             return
         if reply.close:
             self.encoder.close_when_done()
-        headers, body = render(reply, info.request_headers, is_head=self.is_head)
+        grpc = self._is_grpc if self._filters else asks_for_grpc(info.request_headers)
+        headers, body = render(reply, grpc=grpc, is_head=self.is_head)
         encode_path = self._encode_path
         info.response_headers = headers
         if encode_path is None or encode_path.headers is not None or encode_path.aborted:

@@ -3,7 +3,15 @@
 The router is not in it: it is the terminal filter of every chain (`router/router.py`).
 """
 
-from meshproxy.http_filters import dapr, wasm
+from meshproxy.http_filters import dapr, grpc_http1_bridge, grpc_stats, grpc_web, wasm
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 
-__all__ = ["HTTP_FILTERS", "FactoryContext", "dapr", "wasm"]
+__all__ = [
+    "HTTP_FILTERS",
+    "FactoryContext",
+    "dapr",
+    "grpc_http1_bridge",
+    "grpc_stats",
+    "grpc_web",
+    "wasm",
+]

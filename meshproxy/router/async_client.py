@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.local_reply import LocalReply, render
+from meshproxy.http.local_reply import LocalReply, asks_for_grpc, render
 from meshproxy.http.stream_info import HTTP11, StreamInfo
 from meshproxy.router.action import ForwardAction
 from meshproxy.router.route import Route, RouteConfiguration, VirtualHost
@@ -237,7 +237,7 @@ class AsyncStream:
             self._answer(self._at_once)
 
     def _answer(self, reply: LocalReply) -> None:
-        headers, body = render(reply, self.info.request_headers)
+        headers, body = render(reply, grpc=asks_for_grpc(self.info.request_headers))
         self.encode_headers(headers, not body)
         self.encode_data(body, True)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.parity.config import bootstrap, cluster, listener, virtual_host
+from tests.parity.config import LOG_FORMAT, bootstrap, cluster, listener, virtual_host
 from tests.parity.differences import GOAWAY_BEFORE_CLOSING
 from tests.parity.harness import PROXIES, SETTLE_S, Pair, normalise
 from tests.support.http2_peers import Http2Client, Http2Upstream, Link, Message, Pairs
+from tests.support.raw_client import RawClient
 from tests.support.upstreams import Play, RecordingUpstream, answer_ok
 
 GET: Final[Pairs] = [
@@ -23,6 +24,13 @@ HTTP2: Final = {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {"http2_protocol_options": {}},
         }
+    }
+}
+GRPC_LOG: Final = {
+    "text_format_source": {
+        "inline_string": LOG_FORMAT.replace(
+            "\n", "|%GRPC_STATUS%|%GRPC_STATUS(SNAKE_STRING)%|%GRPC_STATUS_NUMBER%\n"
+        )
     }
 }
 ROUTES: Final = """
@@ -56,7 +64,8 @@ class Seen:
     log: list[str] = field(default_factory=list)
 
 
-Drive = Callable[[Http2Client], list[Message]]
+# What a client of HTTP/2 does, or a request of HTTP/1 that gets one answer.
+Drive = Callable[[Http2Client], list[Message]] | bytes
 
 
 class Http2Pair:
@@ -104,9 +113,16 @@ class Http2Pair:
         side = self.pair.sides[kind]
         side.stats_before = side.stats()
         seen = Seen()
-        with Http2Client(side.proxy.ports[listener]) as client:
-            seen.answers = [_normal(message) for message in drive(client)]
-            seen.goaway = client.goaway
+        port = side.proxy.ports[listener]
+        if isinstance(drive, bytes):
+            with RawClient(port) as raw:
+                answer = raw.request(drive)
+            headers = normalise(answer.headers)
+            seen.answers = [(answer.status, headers, answer.body, answer.trailers)]
+        else:
+            with Http2Client(port) as client:
+                seen.answers = [_normal(message) for message in drive(client)]
+                seen.goaway = client.goaway
         while not self._two.requests.empty():
             message = self._two.requests.get()
             deadline = time.monotonic() + SETTLE_S
@@ -154,8 +170,12 @@ def _normal(message: Message) -> Any:
 
 
 @contextmanager
-def http2_pair(options: str = "") -> Iterator[Http2Pair]:
-    """Listeners `main` (AUTO) and `lenient`; clusters `one`, `two` and `same` (as downstream)."""
+def http2_pair(
+    options: str = "", chains: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> Iterator[Http2Pair]:
+    """Listeners `main` (AUTO), `lenient` and one for each of `chains`, with those HTTP filters;
+    clusters `one`, `two` and `same` (as downstream).
+    """
     same = {
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -171,6 +191,10 @@ def http2_pair(options: str = "") -> Iterator[Http2Pair]:
             [
                 listener("main", virtual_host(ROUTES), options=options),
                 listener("lenient", virtual_host(ROUTES), options=lenient),
+                *(
+                    listener(name, virtual_host(ROUTES), http_filters=filters, log_format=GRPC_LOG)
+                    for name, filters in (chains or {}).items()
+                ),
             ],
             [
                 cluster("one", [one.port]),
