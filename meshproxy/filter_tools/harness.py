@@ -21,6 +21,7 @@ from meshproxy.filter_tools.http_stream import AUTHORITY, HttpStream
 from meshproxy.filter_tools.loaded_filter import LoadedFilter, Trap
 from meshproxy.filter_tools.logs import LogLine, LogTap
 from meshproxy.filter_tools.messages import HeadersInput, Response, with_length
+from meshproxy.filter_tools.tcp_connection import TcpConnection
 from meshproxy.http.conn_manager import HttpConnectionManager, HttpConnectionManagerConfig
 from meshproxy.http.filter_chain import FilterChain
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
@@ -75,6 +76,7 @@ class FilterHarness:
         )  # fmt: skip
         self._pool = self.services.pool = VmPool(self.services)
         self._filters: list[LoadedFilter] = []
+        self._connections: list[TcpConnection] = []
         self._buffer_limit = buffer_limit
         self._traps: list[Trap] = []
         self._manager = HttpConnectionManager(
@@ -106,6 +108,8 @@ class FilterHarness:
         """End the streams that are still open, then every plugin with its roots and its VM."""
         for stream in tuple(self._manager.active):
             stream.on_reset("harness_closed")
+        for connection in self._connections:
+            connection.close()
         for each in self._filters:
             each.close()
         self.advance(0)
@@ -167,6 +171,16 @@ class FilterHarness:
             self._manager, [each.new_filter for each in chain], self._buffer_limit,
             lambda: self.advance(0), source,
         )  # fmt: skip
+
+    def connection(self, *filters: LoadedFilter, source: str = "") -> TcpConnection:
+        """A new TCP connection through these filters, as network filters; else as `stream`."""
+        chain = filters or tuple(self._filters)
+        connection = TcpConnection(
+            [each.network_filter() for each in chain], self._buffer_limit, self.clock,
+            lambda: self.advance(0), source,
+        )  # fmt: skip
+        self._connections.append(connection)
+        return connection
 
     def request(
         self,

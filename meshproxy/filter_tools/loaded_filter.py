@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING
 
 from meshproxy.filter_tools.http_stream import AUTHORITY, HttpStream
 from meshproxy.filter_tools.messages import HeadersInput, Response
+from meshproxy.network_filters.filter import (
+    NetworkFilter,
+    NetworkFilterCallbacks,
+    NetworkFilterFactory,
+    PlainFactory,
+)
+from meshproxy.network_filters.wasm import Refusal
+from meshproxy.proxy_wasm.config import FAIL_OPEN
+from meshproxy.proxy_wasm.network_context import NetworkContext
 from meshproxy.proxy_wasm.plugin import Plugin
 
 if TYPE_CHECKING:
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
     from meshproxy.filter_tools.grpc_callouts import GrpcAnswer, GrpcCallout
     from meshproxy.filter_tools.harness import FilterHarness
     from meshproxy.filter_tools.logs import LogLine
+    from meshproxy.filter_tools.tcp_connection import TcpConnection
     from meshproxy.http.filter import StreamFilter
     from meshproxy.proxy_wasm.config import PluginConfig
     from meshproxy.proxy_wasm.vm import Vm
@@ -31,6 +41,10 @@ class Trap:
     plugin: str
     reason: str
     backtrace: tuple[str, ...] = ()
+
+
+class ConnectionFilter(NetworkContext, NetworkFilter):
+    """The context of a connection, which is its filter."""
 
 
 class LoadedFilter:
@@ -63,6 +77,19 @@ class LoadedFilter:
         self._watch()
         return made
 
+    def network_filter(self) -> NetworkFilterFactory:
+        """This filter's part in TCP connections."""
+
+        def make(callbacks: NetworkFilterCallbacks) -> NetworkFilter:
+            root = self.plugin.serving_root()
+            self._watch()
+            if root is not None:
+                return ConnectionFilter(root, callbacks)
+            is_open = self.config.failure_policy == FAIL_OPEN
+            return NetworkFilter() if is_open else Refusal(callbacks)
+
+        return PlainFactory(make)
+
     def _watch(self) -> None:
         """Note it when the VM that serves now fails."""
         vm = self.plugin.vm
@@ -85,6 +112,10 @@ class LoadedFilter:
     def stream(self, *, source: str = "") -> HttpStream:
         """A new stream through this filter alone; `source` is the client's `ip:port`."""
         return self.harness.stream(self, source=source)
+
+    def connection(self, *, source: str = "") -> TcpConnection:
+        """A new TCP connection through this filter alone; `source` is the client's `ip:port`."""
+        return self.harness.connection(self, source=source)
 
     def request(
         self,
