@@ -95,6 +95,8 @@ def _envoy(arguments: list[str]) -> int:
         if dapr is not None:
             options = command.with_dapr(options, dapr)
         if options.mode == "validate":
+            for flag in options.ignored_flags:
+                print(f"warning: {flag} has no meaning here: ignored", file=sys.stderr)
             return _report_text([(options.config_path, *_check(options))])
         return _serve(options)
     return 0

@@ -38,6 +38,12 @@ def test_mode_validate_is_envoys_spelling(capsys):
     assert f"configuration '{file}' OK" in capsys.readouterr().out
 
 
+def test_a_harmless_flag_gives_a_warning_when_validating_too(capsys):
+    file = str(conf_directory() / "minimal.yaml")
+    assert cli.main(["-c", file, "--mode", "validate", "--cpuset-threads"]) == 0
+    assert capsys.readouterr().err == "warning: --cpuset-threads has no meaning here: ignored\n"
+
+
 def test_an_unknown_flag_fails(capsys):
     assert cli.main(["--conf-path", "x"]) == 1
     assert "--config-path" in capsys.readouterr().err

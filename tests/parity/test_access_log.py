@@ -25,7 +25,8 @@ OPERATORS = (
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
     "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "REQ(:METHOD)", "REQ(x-in)", "REQ(x-missing)",
     "REQ(x-missing?x-in)", "REQ(x-in):2", "RESP(x-out)", "RESP(x-missing)", "RESP(x-out):3",
-    "RESP(content-length)", "TRAILER(x)", "GRPC_STATUS", "HOSTNAME", "ENVIRONMENT(NOT_THERE)",
+    "RESP(content-length)", "RESP(connection)", "TRAILER(x)", "GRPC_STATUS", "HOSTNAME",
+    "ENVIRONMENT(NOT_THERE)",
     "START_TIME(%Y)",
     "QUERY_PARAM(a)", "QUERY_PARAM(b)",
 )  # fmt: skip
@@ -72,6 +73,7 @@ CASES = [
         Case(f"{where}: proxied", http_request("/only?a=1&c", "x-in: value"), ANSWER, where),
         Case(f"{where}: nothing given", http_request("/only"), listener=where),
         Case(f"{where}: local reply", http_request("/none?b=2"), listener=where),
+        Case(f"{where}: the last", http_request("/only", "connection: close"), ANSWER, where),
         Case(f"{where}: refused", http_request("/only", "x : 1"), listener=where),
         Case(f"{where}: hostile", http_request("/only", 'x-in: a"b\\c|\xe9'), listener=where),
     )

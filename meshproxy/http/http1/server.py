@@ -51,6 +51,7 @@ IDLE: Final = 0
 STARTED: Final = 1
 FINISHED: Final = 2
 
+_CLOSE: Final = (b"connection", b"close")
 _STATUS_LINES: Final = {"1.1": status_lines(b"HTTP/1.1"), "1.0": status_lines(b"HTTP/1.0")}
 
 HEADERS_TOO_LARGE: Final = LocalReply(
@@ -312,7 +313,7 @@ class ServerCodec:
             # from a next request by everybody, so the connection ends with this response.
             self._close = True
         if self._close:
-            extra += b"connection: close\r\n"
+            pairs.append(_CLOSE)  # among the headers, where access logs look for it
         elif framing.version == "1.0":
             extra += b"connection: keep-alive\r\n"
         self._writing = STARTED
