@@ -13,6 +13,7 @@ from typing import Final
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
 from meshproxy.config.http2 import build_http2
+from meshproxy.config.http_filter import build_upstream_filters
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import enum_name, metadata, seconds, seconds_or_never, wrapped
 from meshproxy.config.runtime import Runtime
@@ -107,6 +108,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         metadata=metadata(at),
         tls=_with_names_checked(build_upstream_tls(at, context), tls_options),
         auto_sni=_auto_sni(tls_options),
+        http_filters=build_upstream_filters(extension, problems) if extension is not None else (),
     )
 
 

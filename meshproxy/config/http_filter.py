@@ -22,6 +22,7 @@ from meshproxy.router.filter_scope import FilterOverride, PerFilterConfig
 
 ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
+CODEC: Final = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 _SWITCH: Final = "envoy.config.route.v3.FilterConfig"
 
 
@@ -72,6 +73,30 @@ def build_http_filters(at: At, problems: Problems) -> tuple[HttpFilterConfig, ..
     if last_type != ROUTER and (last_type or not filters):
         text = "the last HTTP filter must be the router"
         at.error(problems, Code.INVALID, text, "http_filters", expected=ROUTER)
+    return tuple(built)
+
+
+def build_upstream_filters(at: At, problems: Problems) -> tuple[HttpFilterConfig, ...]:
+    """`http_filters` of a cluster, without the codec that must be the last one."""
+    filters = at.many("http_filters")
+    built: list[HttpFilterConfig] = []
+    last_type = ""
+    for index, each in enumerate(filters):
+        if not each.has("typed_config") and "typed_config" not in each.spot.children:
+            each.error(problems, Code.REQUIRED, "the field 'typed_config' is required")
+        packed = each.unpack("typed_config")
+        last_type = packed.type_name if packed is not None else ""
+        if last_type == CODEC:
+            if index < len(filters) - 1:
+                text = "the upstream codec is a terminal filter and must be the last one"
+                each.error(problems, Code.INVALID, text)
+            continue
+        config = _filter_config(packed, problems) if packed is not None else None
+        if config is not None and last_type != ROUTER:
+            built.append(HttpFilterConfig(each.message.name, last_type, config))
+    if filters and last_type and last_type != CODEC:
+        text = "the last HTTP filter of a cluster must be the upstream codec"
+        at.error(problems, Code.INVALID, text, "http_filters", expected=CODEC)
     return tuple(built)
 
 

@@ -254,9 +254,11 @@ FIELDS: Final[dict[str, str]] = {
     _ENDPOINT + "Endpoint": "address hostname",
     _UPSTREAM: (
         "common_http_protocol_options explicit_http_config use_downstream_protocol_config"
-        " upstream_http_protocol_options"
+        " upstream_http_protocol_options http_filters"
     ),
     _CORE + "UpstreamHttpProtocolOptions": "auto_sni auto_san_validation override_auto_sni_header",
+    _UPSTREAM + ".http_filters": "name typed_config",
+    "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec": "",
     _UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options http2_protocol_options",
     _UPSTREAM + ".UseDownstreamHttpConfig": "http_protocol_options http2_protocol_options",
     # ---- HTTP filters
@@ -353,6 +355,13 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "bootstrap extension in envoy.extensions.bootstrap.",
         (_WASM + "WasmService",),
     ),
+    _UPSTREAM + ".http_filters.typed_config": (
+        "upstream HTTP filter in envoy.extensions.filters.http.",
+        (
+            "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            "envoy.extensions.filters.http.wasm.v3.Wasm",
+        ),
+    ),
     _CLUSTER + "Cluster.typed_extension_protocol_options": (
         "set of protocol options in envoy.extensions.upstreams.",
         (_UPSTREAM,),
@@ -441,6 +450,11 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.http.grpc_web",
         "envoy.filters.http",
         "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+    ),
+    (
+        "envoy.filters.http.upstream_codec",
+        "envoy.filters.http.upstream",
+        "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
     ),
     (
         "envoy.filters.http.wasm",

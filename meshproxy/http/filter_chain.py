@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import FilterFactory, StreamFilter
-from meshproxy.http.filter_path import FilterPath
+from meshproxy.http.filter_path import FilterPath, PathEnd
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 
@@ -59,20 +59,24 @@ class FilterChain:
         return self._by_scope.get(scope, self.factories)
 
     def instantiate(
-        self, stream: Stream
+        self, stream: Any, decode_end: PathEnd | None = None, encode_end: PathEnd | None = None
     ) -> tuple[tuple[ActiveFilter, ...], FilterPath, FilterPath]:
-        """The filters of one stream, and its two paths through them."""
+        """The filters of one stream, and its two paths through them.
+
+        `stream` is a `Stream`, then the paths end in its terminal filter and in itself; or what
+        stands in for one, with ends of its own (`router/upstream_filters.py`).
+        """
         factories = self._at_route(stream) if self._by_scope else self.factories
         filters = [factory() for factory in factories]
         reverse = filters[::-1] if len(filters) > 1 else filters
         decode = FilterPath(
-            _DecodeEnd(stream), self.limit,
+            decode_end or _DecodeEnd(stream), self.limit,
             [each.decode_headers if _has(each, "decode_headers") else None for each in filters],
             [each.decode_data if _has(each, "decode_data") else None for each in filters],
             [each.decode_trailers if _has(each, "decode_trailers") else None for each in filters],
         )  # fmt: skip
         encode = FilterPath(
-            stream, self.limit,
+            encode_end or stream, self.limit,
             [each.encode_headers if _has(each, "encode_headers") else None for each in reverse],
             [each.encode_data if _has(each, "encode_data") else None for each in reverse],
             [each.encode_trailers if _has(each, "encode_trailers") else None for each in reverse],

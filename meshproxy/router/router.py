@@ -22,6 +22,7 @@ from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
 from meshproxy.router.header_mutation import invalid_header_value
 from meshproxy.router.tunnel import Tunnel
+from meshproxy.router.upstream_filters import FilteredRequest
 from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.pools import make_pool
 
@@ -139,7 +140,7 @@ class Router:
     def __init__(self, factory: RouterFactory, stream: RouterStream) -> None:
         self.factory = factory
         self.stream = stream
-        self.upstream: UpstreamRequest | Tunnel | None = None
+        self.upstream: UpstreamRequest | FilteredRequest | Tunnel | None = None
         self.headers_only = False
         self._cluster: Any = None
         self._entry: Any = None
@@ -259,9 +260,13 @@ class Router:
         pool = host.pool
         if pool is None:
             host.pool = pool = make_pool(cluster, host, self.factory.connector)
-        self.upstream = upstream = UpstreamRequest(self, host)
         if self.headers_only:
             self._start_timeout()
+        if cluster.filter_chain is not None:
+            self.upstream = filtered = FilteredRequest(self, host, cluster.filter_chain)
+            filtered.start()
+            return
+        self.upstream = upstream = UpstreamRequest(self, host)
         pool.new_stream(upstream)
 
     def decode_data(self, data: bytes, end_stream: bool) -> None:
@@ -355,7 +360,7 @@ class Router:
     # -- failure ---------------------------------------------------------------------------------
 
     def on_upstream_failure(
-        self, upstream: UpstreamRequest | Tunnel, reason: str, details: str
+        self, upstream: UpstreamRequest | FilteredRequest | Tunnel, reason: str, details: str
     ) -> None:
         """The try has failed: answer, or end what has begun."""
         if upstream is not self.upstream:
@@ -378,7 +383,9 @@ class Router:
             info.upstream_transport_failure_reason = details
         self._fail(_failure_reply(reason, details, status, flag))
 
-    def _retry_stale(self, upstream: UpstreamRequest | Tunnel, reason: str) -> bool:
+    def _retry_stale(
+        self, upstream: UpstreamRequest | FilteredRequest | Tunnel, reason: str
+    ) -> bool:
         """A connection from the pool may have been closed by the peer just before it was used.
 
         Envoy answers 503 UC then. A request that can be repeated, that had no body to lose, and of

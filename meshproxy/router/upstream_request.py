@@ -12,6 +12,7 @@ from meshproxy.http.header_map import HeaderMap
 
 if TYPE_CHECKING:
     from meshproxy.router.router import Router
+    from meshproxy.router.upstream_filters import FilteredRequest
     from meshproxy.upstream.host import Host
 
 
@@ -43,7 +44,7 @@ class UpstreamRequest:
         "router",
     )
 
-    def __init__(self, router: Router, host: Any) -> None:
+    def __init__(self, router: Router | FilteredRequest, host: Any) -> None:
         self.router = router
         self.host = host
         self._client: Any = None

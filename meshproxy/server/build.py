@@ -25,7 +25,7 @@ from meshproxy.network_filters.filter_manager import FilterManager
 from meshproxy.network_filters.http_connection_manager import HttpFactory
 from meshproxy.network_filters.tcp_proxy import TcpProxyFactory
 from meshproxy.router.router import RouterFactory
-from meshproxy.server.http_chain import build_chains
+from meshproxy.server.http_chain import build_chains, build_upstream_chain
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
 
 if TYPE_CHECKING:
@@ -50,6 +50,21 @@ class World:
     cluster_manager: ClusterManager
     access_logs: AccessLogManager
     services: Services
+
+
+def build_upstream_chains(world: World) -> None:
+    """The filters of every cluster that has some. Raises StartupError for one that cannot be."""
+    for name, cluster in world.cluster_manager.clusters.items():
+        if cluster.config.http_filters:
+            context = FactoryContext(
+                name="",
+                scope=world.store.scope(f"cluster.{name}."),
+                store=world.store,
+                cluster_manager=world.cluster_manager,
+                dispatcher=world.dispatcher,
+                services=world.services,
+            )
+            cluster.filter_chain = build_upstream_chain(cluster, context)
 
 
 def build_listener(config: ListenerConfig, world: World) -> Listener:

@@ -1,4 +1,4 @@
-"""The HTTP filter chain of a connection manager, with what its routes say about the filters.
+"""The HTTP filter chains: of a connection manager, with what its routes say, and of a cluster.
 
 Owns which filters stand in the chain of which scope. Refuses to know any filter.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from meshproxy.errors import StartupError
 from meshproxy.http.filter import FactoryByScope, FilterFactory
+from meshproxy.http.filter_chain import FilterChain
 from meshproxy.http_filters import HTTP_FILTERS, FactoryContext
 
 if TYPE_CHECKING:
     from meshproxy.config import HttpFilterConfig
     from meshproxy.router.filter_scope import FilterScope
+    from meshproxy.upstream.cluster import Cluster
 
 logger: Final = logging.getLogger("meshproxy.config")
 
@@ -50,6 +52,16 @@ def build_chains(
             if not (each.disabled if found is None else found.disabled):
                 chain.append(factory.at(scope))
     return default, chains
+
+
+def build_upstream_chain(cluster: Cluster, context: FactoryContext) -> FilterChain:
+    """The chain of a cluster's own filters. Raises StartupError as `build_chains` does."""
+    factories, _ = build_chains(cluster.config.http_filters, context, ())
+    return FilterChain(factories, _no_terminal, cluster.config.per_connection_buffer_limit_bytes)
+
+
+def _no_terminal(stream: Any) -> NoReturn:
+    raise AssertionError("the filters of a cluster end in its connections")
 
 
 def _override(filter_config: HttpFilterConfig, scope: FilterScope) -> Any:

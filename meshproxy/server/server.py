@@ -30,7 +30,7 @@ from meshproxy.router.async_client import AsyncClient
 from meshproxy.router.router import RouterFactory
 from meshproxy.server import log_levels
 from meshproxy.server import logging as server_logging
-from meshproxy.server.build import World, build_listener
+from meshproxy.server.build import World, build_listener, build_upstream_chains
 from meshproxy.server.code import code_fetcher
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
 from meshproxy.server.wasm_callouts import GrpcCalls, HttpCalls
@@ -225,6 +225,7 @@ class Server:
 
             start_service(service, services)
         world = World(self.store, dispatcher, manager, self._access_logs, services)
+        build_upstream_chains(world)
         built = [
             build_listener(config, world)
             for config in (*self.config.listeners, *self._own_listeners)

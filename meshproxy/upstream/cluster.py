@@ -30,6 +30,7 @@ from meshproxy.upstream.load_balancer import (
 from meshproxy.upstream.priority_set import PrioritySettings, choose_host
 
 if TYPE_CHECKING:
+    from meshproxy.http.filter_chain import FilterChain
     from meshproxy.network.tls.upstream import UpstreamTls
 
 
@@ -91,7 +92,7 @@ class ClusterConfig:
 
     `auto_sni` is the request header whose host TLS asks for, empty for none.
     `idle_timeout` (of a connection without a request) None: never; `max_requests_per_connection`
-    0: without limit.
+    0: without limit. `http_filters`: `config.HttpFilterConfig` of the filters before the codec.
     """
 
     name: str
@@ -119,6 +120,7 @@ class ClusterConfig:
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
     tls: UpstreamTlsConfig | None = None
     auto_sni: str = ""
+    http_filters: tuple[Any, ...] = ()
 
     @property
     def observability_name(self) -> str:
@@ -165,6 +167,7 @@ class Cluster:
     requests_active, pending_active, connections_active, retries_active
                         what circuit breakers count; kept by the pool and the router
     on_hosts_removed    called with the hosts that are gone, to end their pools
+    filter_chain        what every request passes after its host has been chosen, None for nothing
     """
 
     __slots__ = (
@@ -177,6 +180,7 @@ class Cluster:
         "choose_host",
         "config",
         "connections_active",
+        "filter_chain",
         "hosts",
         "initialized",
         "name",
@@ -197,6 +201,7 @@ class Cluster:
         self, config: ClusterConfig, store: Store, random: RandomBits = random_bits
     ) -> None:
         self.name = config.name
+        self.filter_chain: FilterChain | None = None  # of `config.http_filters`
         self.config = config
         self.scope = store.scope(f"cluster.{config.observability_name}.")
         self.stats = self.scope.block(ClusterStats)

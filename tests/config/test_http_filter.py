@@ -5,7 +5,16 @@ import pytest
 from meshproxy.config import HttpFilterConfig
 from meshproxy.errors import Code
 from meshproxy.router.filter_scope import FilterOverride
-from tests.config.support import LISTENER, ROUTER, URL, error_of, load, routes
+from tests.config.support import (
+    LISTENER,
+    ROUTER,
+    URL,
+    cluster_with,
+    error_of,
+    errors_of,
+    load,
+    routes,
+)
 
 SWITCH = f"'@type': {URL}envoy.config.route.v3.FilterConfig"
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
@@ -108,3 +117,41 @@ def test_the_router_cannot_be_off():
     )
     assert "cannot be disabled" in error.message
     assert error.path.endswith("http_filters[0].disabled")
+
+
+# -- filters of a cluster ----------------------------------------------------------------------
+
+CODEC = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+CODEC_ENTRY = f"{{name: c, typed_config: {{'@type': {URL}{CODEC}}}}}"
+PLUGIN_ENTRY = f"{{name: w, typed_config: {PLUGIN}}}"
+
+
+def with_upstream_filters(*entries: str) -> str:
+    """A cluster with these filters."""
+    http1 = "explicit_http_config: {http_protocol_options: {}}"
+    options = f"{{'@type': {URL}{OPTIONS}, {http1}, http_filters: [{', '.join(entries)}]}}"
+    return cluster_with(f"typed_extension_protocol_options: {{{OPTIONS}: {options}}}")
+
+
+def test_a_cluster_has_filters_before_its_codec():
+    (found,) = load(with_upstream_filters(PLUGIN_ENTRY, CODEC_ENTRY)).clusters
+    assert [(each.name, each.config.name) for each in found.http_filters] == [("w", "other")]
+    (plain,) = load(with_upstream_filters(CODEC_ENTRY)).clusters
+    assert plain.http_filters == ()
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([PLUGIN_ENTRY], "must be the upstream codec"),
+        ([CODEC_ENTRY, PLUGIN_ENTRY], "must be the last one"),
+        ([f"{{name: r, typed_config: {{'@type': {URL}{ROUTER}}}}}", CODEC_ENTRY], ROUTER),
+        (["{name: w, disabled: true}", CODEC_ENTRY], "'disabled' of HttpFilter is not supported"),
+        (["{name: w}", CODEC_ENTRY], "'typed_config' is required"),
+    ],
+)
+def test_a_wrong_chain_of_a_cluster_is_refused(entries, message):
+    errors = errors_of(with_upstream_filters(*entries))
+    assert any(message in error.message for error in errors)
+    assert all("http_filters" in error.path for error in errors)
