@@ -48,6 +48,7 @@ def build_http2(
             at, "override_stream_error_on_invalid_http_message", lenient
         ),
         keepalive=_keepalive(at, problems),
+        allow_connect=at.message.allow_connect,
     )
 
 

@@ -27,6 +27,9 @@ class Wire(Protocol):
     def unsent(self) -> int:
         """Bytes that were written and that the system has not taken yet."""
 
+    def write_eof(self) -> None:
+        """Send what is queued, then the end of our side."""
+
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading; calls nest, reading goes on when as many ended as began."""
 

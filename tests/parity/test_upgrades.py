@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from h2.settings import SettingCodes
 
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.tcp import TcpPair, connect
+from tests.support.http2_peers import Http2Client, Link
 from tests.support.processes import ProxyProcess
 from tests.support.raw_client import http_request
 from tests.support.upstreams import Peer, RefusingPort, ScriptedUpstream
@@ -247,3 +249,156 @@ def test_a_tunnel_that_no_route_wants_is_refused(pair: TcpPair) -> None:
             return without_date(read_rest(client))
 
     assert pair.check(talk).result.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+# -- over HTTP/2 (RFC 8441) ------------------------------------------------------------------------
+
+
+class Http2Echo:
+    """An HTTP/2 server that grants every extended CONNECT and echoes."""
+
+    def __init__(self, status: str = "200") -> None:
+        self.seen: list[dict[str, str]] = []
+        self._status = status
+        self._server = ScriptedUpstream(self._serve)
+        self.port = self._server.port
+
+    def _serve(self, peer: Peer) -> None:
+        link = Link(peer.socket, client=False)
+        link.h2.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+        link.flush()
+        answered: set[int] = set()
+        while link.receive():
+            for stream, message in link.messages.items():
+                if message.headers and stream not in answered:
+                    answered.add(stream)
+                    self.seen.append(dict(message.headers))
+                    link.h2.send_headers(stream, [(":status", self._status)])
+                    link.flush()
+                if message.body and message.reset is None:
+                    link.send_body(stream, message.body, end=False)
+                    message.body = b""
+
+    def stop(self) -> None:
+        self._server.stop(check=False)
+
+
+@pytest.fixture(scope="module")
+def http2_echo() -> Iterator[Http2Echo]:
+    each = Http2Echo()
+    yield each
+    each.stop()
+
+
+@pytest.fixture(scope="module")
+def http2_pair(upstream: ScriptedUpstream, http2_echo: Http2Echo) -> Iterator[TcpPair]:
+    routes = """\
+- match: {prefix: /two}
+  route: {cluster: two}
+- match: {connect_matcher: {}}
+  route: {cluster: up, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}
+- match: {prefix: /}
+  route: {cluster: up}
+"""
+    options = (
+        "upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: CONNECT}]\n"
+        "http2_protocol_options: {allow_connect: true}"
+    )
+    text = {"text_format_source": {"inline_string": LOG}}
+    speaks = {
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3"
+                ".HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {"allow_connect": True}},
+            }
+        }
+    }
+    listeners = [listener("main", virtual_host(routes), options=options, log_format=text)]
+    clusters = [cluster("up", [upstream.port]), {**cluster("two", [http2_echo.port]), **speaks}]
+    ignored = IGNORED + r"|.*http2\..*|.*_destroy_.*|.*upstream_cx_.*"
+    with TcpPair(bootstrap(listeners, clusters), ignored=ignored) as both:
+        yield both
+
+
+def extended(path: str, protocol: str = "websocket") -> list[tuple[str, str]]:
+    return [
+        (":method", "CONNECT"), (":scheme", "http"), (":authority", "h.example"), (":path", path),
+        (":protocol", protocol), ("sec-websocket-version", "13"),
+    ]  # fmt: skip
+
+
+def talk_over_http2(
+    client: Http2Client, headers: list[tuple[str, str]], data: bytes
+) -> tuple[dict[str, str], bytes]:
+    """The answer's headers and what comes back of `data`; then the client gives the stream up."""
+    stream = client.start(headers, end=False)
+    message = client.messages[stream]
+    while not message.headers and not message.ended and client.receive():
+        pass
+    head = {name: value for name, value in message.headers if name != "date"}
+    if head[":status"] == "200" and not message.ended:
+        client.send_body(stream, data, end=False)
+        while not message.body.endswith(data) and client.receive():
+            pass
+    client.h2.close_connection()
+    client.flush()
+    return head, message.body
+
+
+@pytest.mark.parametrize(("path", "first"), [("/ws", b"first"), ("/two", b"")])
+def test_a_websocket_over_http_2_is_one_of_http_1_or_2_upstream(
+    http2_pair: TcpPair, path: str, first: bytes
+) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        with Http2Client(proxy.ports["main"]) as client:
+            return talk_over_http2(client, extended(path), b"hello")
+
+    head, body = http2_pair.check(talk).result
+    assert head == {":status": "200", "server": "envoy"} | {
+        name: value for name, value in head.items() if name == "sec-websocket-accept"
+    }
+    assert body == first + b"hello"
+
+
+def test_an_http_1_websocket_becomes_an_extended_connect_upstream(
+    http2_pair: TcpPair, http2_echo: Http2Echo
+) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        http2_echo.seen.clear()
+        with connect(proxy) as client:
+            client.sendall(http_request("/two", *WISH))
+            answer = read_until(client, b"\r\n\r\n")
+            client.sendall(b"hello")
+            answer += read_until(client, b"hello")
+        (seen,) = http2_echo.seen
+        return answer, {name: value for name, value in seen.items() if name != "x-request-id"}
+
+    answer, seen = http2_pair.check(talk).result
+    assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert seen[":method"] == "CONNECT"
+    assert seen[":protocol"] == "websocket"
+
+
+def test_a_host_that_does_not_switch_answers_itself_over_http_2(http2_pair: TcpPair) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        with Http2Client(proxy.ports["main"]) as client:
+            return talk_over_http2(client, extended("/403"), b"x")[0]
+
+    assert http2_pair.check(talk).result[":status"] == "403"
+
+
+def test_what_is_not_let_in_over_http_2_is_a_403(http2_pair: TcpPair) -> None:
+    # Envoy says GOAWAY before its answer, which the library takes for the end.
+    with Http2Client(http2_pair.sides["meshproxy"].ports["main"]) as client:
+        assert client.request(extended("/ws", "other")).status == "403"
+    http2_pair.skip_log("meshproxy")
+
+
+def test_a_tunnel_over_http_2(http2_pair: TcpPair) -> None:
+    def talk(proxy: ProxyProcess) -> object:
+        plain = [(":method", "CONNECT"), (":authority", "h.example:80")]
+        with Http2Client(proxy.ports["main"]) as client:
+            return talk_over_http2(client, plain, b"PING\r\n\r\n")
+
+    assert http2_pair.check(talk).result == ({":status": "200", "server": "envoy"}, b"PING\r\n\r\n")

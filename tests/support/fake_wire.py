@@ -17,6 +17,7 @@ class FakeWire:
         self.sent = b""
         self.closed: str | None = None
         self.disabled = 0
+        self.ended = False
         self.closing = False
         self.above_high = False
         self.local_address: Any = None
@@ -32,6 +33,9 @@ class FakeWire:
     @property
     def unsent(self) -> int:
         return len(self.sent)
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def read_disable(self, disable: bool) -> None:
         self.disabled += 1 if disable else -1

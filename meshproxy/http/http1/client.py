@@ -155,6 +155,8 @@ class ClientCodec:
 
     def _end_request(self) -> None:
         self._request_done = True
+        if self._switched:  # the only end that the other protocol can have
+            self.wire.write_eof()
 
     def reset_stream(self) -> None:
         """Nobody wants the rest of the response: the connection has no other way to say so."""

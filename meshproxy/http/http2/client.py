@@ -13,7 +13,7 @@ from h2.settings import SettingCodes, Settings
 
 from meshproxy.http.codec import ResponseDecoder, Wire
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.http2 import frames
+from meshproxy.http.http2 import extended_connect, frames
 from meshproxy.http.http2.connection import Http2Connection, Http2Error
 from meshproxy.http.http2.hpack import Pair
 from meshproxy.http.http2.keepalive import KeepalivePing
@@ -40,7 +40,7 @@ _NO_LIMIT: Final = 2**31 - 1
 class ClientStream(Http2Stream):
     """One request and its response. Opened by `encode_headers`."""
 
-    __slots__ = ("_has_no_body", "_headers_seen", "handler")
+    __slots__ = ("_has_no_body", "_headers_seen", "_upgrade", "handler")
 
     protocol: Final = HTTP2
 
@@ -49,6 +49,7 @@ class ClientStream(Http2Stream):
         self.handler: ResponseDecoder | None = None
         self._has_no_body = False  # whatever its headers say, the response has none
         self._headers_seen = False
+        self._upgrade: bytes | None = None  # the protocol that the request asks for
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -61,6 +62,9 @@ class ClientStream(Http2Stream):
         connection = self.connection
         assert isinstance(connection, ClientCodec)
         connection.open(self)
+        asked = extended_connect.extended_connect_of(headers.pairs)
+        if asked is not None:
+            headers, self._upgrade = HeaderMap(asked[0]), asked[1]
         self.send_headers(headers, end_stream)
 
     def encode_data(self, data: bytes, end_stream: bool) -> None:
@@ -98,6 +102,8 @@ class ClientStream(Http2Stream):
         else:
             self.bytes_expected = length
         self.remote_closed = end_stream
+        if self._upgrade is not None:
+            pairs = extended_connect.switched(pairs, self._upgrade)
         handler.on_headers(HeaderMap(pairs), end_stream)
         return None
 

@@ -15,7 +15,7 @@ from h2.settings import SettingCodes
 
 from meshproxy.http.codec import RequestDecoder, ServerConnectionCallbacks, Wire
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.http2 import frames
+from meshproxy.http.http2 import extended_connect, frames
 from meshproxy.http.http2.connection import REMOTE_PROTOCOL_ERROR, Http2Connection, Http2Error
 from meshproxy.http.http2.hpack import Pair
 from meshproxy.http.http2.keepalive import KeepalivePing
@@ -32,9 +32,10 @@ _PROTOCOL_FLAG: Final = ResponseFlag.DownstreamProtocolError.value
 class ServerStream(Http2Stream):
     """One request and its response; the encoder of the latter."""
 
-    __slots__ = ("decoder",)
+    __slots__ = ("asks_for_upgrade", "decoder")
 
     protocol: Final = HTTP2
+    asks_for_upgrade: bool
     decoder: RequestDecoder
 
     # -- what the connection has read ----------------------------------------------------------
@@ -60,6 +61,8 @@ class ServerStream(Http2Stream):
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Send the final response's headers."""
+        if self.asks_for_upgrade:
+            headers = HeaderMap(extended_connect.granted(headers.pairs))
         self.send_headers(headers, end_stream)
 
     def encode_data(self, data: bytes, end_stream: bool) -> None:
@@ -152,10 +155,13 @@ class ServerCodec(Http2Connection):
             self.invalid_message(stream_id, VIOLATION)
         else:
             stream = self._begin(stream_id, end_stream, request.content_length)
-            stream.decoder.decode_headers(HeaderMap(request.pairs), end_stream)
+            upgrade = extended_connect.upgrade_of(request.pairs) if request.is_connect else None
+            stream.asks_for_upgrade = upgrade is not None
+            stream.decoder.decode_headers(HeaderMap(upgrade or request.pairs), end_stream)
 
     def _begin(self, stream_id: int, end_stream: bool, length: int) -> ServerStream:
         stream = ServerStream(self, stream_id)
+        stream.asks_for_upgrade = False
         self.last_peer_stream = stream_id
         self.streams[stream_id] = stream
         self.inbound.opened += 1
