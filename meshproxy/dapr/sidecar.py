@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import Identity
 from meshproxy.dapr.runtime import Runtime
@@ -20,7 +21,7 @@ class Sidecar:
     """What every building block of the API may use.
 
     `outbound_ready`: components and API are up. `ready`: the app is too. `quit(force)` begins to
-    end the process.
+    end the process. `channel` is there where an app is.
     """
 
     identity: Identity
@@ -31,6 +32,7 @@ class Sidecar:
     outbound_ready: bool = False
     app_reachable: bool = False
     app_healthy: bool = True
+    channel: AppChannel | None = None
     extended: dict[str, str] = field(default_factory=dict)
 
     @property

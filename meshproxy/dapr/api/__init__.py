@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from meshproxy.dapr.api.configuration import ConfigurationApi
+from meshproxy.dapr.api.lock import LockApi
 from meshproxy.dapr.api.secrets import SecretsApi
 from meshproxy.dapr.api.sidecar import SidecarApi
 from meshproxy.dapr.api.state import StateApi
@@ -20,6 +22,9 @@ class Api:
     """All building blocks of one sidecar."""
 
     def __init__(self, sidecar: Sidecar) -> None:
+        self.channel: Final = sidecar.channel
+        self.configuration: Final = ConfigurationApi(sidecar)
+        self.lock: Final = LockApi(sidecar)
         self.secrets: Final = SecretsApi(sidecar)
         self.state: Final = StateApi(sidecar)
         self.sidecar: Final = SidecarApi(sidecar)

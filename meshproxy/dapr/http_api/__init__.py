@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.api_error import ApiError
-from meshproxy.dapr.http_api import absent, secrets, sidecar, state
+from meshproxy.dapr.http_api import absent, configuration, lock, secrets, sidecar, state
 from meshproxy.dapr.http_api.messages import HttpRequest, HttpResponse, error_response
 from meshproxy.dapr.http_api.table import Endpoint, Table
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("meshproxy.dapr.runtime.http")
 
 HTTP_API: Final = Table(
-    (*sidecar.ENDPOINTS, *secrets.ENDPOINTS, *state.ENDPOINTS, *absent.ENDPOINTS)
+    (
+        *sidecar.ENDPOINTS,
+        *configuration.ENDPOINTS,
+        *lock.ENDPOINTS,
+        *secrets.ENDPOINTS,
+        *state.ENDPOINTS,
+        *absent.ENDPOINTS,
+    )
 )
 
 _INTERNAL: Final = error_response(ApiError("ERR_INTERNAL", "the call has failed", 500))

@@ -30,10 +30,6 @@ _BINDING: Final = _absent(
     "ERR_INVOKE_OUTPUT_BINDING",
     "error invoking output binding {name}: couldn't find output binding {name}",
 )
-_CONFIGURATION: Final = _absent(
-    "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", "configuration stores not configured"
-)
-_LOCK: Final = _absent("ERR_LOCK_STORE_NOT_CONFIGURED", "lock store is not configured")
 _CRYPTO: Final = _absent("ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", "crypto providers not configured")
 _CONVERSATION: Final = _absent(
     "ERR_CONVERSATION_NOT_FOUND", "failed finding conversation component {name}", 400
@@ -55,10 +51,6 @@ ENDPOINTS: Final = (
     endpoint(_WRITE, "/v1.0/publish/{pubsub}/{topic*}", _PUBSUB),
     *_both(_WRITE, "publish/bulk/{pubsub}/{topic*}", _PUBSUB),
     endpoint(_WRITE, "/v1.0/bindings/{name}", _BINDING),
-    *_both("GET", "configuration/{store}", _CONFIGURATION),
-    *_both("GET", "configuration/{store}/{rest*}", _CONFIGURATION),
-    endpoint("POST", "/v1.0-alpha1/lock/{store}", _LOCK),
-    endpoint("POST", "/v1.0-alpha1/unlock/{store}", _LOCK),
     endpoint("PUT", "/v1.0-alpha1/crypto/{name}/{operation}", _CRYPTO),
     endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _CONVERSATION),
     endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _CONVERSATION),

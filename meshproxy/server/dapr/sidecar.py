@@ -16,6 +16,7 @@ from meshproxy.config import ServerConfig
 from meshproxy.config.dapr import Resources, load_configurations, load_resources
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
+from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.http_api import HTTP_API
@@ -77,6 +78,8 @@ class DaprSidecar:
             lambda force: self.quit(force),
             app_healthy=options.app.health is None,
         )
+        if options.app.port:
+            self.facts.channel = AppChannel(options.app, options.app_id)
 
     # -- configuration -----------------------------------------------------------------------
 
@@ -182,6 +185,8 @@ class DaprSidecar:
         await self._owner.close()
         await self._naming.close()
         await self.facts.runtime.close()
+        if self.facts.channel is not None:
+            await self.facts.channel.close()
         logger.info("Daprd shutdown gracefully")
 
 

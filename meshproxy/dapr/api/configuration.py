@@ -1,0 +1,74 @@
+"""Configuration: read it, and have the app told of changes. Knows no protocol."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from meshproxy.dapr.api_error import ApiError, Grpc
+from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.configuration.configuration_store import Items, Unsubscribe, UpdateHandler
+from meshproxy.dapr.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from meshproxy.dapr.configuration.configuration_store import ConfigurationStore
+
+
+class ConfigurationApi:
+    """GetConfiguration, SubscribeConfiguration and UnsubscribeConfiguration."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self._sidecar = sidecar
+        self._subscriptions: dict[tuple[str, str], Unsubscribe] = {}
+
+    async def get(self, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> Items:
+        """The items of these keys, or of all where none is named."""
+        found = self._find(store)
+        try:
+            return await found.get(keys, metadata)
+        except ComponentError as error:
+            text = f"failed to get {list(keys)} from Configuration store {store}: {error}"
+            raise ApiError("ERR_CONFIGURATION_GET", text) from error
+
+    async def subscribe(
+        self,
+        store: str,
+        keys: Sequence[str],
+        metadata: Mapping[str, str],
+        handler: Callable[[str], UpdateHandler],
+    ) -> str:
+        """Returns the subscription's id, which `handler` is made with."""
+        found = self._find(store)
+        name = str(uuid.uuid4())
+        try:
+            end = await found.subscribe(keys, metadata, handler(name))
+        except ComponentError as error:
+            text = f"failed to subscribe {list(keys)} from Configuration store {store}: {error}"
+            code = "ERR_CONFIGURATION_SUBSCRIBE"
+            raise ApiError(code, text, 500, Grpc.INVALID_ARGUMENT) from error
+        self._subscriptions[store, name] = end
+        return name
+
+    async def unsubscribe(self, store: str, name: str) -> None:
+        """End a subscription by its id."""
+        self._find(store)
+        end = self._subscriptions.pop((store, name), None)
+        if end is None:
+            text = f"subscription with id {name} does not exist"
+            raise ApiError("ERR_CONFIGURATION_UNSUBSCRIBE", text)
+        await end()
+
+    def _find(self, name: str) -> ConfigurationStore:
+        runtime = self._sidecar.runtime
+        found = runtime.find("configuration", name)
+        if found is not None:
+            return cast("ConfigurationStore", found)
+        if not runtime.ready("configuration"):
+            code, text = (
+                "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
+                "configuration stores not configured",
+            )
+            raise ApiError(code, text, 500, Grpc.FAILED_PRECONDITION)
+        text = f"configuration store {name} not found"
+        raise ApiError("ERR_CONFIGURATION_STORE_NOT_FOUND", text, 400, Grpc.INVALID_ARGUMENT)

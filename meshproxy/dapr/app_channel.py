@@ -1,0 +1,86 @@
+"""Calls from the sidecar to its app over HTTP: messages, events, questions. Knows none of them.
+
+Owns the client and what every such call carries: the app's token, and the sidecar's app id.
+Invoked services do not go this way: the router streams them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from meshproxy.dapr.app_settings import AppSettings
+from meshproxy.dapr.component import ComponentError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+MAX_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes of an answer that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppAnswer:
+    """What the app has answered."""
+
+    status: int
+    body: bytes
+
+
+class AppChannel:
+    """The app of this sidecar. No timeout is set, as in daprd."""
+
+    def __init__(self, settings: AppSettings, app_id: str) -> None:
+        secure = settings.protocol == "https"
+        scheme = "https" if secure else "http"
+        self._base: Final = f"{scheme}://{settings.channel_address}:{settings.port}"
+        # As daprd: an app beside us shows a certificate that nobody has signed.
+        self._ssl: Final = not secure
+        self._headers = {"dapr-app-id": app_id}
+        if settings.token:
+            self._headers["dapr-api-token"] = settings.token
+        most = settings.max_concurrency
+        self._slots = asyncio.Semaphore(most) if most > 0 else None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> AppAnswer:
+        """One call; `path` begins with a slash. Raises ComponentError without an answer."""
+        if self._slots is None:
+            return await self._send(method, path, body, headers or {})
+        async with self._slots:
+            return await self._send(method, path, body, headers or {})
+
+    async def _send(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AppAnswer:
+        import aiohttp
+        from yarl import URL
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit_per_host=1024, ssl=self._ssl),
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=True,
+            )
+        try:
+            async with self._session.request(
+                method,
+                URL(self._base + path, encoded=True),
+                data=body or None,
+                headers={**headers, **self._headers},
+                allow_redirects=False,
+            ) as response:
+                answer = await response.content.read(MAX_ANSWER)
+                return AppAnswer(response.status, answer)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise ComponentError(f"the app did not answer {method} {path}: {error}") from error
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
