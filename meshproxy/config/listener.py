@@ -24,7 +24,7 @@ from meshproxy.config.upgrade import build_upgrades
 from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
 from meshproxy.http.client_cert import SANITIZE, ClientCertPolicy
-from meshproxy.http.conn_manager import HttpConnectionManagerConfig
+from meshproxy.http.conn_manager import AUTO, HttpConnectionManagerConfig
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.path import KEEP_UNCHANGED, PathNormalizer
 from meshproxy.network.address import Address, IpNetwork
@@ -199,6 +199,7 @@ def _http1(at: At, common: At | None) -> Http1Settings:
         default_host_for_http_10=options.default_host_for_http_10.encode(),
         allow_absolute_url=wrapped(absolute, "allow_absolute_url", True) if absolute else True,
         enable_trailers=options.enable_trailers,
+        upgrade_h2c=at.message.codec_type == AUTO,
     )
 
 

@@ -6,7 +6,7 @@ what a stream may tell its codec (`ResponseEncoder`, `RequestEncoder`). Refuses 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -104,6 +104,12 @@ class ServerConnectionCallbacks(Protocol):
 
     def new_stream(self, encoder: ResponseEncoder) -> RequestDecoder:
         """A request begins."""
+
+    def switch_to_http2(
+        self, settings: bytes, pairs: list[tuple[bytes, bytes]]
+    ) -> Callable[[bytes], None]:
+        """The client goes on in HTTP/2 with these SETTINGS, and `pairs` as its first request.
+        Returns who takes its bytes."""
 
     def on_protocol_error(self) -> None:
         """The connection, not one request, broke the protocol's rules."""

@@ -6,6 +6,7 @@ is on the wire (the codecs), and how a connection finds out what it speaks (`cod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.codec import RequestDecoder, ResponseEncoder
@@ -193,6 +194,22 @@ class Http1Connection(HttpConnection):
         if manager.config.max_requests_per_connection:
             self.count_request()
         return stream
+
+    def switch_to_http2(
+        self, settings: bytes, pairs: list[tuple[bytes, bytes]]
+    ) -> Callable[[bytes], None]:
+        """The client goes on in HTTP/2: so does another object."""
+        # Not at the top: few clients ask for it, and HTTP/2 takes time to load.
+        from meshproxy.http.http2_downstream import Http2Connection
+
+        manager = self.manager
+        manager.stats.downstream_cx_http1_active.value -= 1
+        successor = Http2Connection(manager)
+        successor.begin(self)
+        dispatch: Callable[[bytes], None] = successor.http2.dispatch
+        self.wire.dispatch_to(dispatch)
+        successor.http2.upgrade(settings, pairs)
+        return dispatch
 
     def on_watermark(self, high: bool) -> None:
         """The connection is full, or no more."""

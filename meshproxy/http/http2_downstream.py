@@ -6,7 +6,7 @@ count of streams that their client gave up too soon. Refuses to know frames and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.http.codec import RequestDecoder, ResponseEncoder
@@ -16,7 +16,6 @@ from meshproxy.http.stream import Stream
 
 if TYPE_CHECKING:
     from meshproxy.http.conn_manager import HttpConnectionManager
-    from meshproxy.http.http2.hpack import Pair
 
 # Envoy's overload.premature_reset_*: of so many streams no more than half may be reset within so
 # many seconds of their beginning (CVE-2023-44487, CVE-2025-8671).
@@ -47,9 +46,11 @@ class Http2Connection(HttpConnection):
             self.wire, self, manager.config.http2, manager.http2_stats()
         )
 
-    def begin_upgraded(self, settings: bytes, pairs: Sequence[Pair]) -> None:
-        """Answer the request that came with `Upgrade: h2c`."""
-        self.http2.upgrade(settings, pairs)
+    def switch_to_http2(
+        self, settings: bytes, pairs: list[tuple[bytes, bytes]]
+    ) -> Callable[[bytes], None]:
+        """It speaks HTTP/2 already, in which a request cannot ask for that."""
+        raise NotImplementedError
 
     # -- streams -----------------------------------------------------------------------------
 

@@ -86,6 +86,47 @@ def test_curl_with_http_1_is_served_on_the_same_port(proxy):
     assert tool("curl", "-s", "-w", " %{http_version}", url) == "hello 1.1"
 
 
+def test_a_client_may_go_on_in_http_2(proxy):
+    url = f"http://127.0.0.1:{proxy.ports['main']}/direct"
+    assert tool("curl", "-s", "--http2", "-w", " %{http_version}", url) == "hello 2"
+    assert tool("nghttp", "-u", url) == "hello"
+    url = f"http://127.0.0.1:{proxy.ports['only1']}/direct"
+    assert tool("curl", "-s", "--http2", "-w", " %{http_version}", url) == "hello 1.1"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "connection: upgrade\r\nupgrade: h2c\r\n",
+        "connection: upgrade, http2-settings\r\nupgrade: h2c\r\n",
+        "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: !\r\n",
+        "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",
+    ],
+)
+def test_one_that_does_not_ask_properly_stays_with_http_1(proxy, fields):
+    ask = f"GET /direct HTTP/1.1\r\nhost: h\r\n{fields}\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.ports["main"]), timeout=10) as sock:
+        sock.sendall(ask.encode())
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_frames_behind_the_request_that_asks_are_not_lost(proxy):
+    ask = (
+        b"GET /direct HTTP/1.1\r\nhost: h\r\nconnection: upgrade, http2-settings\r\n"
+        b"upgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n"
+    )
+    more = START + headers(3, DIRECT) + frame(PING, 0, 0, b"12345678")
+    with socket.create_connection(("127.0.0.1", proxy.ports["main"]), timeout=10) as sock:
+        sock.sendall(ask + more)
+        got = b""
+        while b"12345678" not in got:
+            got += sock.recv(65536)
+    head, _, octets = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101")
+    answers = [each.stream for each in read_frames(octets) if each.kind == HEADERS]
+    assert answers == [1, 3]
+
+
 def test_nghttp_gets_many_answers_on_one_connection(proxy):
     url = f"http://127.0.0.1:{proxy.ports['main']}/direct"
     assert tool("nghttp", "-m", "20", url) == "hello" * 20

@@ -77,6 +77,10 @@ ANSWERED_BEYOND_ENVOY: Final[dict[str, str]] = {
         "503 unless a retry policy says otherwise. meshproxy sends a request that has no body, may "
         "be repeated (RFC 9110, 9.2.2) and has had no answer once more, on another connection."
     ),
+    "upgrade to h2c": (
+        "Envoy goes on in HTTP/1.1 as if `Upgrade: h2c` with valid HTTP2-Settings had not been "
+        "asked for. meshproxy answers 101 (RFC 7540, 3.2) where codec_type is AUTO."
+    ),
 }
 
 # requests of test_requests.py that Envoy passes on and meshproxy refuses: name -> reason

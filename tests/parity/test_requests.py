@@ -61,7 +61,7 @@ HOP_BY_HOP = (
     ("TE: Trailers",), ("te: trailers;q=0.5",), ("trailer: x",), ("proxy-authorization: q",),
     ("connection: host",), ("connection: content-length", "content-length: 0"),
     ("connection: :path",), ("connection: cookie", "cookie: a=b"), ("connection: x-forwarded-for",),
-    ("upgrade: h2c", "connection: upgrade, http2-settings", "http2-settings: AAMAAABk"),
+    ("upgrade: h2c", "connection: upgrade, http2-settings", "http2-settings: AAM"),
     ("upgrade: h2c",), ("connection: x-forwarded-proto", "x-forwarded-proto: https"),
     ("connection: ,, x-foo ,", "x-foo: 1"), ("expect: foo",), ("cookie: a=b", "cookie: c=d"),
     ("x-a: 1", "X-A: 2", "x-a: 1"), ("user-agent: u", "accept: */*", "x-empty:"), ("x: caf\xe9",),

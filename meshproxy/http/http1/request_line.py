@@ -19,6 +19,7 @@ from meshproxy.http.http1.framing import (
 )
 from meshproxy.http.http1.head import Pairs, RequestHeadParser, parse_content_length
 from meshproxy.http.http1.settings import Http1Settings
+from meshproxy.http.http2.settings import decode_upgrade_settings
 from meshproxy.http.inline_headers import REQUEST_INLINE_HEADERS
 from meshproxy.http.local_reply import LocalReply
 
@@ -56,6 +57,7 @@ class RequestFraming:
     __slots__ = (
         "authority",
         "body",
+        "h2c",
         "head",
         "keep_alive",
         "length",
@@ -80,6 +82,7 @@ class RequestFraming:
         self.refusal: LocalReply | None = None
         self.tokens: frozenset[bytes] = frozenset()
         self.strip = False  # hop-by-hop fields are there
+        self.h2c: bytes | None = None  # SETTINGS of a client that asks for HTTP/2
         self.upgrade: bytes | None = None  # the protocol to switch to, if the client asks for one
 
 
@@ -200,9 +203,12 @@ def _read_connection(
     elif framing.version == "1.0" and b"keep-alive" in tokens:
         framing.keep_alive = True
     protocol = fields.get(b"upgrade")
-    # RFC 9113 dropped `h2c`; like Envoy we go on in HTTP/1.1 as if it had not been asked for.
-    if protocol is not None and b"upgrade" in tokens and protocol.lower() != b"h2c":
-        framing.upgrade = protocol
+    if protocol is not None and b"upgrade" in tokens:
+        if protocol.lower() != b"h2c":
+            framing.upgrade = protocol
+        elif b"http2-settings" in tokens and b"http2-settings" in fields:
+            # Where that is not let, we go on in HTTP/1.1 as if it had not been asked for.
+            framing.h2c = decode_upgrade_settings(fields[b"http2-settings"])
     if _HOST in tokens:
         del fields[_HOST]
 

@@ -10,6 +10,7 @@ at most one read's worth is ever held.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from meshproxy.http.codec import RequestDecoder, ServerConnectionCallbacks, Wire
@@ -62,6 +63,11 @@ TOO_MANY_HEADERS: Final = LocalReply(
 )
 
 
+SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
+)
+
+
 class ServerCodec:
     """One downstream HTTP/1 connection. Also the encoder of its current stream."""
 
@@ -77,6 +83,7 @@ class ServerCodec:
         "_reading",
         "_stalled",
         "_stream",
+        "_successor",
         "_writing",
         "callbacks",
         "head_started",
@@ -97,6 +104,7 @@ class ServerCodec:
         self._stream: RequestDecoder | None = None
         self._framing: RequestFraming = RequestFraming()
         self._held = b""
+        self._successor: Callable[[bytes], None] | None = None
         self._stalled = False  # reading stopped because bytes of a next request are held
         self._left = 0
         self._decoder: ChunkedDecoder | None = None
@@ -126,6 +134,8 @@ class ServerCodec:
                 self._stream.decode_data(data, False)
                 return
             else:
+                if self._successor is not None:
+                    self._successor(data)
                 return
 
     def _hold(self, data: bytes) -> None:
@@ -169,6 +179,8 @@ class ServerCodec:
         if framing.refusal is not None:
             return self.refuse(framing.refusal)
         self._framing = framing
+        if framing.h2c is not None and self._may_switch(framing):
+            return self._switch(framing, framing.h2c)
         if framing.version == "1.0":
             self.protocol = HTTP10
         self._close = not framing.keep_alive
@@ -184,6 +196,16 @@ class ServerCodec:
                 self._decoder = ChunkedDecoder(self.settings.max_headers_bytes)
         self._stream = stream = self.callbacks.new_stream(self)
         stream.decode_headers(HeaderMap(request_pairs(parser, framing)), body == BODY_NONE)
+
+    def _may_switch(self, framing: RequestFraming) -> bool:
+        return self.settings.upgrade_h2c and framing.body == BODY_NONE and framing.version == "1.1"
+
+    def _switch(self, framing: RequestFraming, settings: bytes) -> None:
+        """The client goes on in HTTP/2, and gets its answer there; what follows is not ours."""
+        self._reading = DISCARD
+        self.wire.write(SWITCHING)
+        pairs = request_pairs(self._parser, framing)
+        self._successor = self.callbacks.switch_to_http2(settings, pairs)
 
     def _read_length(self, data: bytes) -> bytes:
         left = self._left

@@ -6,8 +6,6 @@ routes, filters and sockets.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -277,12 +275,3 @@ class ServerCodec(Http2Connection):
         for stream in tuple(self.streams.values()):
             self._forget(stream)
             stream.decoder.on_reset(details, _PROTOCOL_FLAG)
-
-
-def decode_upgrade_settings(value: bytes) -> bytes | None:
-    """The payload of an `HTTP2-Settings` field (RFC 7540, 3.2.1), None if it is not one."""
-    try:
-        payload = base64.b64decode(value + b"=" * (-len(value) % 4), b"-_", validate=True)
-    except binascii.Error:
-        return None
-    return payload if len(payload) % 6 == 0 else None

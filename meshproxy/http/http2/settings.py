@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,3 +50,12 @@ class Http2Settings:
     stream_error_on_invalid_http_messaging: bool = False
     keepalive: Keepalive | None = None
     buffer_limit: int = _MIB
+
+
+def decode_upgrade_settings(value: bytes) -> bytes | None:
+    """The payload of an `HTTP2-Settings` field (RFC 7540, 3.2.1), None if it is not one."""
+    try:
+        payload = base64.b64decode(value + b"=" * (-len(value) % 4), b"-_", validate=True)
+    except binascii.Error:
+        return None
+    return payload if len(payload) % 6 == 0 else None

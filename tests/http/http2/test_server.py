@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.http.header_map import HeaderMap
-from meshproxy.http.http2.server import decode_upgrade_settings
-from meshproxy.http.http2.settings import Http2Settings
+from meshproxy.http.http2.settings import Http2Settings, decode_upgrade_settings
 from tests.support.fake_wire import RecordedRequest, cuts
 from tests.support.http2_frames import (
     DATA,
