@@ -67,6 +67,15 @@ class FilterCallbacks(Protocol):
     def send_local_reply(self, reply: LocalReply) -> None:
         """Answer the request from here; the answer passes through the encode chain."""
 
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Begin a response from here; what follows it comes by the next two."""
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the body of that response."""
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """The trailers of that response, which end it."""
+
     def reset_stream(self, details: str) -> None:
         """End the stream without (the rest of) an answer."""
 

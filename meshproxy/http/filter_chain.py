@@ -211,6 +211,18 @@ class ActiveFilter:
         """Answer the request from here."""
         self.stream.send_local_reply(reply)
 
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Begin a response from here."""
+        self.stream.encode_headers(headers, end_stream)
+
+    def encode_data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of its body."""
+        self.stream.encode_data(data, end_stream)
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """Its trailers."""
+        self.stream.encode_trailers(trailers)
+
     def reset_stream(self, details: str) -> None:
         """End the stream without (the rest of) an answer."""
         self.stream.reset(details)

@@ -11,8 +11,9 @@ from meshproxy.http.filter import FilterFactory
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 
 TYPE: Final = "meshproxy.extensions.filters.http.dapr.Dapr"
+GRPC_TYPE: Final = "meshproxy.extensions.filters.http.dapr.Grpc"
 INTERNAL_TYPE: Final = "meshproxy.extensions.filters.http.dapr.Internal"
-# Neither is a message: the sidecar puts them on its own listeners (`server/dapr/`).
+# None is a message: the sidecar puts them on its own listeners (`server/dapr/`).
 
 
 @HTTP_FILTERS.register(TYPE)
@@ -21,6 +22,14 @@ def dapr(config: Any, context: FactoryContext) -> FilterFactory:
     from meshproxy.http_filters.dapr_api import DaprFilter
 
     return lambda: DaprFilter(config)
+
+
+@HTTP_FILTERS.register(GRPC_TYPE)
+def grpc(config: Any, context: FactoryContext) -> FilterFactory:
+    """The filter of a gRPC API listener; `config` is a `dapr_grpc.DaprGrpcConfig`."""
+    from meshproxy.http_filters.dapr_grpc import DaprGrpcFilter
+
+    return lambda: DaprGrpcFilter(config)
 
 
 @HTTP_FILTERS.register(INTERNAL_TYPE)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError, meshproxy_command
 
 _LISTENING = re.compile(r"HTTP server listening on TCP address: [\d.]+:(\d+)")
+_GRPC = re.compile(r"gRPC server listening on TCP address: [\d.]+:(\d+)")
 _INTERNAL = re.compile(r"internal server listening on TCP address: [\d.]+:(\d+)")
 
 
@@ -41,6 +42,7 @@ class Sidecar:
         self._folder = tempfile.mkdtemp(prefix=f"sidecar-{app_id}-")
         self._log = Path(self._folder, "log")
         command = [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
+        command += ["--dapr-grpc-port", "0"]
         command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -85,6 +87,13 @@ class Sidecar:
     def internal_port(self) -> int:
         """Where other sidecars call."""
         match = _INTERNAL.search(self.log)
+        assert match is not None
+        return int(match[1])
+
+    @property
+    def grpc_port(self) -> int:
+        """Where the gRPC API is."""
+        match = _GRPC.search(self.log)
         assert match is not None
         return int(match[1])
 

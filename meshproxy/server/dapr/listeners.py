@@ -15,6 +15,7 @@ from meshproxy.dapr.invoker import CLUSTER_HEADER
 from meshproxy.network.listener import ListenerConfig
 
 _HEADER: Final = CLUSTER_HEADER.decode()
+_MOST_HEADERS_KB: Final = 8192  # Envoy's own limit
 _ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 _MANAGER: Final = (
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -36,7 +37,7 @@ def api_listener(name: str, address: dict[str, Any], max_headers: int) -> dict[s
         "generate_request_id": False,
         "skip_xff_append": True,
         "stream_idle_timeout": "0s",
-        "max_request_headers_kb": max(1, -(-max_headers // 1024)),
+        "max_request_headers_kb": min(max(1, -(-max_headers // 1024)), _MOST_HEADERS_KB),
         "route_config": {
             "virtual_hosts": [
                 {

@@ -5,6 +5,7 @@ Owns the order of daprd's start and end. Refuses to know signals and sockets (`s
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
@@ -26,10 +27,10 @@ from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.errors import ConfigErrors, StartupError
-from meshproxy.http_filters.dapr import INTERNAL_TYPE, TYPE
+from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
-from meshproxy.network.listener import Listener
+from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import wait_for_app
 from meshproxy.server.dapr.listeners import (
@@ -52,6 +53,7 @@ EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (daprd's default: a pod's other cont
 LOOPBACK: Final = "127.0.0.1"
 INTERNAL: Final = "dapr-internal"
 HTTP: Final = "dapr-http"
+GRPC: Final = "dapr-grpc"
 RESOLVER: Final = "name-resolution"
 
 
@@ -66,6 +68,7 @@ class DaprSidecar:
             logger.warning("%s", warning)
         identity = Identity(options.app_id, options.namespace)
         self._owner = TaskOwner()
+        self._own: list[ListenerConfig] = []
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
         self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
@@ -96,7 +99,7 @@ class DaprSidecar:
         own = read({"static_resources": {"clusters": clusters}})
         return replace(config, clusters=(*config.clusters, *own.clusters))
 
-    def _build_listeners(self, clusters: ClusterManager) -> list[Any]:
+    def _build_listeners(self, clusters: ClusterManager) -> list[ListenerConfig]:
         options = self.options
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
         invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip())
@@ -104,13 +107,29 @@ class DaprSidecar:
             Api(self.facts), HTTP_API, invoker, options.api_token, options.max_body_size
         )
         internal = InternalFilterConfig(invoker, options.max_body_size)
-        own = read({"static_resources": {"listeners": self._listeners()}})
-        return [
-            with_filter(each, INTERNAL_TYPE, internal)
-            if each.name == INTERNAL
-            else with_filter(each, TYPE, api)
-            for each in own.listeners
+        grpc = self._grpc_config(api.api)
+        filters: dict[str, tuple[str, Any]] = {
+            INTERNAL: (INTERNAL_TYPE, internal),
+            GRPC: (GRPC_TYPE, grpc),
+            HTTP: (TYPE, api),
+        }
+        listeners = [
+            each for each in self._listeners() if grpc or not each["name"].startswith(GRPC)
         ]
+        own = read({"static_resources": {"listeners": listeners}})
+        self._own = [with_filter(each, *filters[_kind(each.name)]) for each in own.listeners]
+        return self._own
+
+    def _grpc_config(self, api: Api) -> Any:
+        """The gRPC API, None where the package with its messages is not installed."""
+        if importlib.util.find_spec("dapr") is None:
+            logger.warning("the gRPC API is not served: it needs pip install 'meshproxy[dapr]'")
+            return None
+        from meshproxy.dapr.grpc_api import GRPC_API
+        from meshproxy.http_filters.dapr_grpc import DaprGrpcConfig
+
+        options = self.options
+        return DaprGrpcConfig(api, GRPC_API, options.api_token, options.max_body_size)
 
     def _listeners(self) -> list[dict[str, Any]]:
         options, size = self.options, self.options.read_buffer_size
@@ -118,14 +137,17 @@ class DaprSidecar:
         between = socket_address(host, options.dapr_internal_grpc_port or 0)
         # A call has more headers between sidecars than it had before.
         listeners = [api_listener(INTERNAL, between, size + 4096)]
-        if options.unix_domain_socket:
-            path = f"{options.unix_domain_socket}/dapr-{options.app_id}-http.socket"
-            return [*listeners, api_listener(HTTP, pipe_address(path), size)]
-        for index, address in enumerate(options.dapr_listen_addresses or (EVERYWHERE,)):
-            name = f"{HTTP}-{index}" if index else HTTP
-            listeners.append(
-                api_listener(name, socket_address(address, options.dapr_http_port), size)
-            )
+        apis = ((HTTP, options.dapr_http_port, size), (GRPC, options.dapr_grpc_port, size << 10))
+        for name, port, headers in apis:
+            if options.unix_domain_socket:
+                file = f"dapr-{options.app_id}-{name.removeprefix('dapr-')}.socket"
+                path = f"{options.unix_domain_socket}/{file}"
+                listeners.append(api_listener(name, pipe_address(path), headers))
+                continue
+            for index, address in enumerate(options.dapr_listen_addresses or (EVERYWHERE,)):
+                where = socket_address(address, port)
+                shown = f"{name}-{index}" if index else name
+                listeners.append(api_listener(shown, where, headers))
         return listeners
 
     def _host_ip(self) -> str:
@@ -135,7 +157,7 @@ class DaprSidecar:
 
     # -- life --------------------------------------------------------------------------------
 
-    async def start(self, clusters: ClusterManager) -> Sequence[Any]:
+    async def start(self, clusters: ClusterManager) -> Sequence[ListenerConfig]:
         """Before listeners open: every component is up. Returns the listeners' configurations.
 
         Raises StartupError.
@@ -159,12 +181,15 @@ class DaprSidecar:
         """After they have opened: others find this sidecar, and the app is waited for."""
         for listener in listeners:
             name, address = listener.config.name, listener.local_address
+            if listener.config not in self._own:
+                continue
             if name == INTERNAL:
                 logger.info("internal server listening on TCP address: %s", address.text)
                 resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
                 await resolver.register(f"{self._host_ip()}:{address.port}")
-            elif name.startswith(HTTP):
-                logger.info("HTTP server listening on TCP address: %s", address.text)
+            else:
+                word = "gRPC" if _kind(name) == GRPC else "HTTP"
+                logger.info("%s server listening on TCP address: %s", word, address.text)
         self.facts.outbound_ready = True
         if self.options.app.port:
             spawn(self._owner, wait_for_app(self.facts, self._initialized), "app")
@@ -188,6 +213,11 @@ class DaprSidecar:
         if self.facts.channel is not None:
             await self.facts.channel.close()
         logger.info("Daprd shutdown gracefully")
+
+
+def _kind(name: str) -> str:
+    """The first listener of its kind: those on further addresses have a number in their names."""
+    return next(kind for kind in (INTERNAL, GRPC, HTTP) if name.startswith(kind))
 
 
 def _resources(options: DaprOptions, allow_unsupported: bool) -> Resources:
