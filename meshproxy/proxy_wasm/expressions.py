@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.abi import INTERNAL_FAILURE, NOT_FOUND, SERIALIZATION_FAILURE
 from meshproxy.proxy_wasm.properties import NAMESPACES, PLUGIN, XDS
-from meshproxy.proxy_wasm.property_values import Metadata, encode_value, nanoseconds
+from meshproxy.proxy_wasm.property_values import Metadata, as_struct, encode_value, nanoseconds
 
 if TYPE_CHECKING:
     from meshproxy.http.stream_info import StreamInfo
@@ -116,7 +116,7 @@ def _variable(context: Context, name: str) -> Any:
     if info is None:
         return {}
     if name == "metadata":
-        return {"filter_metadata": _known(info.dynamic_metadata or {})}
+        return {"filter_metadata": _known(as_struct(info.dynamic_metadata or {}))}
     if name == "filter_state":
         return dict(info.filter_state or {})
     facts = _facts(info, NAMESPACES[name])
@@ -148,7 +148,7 @@ def _known(value: Any) -> Any:
             names = dict.fromkeys(name for name, _ in value.pairs)
             return {_plain(name): _plain(value.joined(name) or b"") for name in names}
         case Metadata():
-            return {"filter_metadata": _known(value.filter_metadata)}
+            return {"filter_metadata": _known(as_struct(value.filter_metadata))}
         case Mapping():
             return {str(key): _known(item) for key, item in value.items()}
         case list() | tuple():

@@ -18,6 +18,7 @@ from meshproxy.proxy_wasm.property_values import (
     Metadata,
     encode_value,
     int_value,
+    locality_message,
     nanoseconds,
     walk,
 )
@@ -30,6 +31,9 @@ Value = bytes | int
 Getter = Callable[["Context"], Value]
 Fact = Callable[[StreamInfo], Any]
 """A value as `encode_value` takes it; None where it is not known."""
+
+NULL: Final = object()
+"""A value that is there and cannot be encoded."""
 
 CACHE_SIZE: Final = 1024
 _compiled: dict[bytes, Getter] = {}
@@ -66,11 +70,18 @@ def compile_path(path: bytes) -> Getter:
         return _metadata(rest)
     if head in ("filter_state", "upstream_filter_state"):
         if not rest:
-            return lambda context: SERIALIZATION_FAILURE
-        return _filter_state("\0".join(rest))
+            return lambda context: NOT_FOUND if context.info is None else SERIALIZATION_FAILURE
+        return _whole_key(_filter_state("\0".join(rest)), len(rest) == 1)
     if text == "connection_id":
         return _from_info(lambda info: info.connection.id)
-    return lambda context: _stored(context, text)
+    return _whole_key(lambda context: _stored(context, text), not rest)
+
+
+def _whole_key(get: Getter, is_one_part: bool) -> Getter:
+    """A key that a guest has chosen; Envoy cannot read one back that has NUL in it."""
+    if is_one_part:
+        return get
+    return lambda context: NOT_FOUND if context.vm.strict else get(context)
 
 
 def _only_friendly(get: Getter, text: str) -> Getter:
@@ -199,7 +210,9 @@ RESPONSE: Final[dict[str, Fact]] = {
     "trailers": lambda info: _map(info.response_trailers),
     "trailers.*": lambda info: info.response_trailers,
     "size": lambda info: info.bytes_sent,
-    "total_size": lambda info: info.bytes_sent + info.response_headers.byte_size(),  # type: ignore[union-attr]
+    "total_size": lambda info: (
+        info.bytes_sent + (info.response_headers.byte_size() if info.response_headers else 0)
+    ),
     "backend_latency": _backend_latency,
 }
 
@@ -245,6 +258,7 @@ UPSTREAM: Final[dict[str, Fact]] = {
         (info.upstream_transport_failure_reason or "") if info.attempt_count else None
     ),
     "request_attempt_count": lambda info: info.attempt_count,
+    "locality": lambda info: _locality(info.upstream_host.locality),
     **{
         name: _upstream_tls(name)
         for name in (
@@ -254,6 +268,10 @@ UPSTREAM: Final[dict[str, Fact]] = {
         )
     },
 }  # fmt: skip
+
+
+def _locality(locality: Any) -> bytes:
+    return locality_message(locality.region, locality.zone, locality.sub_zone)
 
 
 def _remote(info: StreamInfo) -> Any:
@@ -293,9 +311,13 @@ XDS: Final[dict[str, Fact]] = {
     "route_metadata": lambda info: Metadata(info.route.metadata),
     "virtual_host_name": lambda info: info.route.virtual_host.name,
     "virtual_host_metadata": lambda info: Metadata(info.route.virtual_host.metadata),
-    "upstream_host_metadata": lambda info: Metadata(info.upstream_host.metadata),
+    "upstream_host_metadata": lambda info: (
+        Metadata(info.upstream_host.metadata) if info.upstream_host.metadata else NULL
+    ),
     "filter_chain_name": lambda info: getattr(info.connection, "filter_chain_name", ""),
-    "listener_metadata": lambda info: Metadata(info.connection.listener_metadata),
+    "listener_metadata": lambda info: (
+        Metadata(getattr(info.connection, "listener_metadata", None)) if info.connection else None
+    ),
 }
 LEGACY: Final = frozenset(("node", "listener_direction", *XDS))
 ROUTED: Final = frozenset(

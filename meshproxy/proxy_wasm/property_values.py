@@ -67,6 +67,7 @@ def encode_value(value: Any) -> bytes | int:
 
 def walk(value: Any, path: Sequence[str]) -> bytes | int:
     """The value at `path` below `value`, encoded; NOT_FOUND where the path leads nowhere."""
+    within = isinstance(value, Metadata)
     for name in path:
         if isinstance(value, Metadata):
             value = value.filter_metadata if name == "filter_metadata" else None
@@ -77,7 +78,31 @@ def walk(value: Any, path: Sequence[str]) -> bytes | int:
             value = value[index] if index < len(value) else None
         else:
             return NOT_FOUND
-    return encode_value(value)
+    return encode_value(as_struct(value) if within else value)
+
+
+def as_struct(value: Any) -> Any:
+    """Plain data as a protobuf Struct has it: every number is a double."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return float(value)
+        case Mapping():
+            return {key: as_struct(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_struct(item) for item in value]
+        case _:
+            return value
+
+
+def locality_message(region: str, zone: str, sub_zone: str) -> bytes:
+    """`envoy.config.core.v3.Locality`, serialized."""
+    return b"".join(
+        wire.bytes_field(number, text.encode())
+        for number, text in enumerate((region, zone, sub_zone), 1)
+        if text
+    )
 
 
 def metadata_message(filter_metadata: Mapping[str, Any]) -> bytes:

@@ -233,12 +233,15 @@ class StreamCalls(Context):
 
     def get_property(self, path: bytes) -> bytes | int:
         """The encoded value, or a status."""
-        if self.vm.strict and not self._in_log:
-            # Envoy knows headers only while their callback runs, or holds them back.
+        if self.vm.strict:
+            # Envoy knows headers only while their callback runs, holds them back, or logs.
             head, _, name = path.partition(b"\0")
-            needed = FROM_HEADERS.get((head, name.partition(b"\0")[0]))
-            if needed is not None and self.maps[needed] is None:
-                return NO_MAP if name == b"headers" else NOT_FOUND
+            kind = (head, name.partition(b"\0")[0])
+            if kind == (b"request", b"trailers"):
+                return NOT_FOUND
+            needed = FROM_HEADERS.get(kind)
+            if needed is not None and self.maps[needed] is None and not self._in_log:
+                return NO_MAP if name in (b"headers", b"trailers") else NOT_FOUND
         return super().get_property(path)
 
     def set_property(self, path: bytes, value: bytes) -> int:
@@ -288,5 +291,8 @@ NO_MAP: Final = encode([])
 FROM_HEADERS: Final = {
     (b"request", name): REQUEST_HEADERS
     for name in b"path url_path host scheme method referer useragent id query headers".split()
-} | {(b"response", b"headers"): RESPONSE_HEADERS, (b"response", b"trailers"): RESPONSE_TRAILERS}
+} | {
+    (b"response", b"headers"): RESPONSE_HEADERS,
+    (b"response", b"trailers"): RESPONSE_TRAILERS,
+}
 """The properties that are read from a map, with the map's type."""

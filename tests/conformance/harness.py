@@ -108,8 +108,16 @@ class Plugin:
         return extension(self.name, _WASM, config=config)
 
 
-ROUTES: Final = "- match: {prefix: /other}\n  name: other\n  route: {cluster: up}\n" \
-    "- match: {prefix: /}\n  name: all\n  route: {cluster: up}"  # fmt: skip
+METADATA: Final = "{filter_metadata: {ns: {k: v, b: true, l: [1, x], s: {d: e}}}}"
+ROUTES: Final = f"""
+- match: {{prefix: /other}}
+  name: other
+  route: {{cluster: up}}
+- match: {{prefix: /}}
+  name: all
+  metadata: {METADATA}
+  route: {{cluster: up}}
+"""
 
 
 def configuration(

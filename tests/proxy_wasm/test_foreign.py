@@ -208,7 +208,7 @@ def test_metadata_are_added_to_what_is_there():
     assert call(request, "set_dynamic_metadata", json.dumps(document).encode()) == b""
     context = request.context
     assert context.get_property(b"metadata\0filter_metadata\0ns\0new") == b"x"
-    assert context.get_property(b"metadata\0filter_metadata\0ns\0old") == integer(1)
+    assert context.get_property(b"metadata\0filter_metadata\0ns\0old") == struct.pack("<d", 1)
     assert context.get_property(b"metadata\0filter_metadata\0other\0deep\0a\x000") == b"\1"
 
 

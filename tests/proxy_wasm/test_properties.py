@@ -2,7 +2,7 @@ import struct
 from types import SimpleNamespace
 
 import pytest
-from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.core.v3.base_pb2 import Locality, Metadata
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.network.address import Address
@@ -304,3 +304,29 @@ def test_values_are_encoded_by_their_kind(value, wanted):
 @pytest.mark.parametrize("path", [["a", "b", "c"], ["0"], ["a", "9"]])
 def test_a_path_that_leads_nowhere_is_not_found(path):
     assert walk({"a": ["x"]}, path) == 1
+
+
+def test_numbers_of_metadata_are_doubles_as_in_a_struct():
+    request = make_request()
+    request.callbacks.info.set_dynamic_metadata("ns", "list", [1, True, {"a": 2}])
+    inside = encode([(b"a", struct.pack("<d", 2))])
+    wanted = encode([(struct.pack("<d", 1), b""), (b"\1", b""), (inside, b"")])
+    assert read(request, "metadata\0filter_metadata\0ns\0list") == wanted
+
+
+def test_the_locality_of_the_host_is_a_message():
+    request = make_request()
+    host = request.callbacks.info.upstream_host
+    host.locality = SimpleNamespace(region="eu", zone="a", sub_zone="")
+    host.metadata = None
+    found = Locality.FromString(read(request, "upstream\0locality"))
+    assert found == Locality(region="eu", zone="a")
+    assert read(request, "xds\0upstream_host_metadata") == 3
+
+
+@pytest.mark.parametrize(("strict", "wanted"), [(True, 1), (False, b"v")])
+def test_a_key_of_several_parts_can_be_read_back_by_friends(strict, wanted):
+    request = make_request(strict=strict)
+    assert request.context.set_property(b"a\0b", b"v") == 0
+    assert request.context.get_property(b"a\0b") == wanted
+    assert request.context.get_property(b"filter_state\0wasm.a\0b") == wanted
