@@ -169,7 +169,14 @@ class Reloader:
         self._pool.services.dispatcher.call_later(POLL, self._poll)
 
     def _poll(self) -> None:
-        watched = [each for each in self._pool.plugins if each.config.vm.reload_on_change]
+        watched = [
+            each
+            for each in self._pool.plugins
+            if each.config.vm.reload_on_change and each.signature is not None
+        ]
+        if not watched:
+            self.watch()
+            return
         sources = list({each.config.vm.code: None for each in watched})
 
         def work() -> dict[CodeSource, object]:
@@ -185,6 +192,7 @@ class Reloader:
             if self._settling.get(each.config.vm.code) == found[each.config.vm.code]
         ]
         self._settling = {each.config.vm.code: found[each.config.vm.code] for each in changed}
+        self._tried = {each: self._tried[each] for each in watched if each in self._tried}
         for each in settled:
             self._tried[each] = found[each.config.vm.code]
         if settled:

@@ -26,7 +26,7 @@ TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
         (cluster_with("outlier_detection: {}"), "outlier_detection", 5),
         (cluster_with("health_checks: []\nlrs_report_endpoint_metrics: [a]"),
          "lrs_report_endpoint_metrics", 6),
-        (cluster_with("http2_protocol_options: {}"), "http2_protocol_options", 5),
+        (cluster_with("track_timeout_budgets: true"), "track_timeout_budgets", 5),
         (CLUSTER + "dynamic_resources: {}\n", "dynamic_resources", 5),
         (CLUSTER + "layered_runtime: {layers: [{name: a, admin_layer: {}}]}\n", "admin_layer", 5),
         (manager_with("tracing: {}"), "tracing", 12),
@@ -170,4 +170,4 @@ def test_every_message_on_the_list_is_led_to():
 def test_the_list_can_be_read_for_documentation():
     listing = supported_fields()
     assert "connect_timeout" in listing["envoy.config.cluster.v3.Cluster"]
-    assert "http2_protocol_options" not in listing["envoy.config.cluster.v3.Cluster"]
+    assert "track_timeout_budgets" not in listing["envoy.config.cluster.v3.Cluster"]
