@@ -31,8 +31,10 @@ The flags are Envoy's:
 DAPR_USAGE: Final = "\nWith --app-id also daprd's:\n"
 VALIDATE_USAGE: Final = """\
 usage: meshproxy validate [--format text|json] [--allow-unsupported] FILE...
+                          [--resources-path DIR]... [--config FILE]...
 
-Prints `configuration 'FILE' OK`, or every error with its place. Exits 1 where there is one."""
+Prints `configuration 'FILE' OK`, or every error with its place. Exits 1 where there is one. FILE is
+Envoy's; DIR has Dapr's resources, and the FILE of --config is a Configuration of Dapr."""
 DEMO_USAGE: Final = """\
 usage: meshproxy demo [--exit] [--port PORT] [--requests N] [--proxy COMMAND]
 
@@ -97,7 +99,13 @@ def _envoy(arguments: list[str]) -> int:
         if options.mode == "validate":
             for flag in options.ignored_flags:
                 print(f"warning: {flag} has no meaning here: ignored", file=sys.stderr)
-            return _report_text([(options.config_path, *_check(options))])
+            found: list[Findings] = []
+            if options.dapr is None or options.config_path or options.config_yaml:
+                found.append((options.config_path, *_check(options)))
+            if options.dapr is not None:
+                paths, configs = options.dapr.resources_path, options.dapr.config
+                found += _check_dapr(paths, configs, lenient=options.allow_unsupported)
+            return _report_text(found)
         return _serve(options)
     return 0
 
@@ -134,6 +142,7 @@ def _validate(arguments: list[str]) -> int:
     from meshproxy.server.options import Options
 
     files: list[str] = []
+    dapr: dict[str, list[str]] = {"--resources-path": [], "--config": []}
     style, lenient = "text", False
     rest = iter(arguments)
     for argument in rest:
@@ -145,17 +154,20 @@ def _validate(arguments: list[str]) -> int:
             style = value if equals else next(rest, "")
         elif name == "--allow-unsupported":
             lenient = True
+        elif name in dapr:
+            dapr[name].append(value if equals else next(rest, ""))
         elif argument.startswith("-"):
             raise FlagError(f"error: unknown flag '{argument}'\n{VALIDATE_USAGE}")
         else:
             files.append(argument)
     if style not in {"text", "json"}:
         raise FlagError(f"error: unknown format '{style}'; expected text or json")
-    if not files:
+    if not (files or any(dapr.values())):
         raise FlagError(f"error: no file given\n{VALIDATE_USAGE}")
     found = [
         (file, *_check(Options(config_path=file, allow_unsupported=lenient))) for file in files
     ]
+    found += _check_dapr(dapr["--resources-path"], dapr["--config"], lenient=lenient)
     return _report_json(found) if style == "json" else _report_text(found)
 
 
@@ -173,6 +185,16 @@ def _check(options: Options) -> tuple[tuple[ConfigError, ...], tuple[ConfigError
     except ConfigErrors as error:
         return error.errors, ()
     return (), tuple(loaded.warnings)
+
+
+def _check_dapr(paths: Sequence[str], configs: Sequence[str], *, lenient: bool) -> list[Findings]:
+    """The same for Dapr's resources, all of which are one configuration."""
+    if not paths and not configs:
+        return []
+    from meshproxy.config.dapr import check_resources
+
+    found = check_resources(paths, configs, allow_unsupported=lenient)
+    return [(", ".join([*paths, *configs]), *found)]
 
 
 def _report_text(found: Sequence[Findings]) -> int:

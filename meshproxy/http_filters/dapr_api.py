@@ -21,7 +21,7 @@ from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import CONTINUE, STOP_ITERATION, STOP_ITERATION_NO_BUFFER
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
-from meshproxy.http_filters.dapr_invoke import TOO_LARGE, InvokingFilter, reply_of
+from meshproxy.http_filters.dapr_invoke import TOO_LARGE, InvokingFilter, declares_more, reply_of
 
 _BAD_TOKEN = LocalReply(401, "dapr_invalid_api_token", b"invalid api token")
 
@@ -71,8 +71,7 @@ class DaprFilter(InvokingFilter):
                 return self.refuse(reply_of(error_response(target)))
             return self.invoke(headers, target)
         self._endpoint, self._params = found
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > self._config.max_body:
+        if declares_more(headers, self._config.max_body):
             return self.refuse(reply_of(TOO_LARGE))
         if end_stream:
             self._run(self._endpoint)

@@ -39,6 +39,12 @@ def reply_of(response: HttpResponse) -> LocalReply:
     return LocalReply(response.status, DETAILS, response.body, headers=response.headers)
 
 
+def declares_more(headers: HeaderMap, limit: int) -> bool:
+    """Whether a request says beforehand that its body is over the limit."""
+    length = headers.get(b"content-length")
+    return length is not None and length.isdigit() and int(length) > limit
+
+
 class InvokingFilter(StreamFilter):
     """Sends a request to an app. `target` is None until there is one."""
 
@@ -60,8 +66,7 @@ class InvokingFilter(StreamFilter):
     def invoke(self, headers: HeaderMap, target: Target) -> int:
         """Send the request on, at once or after the app has been looked up."""
         self.target = target
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > self._left:
+        if declares_more(headers, self._left):
             return self.refuse(reply_of(TOO_LARGE))
         cluster = self.invoker.cluster_of(target)
         if cluster is None:

@@ -1,0 +1,44 @@
+"""Every mistake in Dapr's resources at once, without starting anything. Knows no printing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from meshproxy.config.dapr.configuration import load_configurations
+from meshproxy.config.dapr.resources import Resources, load_resources
+from meshproxy.config.problems import Problems
+from meshproxy.dapr.component import ComponentSpec
+from meshproxy.errors import Code, ConfigError
+
+Found = tuple[tuple[ConfigError, ...], tuple[ConfigError, ...]]
+"""Errors and warnings."""
+
+
+def check_resources(
+    resources_paths: Sequence[str], configs: Sequence[str], *, allow_unsupported: bool = False
+) -> Found:
+    """What is wrong with the files of these folders and with these Configurations."""
+    problems = Problems()
+    found = load_resources(resources_paths, problems)
+    load_configurations(configs, problems, found)
+    _note_duplicates(found, problems)
+    errors, warnings = problems.split(allow_unsupported=allow_unsupported)
+    return tuple(errors), (*found.warnings, *warnings)
+
+
+def _note_duplicates(found: Resources, problems: Problems) -> None:
+    """Two components of one name are wrong where an app could see both."""
+    for first, second in combinations(found.components, 2):
+        if first.name == second.name and _meet(first, second):
+            text = (
+                f"duplicate definition of Component name {second.log_name} with existing "
+                f"{first.log_name} at {first.place}"
+            )
+            problems.add(Code.DUPLICATE_NAME, text, second.place, "metadata.name")
+
+
+def _meet(first: ComponentSpec, second: ComponentSpec) -> bool:
+    apart = first.namespace and second.namespace and first.namespace != second.namespace
+    scoped = first.scopes and second.scopes and not set(first.scopes) & set(second.scopes)
+    return not apart and not scoped
