@@ -18,6 +18,12 @@ from meshproxy.errors import Code
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig, VmConfig, WasmServiceConfig
 from meshproxy.proxy_wasm.options import OPTIONS, PREFIX, WrongOption, read_options
 
+RUNTIME: Final = "envoy.wasm.runtime.v8"
+"""Envoy's, where the configuration names none: its statistics are found under the same names."""
+_RUNTIMES: Final = tuple(
+    f"envoy.wasm.runtime.{name}" for name in ("v8", "wamr", "wasmtime", "wavm")
+)
+_NATIVE: Final = "envoy.wasm.runtime.null"
 SERVICE: Final = "envoy.extensions.wasm.v3.WasmService"
 _STRUCTS: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value"})
 
@@ -34,6 +40,7 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
     code = build_code(vm, problems)
     if code is None:
         return None
+    _check_runtime(vm, problems)
     if vm.message.allow_precompiled:
         text = (
             "precompiled code is not taken: it would run with nothing that checks it; modules are"
@@ -51,6 +58,7 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
         vm=VmConfig(
             code=code,
             vm_id=vm.message.vm_id,
+            runtime=vm.message.runtime or RUNTIME,
             configuration=_configuration(vm),
             environment_variables=environment,
             limits=options.limits,
@@ -68,6 +76,18 @@ def build_plugin(at: At, problems: Problems) -> PluginConfig | None:
         allowed_capabilities=_capabilities(plugin),
         allow_on_headers_stop_iteration=wrapped(plugin, "allow_on_headers_stop_iteration", False),
     )
+
+
+def _check_runtime(vm: At, problems: Problems) -> None:
+    name = vm.message.runtime
+    if name == _NATIVE:
+        text = f"'{name}' is code that is compiled into Envoy, which is not here"
+        vm.error(problems, Code.UNSUPPORTED_VALUE, text, "runtime", expected=RUNTIME)
+    elif name and name not in _RUNTIMES:
+        text = f"unknown runtime '{name}'"
+        known = f"one of {', '.join(_RUNTIMES)}"
+        near = nearest(name, _RUNTIMES)
+        vm.error(problems, Code.INVALID, text, "runtime", expected=known, suggestion=near)
 
 
 def build_service(at: At, problems: Problems) -> WasmServiceConfig | None:

@@ -29,6 +29,7 @@ class VmConfig:
     refused only because of its phase is readable, or ignored with a warning: the Rust SDK panics on
     a status that it does not expect. strict_imports: an import nobody knows is an error; otherwise
     `env.proxy_*` answers 12. reload_on_change: whether the file of the code is watched.
+    runtime: what it is called in statistics; all names of Envoy mean Wasmtime.
     abi_core: hot hostcalls are answered inside Wasm.
     """
 
@@ -40,6 +41,7 @@ class VmConfig:
     strict: bool = False
     strict_imports: bool = False
     reload_on_change: bool = True
+    runtime: str = "envoy.wasm.runtime.wasmtime"
     abi_core: bool = True
 
 

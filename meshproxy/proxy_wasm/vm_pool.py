@@ -33,9 +33,7 @@ class VmPool:
         self._vms: dict[str, Vm] = {}
         self._batch = 0
         self._digests: set[str] = set()  # of compiled code that is kept
-        wasm = services.store.scope("wasm.")
-        self._stats = wasm.scope("envoy.wasm.runtime.wasmtime.").block(WasmRuntimeStats)
-        self._all = wasm.block(WasmStats)
+        self._all = services.store.scope("wasm.").block(WasmStats)
 
     @property
     def vms(self) -> Mapping[str, Vm]:
@@ -72,8 +70,9 @@ class VmPool:
             vm.stop()
             raise
         vm.roots[plugin.key] = root
-        self._stats.created.value += 1
-        self._stats.active.value += 1
+        stats = self._runtime_stats(vm)
+        stats.created.value += 1
+        stats.active.value += 1
         self._all.wasm_vm_count.value += 1
         vm.on_failed.append(lambda: self._gone(vm))
         return root
@@ -131,8 +130,12 @@ class VmPool:
             stats.streams_active.value = sum(each.streams for each in mine)
             stats.streams_paused.value = sum(len(each.paused) for each in mine)
 
+    def _runtime_stats(self, vm: Vm) -> WasmRuntimeStats:
+        """The statistics of VMs with the same runtime, named as the configuration names it."""
+        return self.services.store.scope(f"wasm.{vm.plugin.vm.runtime}.").block(WasmRuntimeStats)
+
     def _gone(self, vm: Vm) -> None:
-        self._stats.active.value -= 1
+        self._runtime_stats(vm).active.value -= 1
         self._all.wasm_vm_count.value -= 1
         self._vms = {key: other for key, other in self._vms.items() if other is not vm}
 

@@ -37,6 +37,7 @@ def test_every_field_of_a_plugin_arrives(monkeypatch):
         " environment_variables: {host_env_keys: [FROM_HOST, NOT_THERE], key_values: {a: b}}}}"
     )
     assert (config.name, config.root_id, config.vm.vm_id) == ("nn", "r", "v")
+    assert config.vm.runtime == "envoy.wasm.runtime.v8"
     assert config.failure_policy == FAIL_CLOSED
     assert config.configuration == b"text"
     assert config.vm.configuration == b"\x00\x01"
@@ -136,6 +137,10 @@ def test_code_can_be_inline(source, code):
         ("{vm_config: {code: {remote: {http_uri: {uri: 'http://x', cluster: b, timeout: 1s},"
          " sha256: x}}}}", "'x' is not a SHA-256"),
         ("{vm_config: {code: {local: {filename: 'oci://x/UPPER'}}}}", "is no repository"),
+        ("{vm_config: {runtime: envoy.wasm.runtime.null, code: {local: {filename: /f.wasm}}}}",
+         "compiled into Envoy"),
+        ("{vm_config: {runtime: envoy.wasm.runtime.v9, code: {local: {filename: /f.wasm}}}}",
+         "unknown runtime 'envoy.wasm.runtime.v9'"),
         ("{vm_config: {allow_precompiled: true, code: {local: {filename: /f.wasm}}}}",
          "precompiled code is not taken"),
         ("{vm_config: {code: {local: {environment_variable: A}}}}", "environment variable"),
@@ -276,3 +281,10 @@ def test_an_image_may_be_named_as_a_file_or_as_a_url():
     found = plugin(f"{{vm_config: {{code: {{local: {{filename: '{image}'}}}}}}}}").vm.code
     assert found == RemoteCode(image, timeout=60.0)
     assert remote(image).sha256 == "ab" * 32
+
+
+@pytest.mark.parametrize("name", ["", "v8", "wamr", "wasmtime", "wavm"])
+def test_every_runtime_of_envoy_means_the_one_there_is(name):
+    runtime = f"runtime: envoy.wasm.runtime.{name}," if name else ""
+    found = plugin(f"{{vm_config: {{{runtime} code: {{local: {{filename: /f.wasm}}}}}}}}").vm
+    assert found.runtime == f"envoy.wasm.runtime.{name or 'v8'}"

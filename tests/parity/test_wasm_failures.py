@@ -1,6 +1,7 @@
 """What follows a trap, policy by policy."""
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -110,3 +111,12 @@ def test_fail_reload_serves_again_after_its_backoff_as_often_as_it_traps(pair: P
         seen[kind] = {k: v for k, v in all_of_it.items() if not k.endswith("backoff")}
     assert seen["envoy"] == seen["meshproxy"]
     assert seen["meshproxy"]["wasm.eager.vm_reload_success"] == 3
+
+
+def test_the_statistics_have_envoys_names(pair: Pair):
+    names = {
+        kind: {name for name in pair.sides[kind].proxy.counters() if name.startswith("wasm.")}
+        for kind in PROXIES
+    }
+    own = re.compile(r"wasm\.\w+\.(memory_bytes|module_reload_\w+|streams_\w+|traps)")
+    assert {name for name in names["meshproxy"] if not own.fullmatch(name)} == names["envoy"]
