@@ -63,6 +63,7 @@ def listener(
     route_options: str = "",
     http_filters: Sequence[Mapping[str, Any]] = (),
     log_format: Mapping[str, Any] | None = None,
+    router: Mapping[str, Any] = ROUTER,
 ) -> dict[str, Any]:
     """One listener with one HttpConnectionManager.
 
@@ -90,7 +91,7 @@ def listener(
             "virtual_hosts": hosts,
             **(yaml.safe_load(route_options) or {}),
         },
-        "http_filters": [*http_filters, ROUTER],
+        "http_filters": [*http_filters, router],
         **(yaml.safe_load(options) or {}),
     }
     return {

@@ -165,7 +165,7 @@ class Side:
     def new_log_lines(self, expected: int) -> list[str]:
         deadline = time.monotonic() + SETTLE_S
         while True:
-            lines = [line for line in self.proxy.log.splitlines() if line.startswith("AL|")]
+            lines = [line for line in self.proxy.log_lines if line.startswith("AL|")]
             if len(lines) >= self._log_seen + expected or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_S)

@@ -130,7 +130,7 @@ class TcpPair:
         self._log_seen[kind] += lines
 
     def _log(self, kind: str) -> list[str]:
-        lines = [line for line in self.sides[kind].log.splitlines() if line.startswith("AL|")]
+        lines = [line for line in self.sides[kind].log_lines if line.startswith("AL|")]
         return [self._not_logged.sub("", line) for line in lines[self._log_seen[kind] :]]
 
     def _counters(self, kind: str) -> dict[str, int]:

@@ -104,6 +104,11 @@ class ProxyProcess:
         """Everything that the process has written to stdout and stderr so far."""
         return self._log_file.read_text(errors="replace") if self._log_file.exists() else ""
 
+    @property
+    def log_lines(self) -> list[str]:
+        """The whole lines of `log`; the last one may still be on its way."""
+        return self.log.rpartition("\n")[0].splitlines()
+
     def wait_ready(self) -> None:
         """Return when `/ready` answers 200. Raises StartError with the log when it never does."""
         deadline = time.monotonic() + START_TIMEOUT_S
