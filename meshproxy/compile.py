@@ -53,6 +53,7 @@ MODULES: Final = (
     "router/upstream_request.py",
     "stats/response_codes.py",
     "stats/store.py",
+    "upstream/auto_pool.py",
     "upstream/conn_pool.py",
     "upstream/http2_pool.py",
     "upstream/load_balancer.py",

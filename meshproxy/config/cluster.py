@@ -67,7 +67,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
     thresholds = at.one("circuit_breakers")
     extension = _http_options(at, problems)
     options = (extension or at).one("common_http_protocol_options")
-    protocol, http1, http2 = _protocol(at, extension)
+    protocol, http1, http2 = _protocol(at, extension, problems)
     tls_options = (extension or at).one("upstream_http_protocol_options")
     buffer_limit = wrapped(at, "per_connection_buffer_limit_bytes", 1024 * 1024)
     max_headers_kb = wrapped(options, "max_response_headers_kb", 60) if options else 60
@@ -267,20 +267,28 @@ def _http_options(at: At, problems: Problems) -> At | None:
     return None
 
 
-def _protocol(at: At, options: At | None) -> tuple[UpstreamProtocol, At | None, At | None]:
+def _protocol(
+    at: At, options: At | None, problems: Problems
+) -> tuple[UpstreamProtocol, At | None, At | None]:
     """What the hosts are spoken to in, and the options of HTTP/1 and HTTP/2."""
     if options is None:
         http2 = at.one("http2_protocol_options")
         protocol = UpstreamProtocol.HTTP1 if http2 is None else UpstreamProtocol.HTTP2
         return protocol, at.one("http_protocol_options"), http2
     downstream = options.one("use_downstream_protocol_config")
-    chosen = downstream or options.one("explicit_http_config")
+    auto = options.one("auto_config")
+    chosen = downstream or auto or options.one("explicit_http_config")
     if chosen is None:
         return UpstreamProtocol.HTTP1, None, None
     http2 = chosen.one("http2_protocol_options")
     protocol = UpstreamProtocol.HTTP1 if http2 is None else UpstreamProtocol.HTTP2
     if downstream is not None:
         protocol = UpstreamProtocol.DOWNSTREAM
+    if auto is not None:
+        protocol = UpstreamProtocol.AUTO
+        if not at.has("transport_socket"):
+            text = "'auto_config' needs a transport socket with ALPN"
+            auto.error(problems, Code.INVALID, text, expected="TLS")
     return protocol, chosen.one("http_protocol_options"), http2
 
 

@@ -254,13 +254,14 @@ FIELDS: Final[dict[str, str]] = {
     _ENDPOINT + "Endpoint": "address hostname",
     _UPSTREAM: (
         "common_http_protocol_options explicit_http_config use_downstream_protocol_config"
-        " upstream_http_protocol_options http_filters"
+        " auto_config upstream_http_protocol_options http_filters"
     ),
     _CORE + "UpstreamHttpProtocolOptions": "auto_sni auto_san_validation override_auto_sni_header",
     _UPSTREAM + ".http_filters": "name typed_config",
     "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec": "",
     _UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options http2_protocol_options",
     _UPSTREAM + ".UseDownstreamHttpConfig": "http_protocol_options http2_protocol_options",
+    _UPSTREAM + ".AutoHttpConfig": "http_protocol_options http2_protocol_options",
     # ---- HTTP filters
     "envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers",
     "envoy.extensions.filters.http.wasm.v3.Wasm": "config",

@@ -79,11 +79,14 @@ class DnsConfig:
 
 
 class UpstreamProtocol(StrEnum):
-    """What a cluster's hosts are spoken to in: fixed, or as the client of each request does."""
+    """What a cluster's hosts are spoken to in: fixed, as the client of each request does, or by
+    ALPN.
+    """
 
     HTTP1 = "HTTP1"
     HTTP2 = "HTTP2"
     DOWNSTREAM = "DOWNSTREAM"
+    AUTO = "AUTO"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,13 @@ class Http2Pool(ConnPool):
 
     def make_client(self) -> Any:
         """A connection that is still to be made."""
+        self.count_connection()
+        return Http2Client(self)
+
+    def count_connection(self) -> None:
+        """One more connection speaks HTTP/2."""
         self.cluster.stats.upstream_cx_http2_total.value += 1
         self.cluster.http2_stats().nghttp2_upstream_connections.value += 1  # and never less
-        return Http2Client(self)
 
     def on_room(self, client: Http2Client) -> None:
         """A connection is up, or has room again."""

@@ -40,6 +40,11 @@ def _make_pool(cluster: Cluster, host: Host, connector: Connector) -> Any:
     protocol = cluster.config.upstream_protocol
     if protocol is UpstreamProtocol.HTTP2:
         return _http2_pool(cluster, host, connector)
+    if protocol is UpstreamProtocol.AUTO:
+        # Not at the top, for the same reason as `_http2_pool`.
+        from meshproxy.upstream.auto_pool import AutoPool
+
+        return AutoPool(cluster, host, connector)
     if protocol is UpstreamProtocol.DOWNSTREAM:
         return DownstreamPool(cluster, host, connector)
     return ConnPool(cluster, host, connector)

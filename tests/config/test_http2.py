@@ -147,3 +147,14 @@ def test_http_3_is_refused_by_name():
     )
     assert error.code is Code.UNSUPPORTED_FIELD
     assert "http3_protocol_options" in error.path
+
+
+def test_auto_config_without_alpn_to_decide_is_refused():
+    error = error_of(
+        cluster_with(
+            f"typed_extension_protocol_options: {{{EXTENSION}: {{'@type':"
+            f" type.googleapis.com/{EXTENSION}, auto_config: {{}}}}}}"
+        )
+    )
+    assert error.code is Code.INVALID
+    assert "needs a transport socket with ALPN" in error.message
