@@ -10,7 +10,7 @@ from meshproxy.resources import filters_directory
 from tests.parity.config import bootstrap, cluster
 from tests.parity.tcp import tcp_listener, tcp_proxy
 from tests.parity.tls import downstream_tls
-from tests.perf.load import Load, h2load, wrk
+from tests.perf.load import Load, h2load, websocket, wrk
 from tests.support.certificates import make
 from tests.support.yaml_template import fill
 
@@ -64,6 +64,13 @@ def tls13() -> Callable[[int], str]:
     return configuration
 
 
+def with_websockets(upstream_port: int) -> str:
+    """The HTTP/1.1 listener, which lets WebSocket in."""
+    before = "          route_config:\n"
+    option = "          upgrade_configs: [{upgrade_type: websocket}]\n"
+    return http1()(upstream_port).replace(before, option + before)
+
+
 def tcp(upstream_port: int) -> str:
     """A TCP proxy before the upstream."""
     chain = {"filters": [tcp_proxy("tcp", cluster="upstream")]}
@@ -90,6 +97,8 @@ CASES: Final = (
     Case("tls 1.3, 1mb", 0.8, tls13(), wrk("/1mb", scheme="https")),
     Case("tcp", 0.8, tcp, wrk("/")),
     Case("tcp, 1mb", 0.8, tcp, wrk("/1mb")),
+    Case("websocket", 0.8, with_websockets, websocket("/")),
+    Case("websocket, 1mb", 0.8, with_websockets, websocket("/1mb")),
     Case("http/2 to http/1", 0.4, http1(), h2load("/")),
     Case("http/2", 0.4, http2, h2load("/"), http2_upstream=True),
     Case(

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,5 +67,20 @@ def h2load(target: str, arguments: Sequence[str] = (), body: bytes = b"") -> Loa
             took = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
         p99_us = took[int(len(took) * 0.99)] if took else 0
         return Rate(float(rate[1]), p99_us / 1000, float(done[1]))
+
+    return run
+
+
+def websocket(target: str, connections: int = 32) -> Load:
+    """Exchanges over connections that have switched (`websocket_load.py`)."""
+
+    def run(port: int, seconds: int, cpu: int) -> Rate:
+        command = ["taskset", "-c", str(cpu), sys.executable, "-m", "tests.perf.websocket_load"]
+        command += [str(port), str(seconds), target, str(connections)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise LoadError(f"the WebSocket load met errors:\n{done.stderr}")
+        per_second, p99_ms = map(float, done.stdout.split())
+        return Rate(per_second, p99_ms, per_second * seconds)
 
     return run

@@ -2,6 +2,7 @@
  *
  * It shares a core with the load generator, so what it costs is taken from neither proxy. Every
  * request is a GET without a body; a target that starts with `/1mb` gets 1 MiB, all others 35 bytes.
+ * `/ws` switches to a protocol that looks the same.
  * Prints its port on stdout. Ends when stdin is closed. */
 #define _GNU_SOURCE /* accept4 */
 #include <arpa/inet.h>
@@ -31,6 +32,9 @@ static const char small[] =
     "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 35\r\n\r\n"
     "an answer of exactly 35 bytes, so.\n";
 
+static const char switched[] =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+
 static void set_interest(int poll, int fd, unsigned events, int operation) {
   struct epoll_event event = {.events = events, .data.fd = fd};
   epoll_ctl(poll, operation, fd, &event);
@@ -54,8 +58,9 @@ static int flush(int poll, int fd) {
 static int answer(int poll, int fd) {
   struct peer *peer = &peers[fd];
   int wants_big = memcmp(peer->start, "GET /1mb", 8) == 0;
-  peer->out = wants_big ? big : small;
-  peer->left = wants_big ? big_size : sizeof small - 1;
+  int wants_switch = memcmp(peer->start, "GET /ws ", 8) == 0;
+  peer->out = wants_switch ? switched : wants_big ? big : small;
+  peer->left = wants_switch ? sizeof switched - 1 : wants_big ? big_size : sizeof small - 1;
   peer->head = peer->matched = 0;
   return flush(poll, fd);
 }
