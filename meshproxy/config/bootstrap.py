@@ -20,12 +20,14 @@ from meshproxy.config.listener import build_address, build_listeners
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import plain
 from meshproxy.config.runtime import build_runtime
+from meshproxy.config.stats_tags import build_tags
 from meshproxy.config.supported_fields import EXTENSION_NAMES
 from meshproxy.config.wasm import build_service
 from meshproxy.errors import Code, ConfigError
 from meshproxy.network.address import Address
 from meshproxy.network.listener import ListenerConfig
 from meshproxy.proxy_wasm.config import WasmServiceConfig
+from meshproxy.stats.tags import TagProducer
 from meshproxy.upstream.cluster import ClusterConfig
 from meshproxy.upstream.host import NOWHERE, Locality
 
@@ -68,6 +70,7 @@ class ServerConfig:
     runtime_layers: tuple[tuple[str, Mapping[str, str]], ...]
     extensions: tuple[tuple[str, str, str], ...]
     bootstrap: Mapping[str, Any]
+    tags: TagProducer = field(default_factory=TagProducer)
     wasm_services: tuple[WasmServiceConfig, ...] = ()
     warnings: tuple[ConfigError, ...] = ()
 
@@ -92,6 +95,7 @@ def build(at: At, problems: Problems) -> ServerConfig:
         runtime=MappingProxyType(runtime.values),
         runtime_layers=runtime.texts(),
         extensions=EXTENSION_NAMES,
+        tags=build_tags(at, problems),
         wasm_services=tuple(each for each in services if each is not None),
         bootstrap=MappingProxyType(
             json_format.MessageToDict(at.message, preserving_proto_field_name=True)

@@ -35,8 +35,10 @@ _STRINGS: Final = "exact prefix suffix safe_regex contains ignore_case"
 FIELDS: Final[dict[str, str]] = {
     # ---- bootstrap
     "envoy.config.bootstrap.v3.Bootstrap": (
-        "node static_resources admin layered_runtime bootstrap_extensions"
+        "node static_resources admin layered_runtime bootstrap_extensions stats_config"
     ),
+    "envoy.config.metrics.v3.StatsConfig": "stats_tags use_all_default_tags",
+    "envoy.config.metrics.v3.TagSpecifier": "tag_name regex fixed_value",
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": "listeners clusters secrets",
     "envoy.config.bootstrap.v3.Admin": "access_log access_log_path address",
     "envoy.config.bootstrap.v3.LayeredRuntime": "layers",

@@ -127,7 +127,7 @@ class Server:
         self._own_listeners: Sequence[Any] = ()
         self.options = options
         self.config = config
-        self.store = Store()
+        self.store = Store(config.tags)
         self.listeners: list[Listener] = []
         self.tls_ends: list[Any] = []
         self.log_levels = log_levels

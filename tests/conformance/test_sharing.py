@@ -1,11 +1,13 @@
 """Several plugins, and what they share: the same order, tokens, values and metrics as in Envoy."""
 
 import json
+import re
 
 import pytest
 
 from tests.conformance.conftest import Pairs
-from tests.conformance.harness import Both, Plugin, different, request
+from tests.conformance.harness import Both, Plugin, configuration, different, request
+from tests.support.upstreams import RecordingUpstream
 
 ONE_VM = (Plugin(name="one", root_id="a"), Plugin(name="two", root_id="b"))
 TWO_VMS = (Plugin(name="one", vm_id="first"), Plugin(name="two", vm_id="second"))
@@ -120,3 +122,35 @@ def test_metrics_have_the_same_numbers_and_names(pairs: Pairs):
     }
     assert text["envoy"] == text["meshproxy"]
     assert len(text["envoy"]) == 6
+
+
+TAGS = {
+    "stats_tags": [
+        {"tag_name": "source", "regex": r"(_source=([a-z]+))"},
+        {"tag_name": "code", "regex": r"(_code=(\d+))$"},
+        {"tag_name": "zone", "fixed_value": "a"},
+    ]
+}
+
+
+def test_metrics_have_the_same_tags():
+    """The convention of Istio's and Go's filters: `name_tag=value_...`, told apart by regexes."""
+    with RecordingUpstream() as up:
+        document = json.loads(configuration([Plugin()], up.port, 1)) | {"stats_config": TAGS}
+        with Both(json.dumps(document), up) as both:
+            check(
+                both,
+                "request_headers=proxy_define_metric|0|hits_source%3Dshop_code%3D200;"
+                "proxy_increment_metric|$|3;proxy_define_metric|0|hits_source%3Dcart_code%3D404;"
+                "proxy_increment_metric|$|4",
+            )
+            found = {
+                kind: sorted(
+                    sorted(re.split(r"[{},]", line))  # the order of labels says nothing
+                    for line in side.proxy.admin("/stats/prometheus").splitlines()
+                    if line.startswith("hits")
+                )
+                for kind, side in both.sides.items()
+            }
+    assert found["envoy"] == found["meshproxy"]
+    assert len(found["envoy"]) == 2
