@@ -105,16 +105,11 @@ def _host_facts(host: Host) -> Iterator[tuple[str, object]]:
     yield "region", host.locality.region
     yield "zone", host.locality.zone
     yield "sub_zone", host.locality.sub_zone
-    yield "canary", str(_is_canary(host)).lower()
+    yield "canary", str(host.canary).lower()
     yield "priority", host.priority
     # There is no outlier detection yet; -1 says that no rate is known.
     yield "success_rate", -1
     yield "local_origin_success_rate", -1
-
-
-def _is_canary(host: Host) -> bool:
-    lb = host.metadata.get("envoy.lb")
-    return bool(lb.get("canary", False)) if isinstance(lb, Mapping) else False
 
 
 def _cluster_json(cluster: Cluster) -> dict[str, Any]:

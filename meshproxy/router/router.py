@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from meshproxy.router.route import Route
 
 _EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
+_CANARY: Final = b"x-envoy-upstream-canary"
 _SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 _CONNECT_ERROR: Final = (
     "upstream connect error or disconnect/reset before headers. reset reason: {}"
@@ -122,6 +123,7 @@ class Router:
     """The router of one stream."""
 
     __slots__ = (
+        "_canary",
         "_cluster",
         "_entry",
         "_paused",
@@ -144,6 +146,7 @@ class Router:
         self.headers_only = False
         self._cluster: Any = None
         self._entry: Any = None
+        self._canary = False  # it is one that answers
         self._timeout = 0.0
         self._per_try = False  # `_timeout` is a try's
         self._paused = False  # the upstream's reading, because downstream is full
@@ -327,6 +330,9 @@ class Router:
         milliseconds = int((now - (info.upstream_request_start or now)) * 1000)
         cluster = self._cluster
         cluster.response_stats.record(code, info.internal)
+        if info.upstream_host.canary or headers.get(_CANARY) == b"true":
+            self._canary = True
+            cluster.response_stats.canary.record(code)
         if info.alt_stat_name is not None:
             self._count_by_name(info.alt_stat_name, code)
         host_stats = info.upstream_host.stats
@@ -356,6 +362,8 @@ class Router:
         info.upstream_response_end = now = self.now()
         elapsed = int((now - (info.upstream_request_start or now)) * 1000)
         self._cluster.response_stats.record_time(elapsed, info.internal)
+        if self._canary:
+            self._cluster.response_stats.canary.record_time(elapsed)
 
     # -- failure ---------------------------------------------------------------------------------
 

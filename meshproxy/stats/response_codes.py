@@ -62,7 +62,7 @@ class ResponseCodeStats:
     `internal` is what `x-envoy-internal` says of the request.
     """
 
-    __slots__ = ("_codes", "_named", "_scope", "_total", "external", "internal")
+    __slots__ = ("_codes", "_named", "_scope", "_total", "canary", "external", "internal")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -70,6 +70,7 @@ class ResponseCodeStats:
         self._total = CodeCounters(scope)
         self.internal = CodeCounters(scope, "internal.")
         self.external = CodeCounters(scope, "external.")
+        self.canary = CodeCounters(scope, "canary.")
         self._codes: tuple[dict[int, tuple[Counter, ...]], dict[int, tuple[Counter, ...]]] = {}, {}
 
     def record(self, code: int, internal: bool) -> None:

@@ -6,6 +6,7 @@ it is reached (`conn_pool.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -130,6 +131,7 @@ class Host:
     hostname         the name behind it, empty in a STATIC cluster unless configured
     weight           at least 1
     locality, priority, metadata    from the configuration
+    canary           by its metadata; its answers are counted once more, apart
     healthy          may be picked; `degraded` hosts are picked when too few are healthy
     active_requests  `rq_active`; the pool keeps it, LEAST_REQUEST reads it
     stats            HostStats
@@ -139,6 +141,7 @@ class Host:
     __slots__ = (
         "active_requests",
         "address",
+        "canary",
         "degraded",
         "health_flags",
         "healthy",
@@ -165,6 +168,8 @@ class Host:
         self.locality = locality
         self.priority = priority
         self.metadata = endpoint.metadata
+        lb = endpoint.metadata.get("envoy.lb")
+        self.canary = isinstance(lb, Mapping) and lb.get("canary") is True
         self.active_requests = 0
         self.stats = HostStats()
         self.pool: Any = None

@@ -15,6 +15,7 @@ from tests.support.raw_client import RawClient, http_request
 from tests.support.upstreams import Peer, ScriptedUpstream
 
 ROUND = 40
+CANARY = {"filter_metadata": {"envoy.lb": {"canary": True}}}
 NAMES = ("weighted", "equal", "unhealthy", "panic", "spare", "strict", "logical")
 ROUTES = "".join(f"- match: {{prefix: /{name}}}\n  route: {{cluster: {name}}}\n" for name in NAMES)
 
@@ -66,7 +67,12 @@ def proxies() -> Iterator[dict[str, ProxyProcess]]:
     ill = {"health_status": "UNHEALTHY"}
     dns = {"dns_lookup_family": "V4_ONLY", "address": "localhost"}
     clusters = [
-        made("weighted", ports, {"load_balancing_weight": 5}, {"load_balancing_weight": 2}),
+        made(
+            "weighted",
+            ports,
+            {"load_balancing_weight": 5, "metadata": CANARY},
+            {"load_balancing_weight": 2},
+        ),
         made("equal", ports),
         made("unhealthy", ports, {}, ill, {}),
         made("panic", ports, ill, ill, {}),
@@ -128,3 +134,11 @@ def test_members_are_counted_as_envoy_counts_them(
 ):
     values = {kind: proxies[kind].counters()[f"cluster.{name}.{gauge}"] for kind in PROXIES}
     assert values["meshproxy"] == values["envoy"]
+
+
+def test_the_answers_of_a_canary_are_counted_apart(proxies: dict[str, ProxyProcess]):
+    name = "cluster.weighted.canary.upstream_rq_200"
+    for kind in PROXIES:
+        before = proxies[kind].counters().get(name, 0)
+        counted = shares(proxies[kind], "weighted")
+        assert proxies[kind].counters()[name] - before == counted[b"0"] > 0

@@ -111,6 +111,8 @@ ODD = (
     HEAD + b"x-envoy-upstream-service-time: 77\r\nx-envoy-attempt-count: 4\r\n" + EMPTY,
     HEAD + b"set-cookie: a\r\nset-cookie: b\r\nX-Mixed:   a b  \r\nx-empty:\r\n" + EMPTY,
     HEAD + b"x: caf\xe9\r\n" + EMPTY,
+    HEAD + b"x-envoy-upstream-canary: true\r\n" + EMPTY,
+    HEAD + b"x-envoy-upstream-canary: 1\r\n" + EMPTY,
     HEAD + b"upgrade: h2c\r\nconnection: upgrade\r\n" + EMPTY,
     HEAD + b"te: trailers\r\ntrailer: x\r\n" + EMPTY,
     HEAD + b"content-length: 3\r\n\r\nabc",
