@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.invocation import Target
 from meshproxy.dapr.peers import NotFound, Peers
 from meshproxy.dapr.sidecar import Sidecar
@@ -21,11 +22,15 @@ CLUSTER_HEADER = b"x-dapr-cluster"
 
 @dataclass(frozen=True, slots=True)
 class Invoker:
-    """The way to every app. `host_ip` is what other sidecars are told of where a call is from."""
+    """The way to every app. `host_ip` is what other sidecars are told of where a call is from.
+
+    `slots` are the places at the app beside, None for any number.
+    """
 
     sidecar: Sidecar
     peers: Peers
     host_ip: str = "127.0.0.1"
+    slots: Slots | None = None
 
     def is_own(self, target: Target) -> bool:
         """Whether the app is the one beside this sidecar."""

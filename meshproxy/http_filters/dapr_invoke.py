@@ -13,7 +13,7 @@ from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.http_api.messages import HttpResponse, error_response
 from meshproxy.dapr.invocation import Target
-from meshproxy.dapr.invoker import Invoker
+from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import (
     CONTINUE,
@@ -48,13 +48,15 @@ def declares_more(headers: HeaderMap, limit: int) -> bool:
 class InvokingFilter(StreamFilter):
     """Sends a request to an app. `target` is None until there is one."""
 
-    __slots__ = ("_failure", "_left", "invoker", "target")
+    __slots__ = ("_failure", "_holds", "_left", "_waits", "invoker", "target")
 
     def __init__(self, invoker: Invoker, max_body: int) -> None:
         self.invoker = invoker
         self.target: Target | None = None
         self._left = max_body
         self._failure = b""
+        self._holds = False  # a place at the app
+        self._waits = False
 
     # -- the request -------------------------------------------------------------------------
 
@@ -80,7 +82,32 @@ class InvokingFilter(StreamFilter):
             return self.refuse(reply_of(error_response(cluster)))
         self.invoker.prepare(headers, target, cluster)
         self.callbacks.clear_route_cache()
-        return CONTINUE
+        return self.enter() if cluster == APP_CLUSTER else CONTINUE
+
+    def enter(self) -> int:
+        """Take a place at the app, or wait for one."""
+        slots = self.invoker.slots
+        if slots is None:
+            return CONTINUE
+        self._holds = slots.take(self._proceed)
+        self._waits = not self._holds
+        return CONTINUE if self._holds else STOP_ALL_ITERATION_AND_WATERMARK
+
+    def _proceed(self) -> None:
+        """The place is there. Whoever gave it back is still at its own end: go on after that."""
+        self._holds, self._waits = True, False
+        self.callbacks.call_later(0.0, self.callbacks.continue_decoding)
+
+    def on_destroy(self) -> None:
+        """The answer is complete, or nobody waits for it any more."""
+        slots = self.invoker.slots
+        if slots is None:
+            return
+        if self._holds:
+            slots.give_back()
+        elif self._waits:
+            slots.give_up(self._proceed)
+        self._holds = self._waits = False
 
     async def _look_up(self, headers: HeaderMap, target: Target) -> None:
         cluster = await self.invoker.look_up(target)
@@ -149,4 +176,4 @@ class InternalFilter(InvokingFilter):
         headers.remove(b"x-dapr-cluster")
         self.invoker.prepare_for_app(headers)
         self.callbacks.clear_route_cache()
-        return CONTINUE
+        return self.enter()

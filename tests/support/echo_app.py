@@ -10,13 +10,16 @@ from typing import Any, Self
 class EchoApp:
     """An HTTP server on a free port of loopback. Use as a context manager.
 
-    `/status/N` answers N; `/healthz` answers `health`; `/stream` sends back each chunk as it comes;
-    everything else answers method, path, headers and body as JSON.
+    `/status/N` answers N; `/gate` tells `at_gate` and waits for `gate`; `/healthz` answers
+    `health`; `/stream` sends back each chunk as it comes; everything else answers method, path,
+    headers and body as JSON.
     """
 
     def __init__(self) -> None:
         self.health = 200
         self.requests: list[dict[str, Any]] = []
+        self.gate = threading.Event()
+        self.at_gate = threading.Semaphore(0)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -45,6 +48,9 @@ def _handler(app: EchoApp) -> Callable[..., BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do(self) -> None:
+            if self.path == "/gate":
+                app.at_gate.release()
+                app.gate.wait(30)
             if self.path == "/stream":
                 self._stream()
                 return

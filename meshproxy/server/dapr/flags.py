@@ -244,8 +244,6 @@ def _refuse(given: Mapping[str, Any]) -> None:
     for name in ("dapr-public-port", "dapr-block-shutdown-duration"):
         if given.get(name):
             raise FlagError(f"--{name} is not supported")
-    if given.get("app-max-concurrency", -1) > 0:
-        raise FlagError("--app-max-concurrency is not supported")
 
 
 def _numbers(given: Mapping[str, Any]) -> Callable[[str, int], int]:
@@ -278,6 +276,7 @@ def _app(
         port=number("app-port", 65535),
         protocol="http",
         channel_address=given.get("app-channel-address", "127.0.0.1"),
+        max_concurrency=given.get("app-max-concurrency", -1),
         health=health,
         token=env.get("APP_API_TOKEN", ""),
     )

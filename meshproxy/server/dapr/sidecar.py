@@ -20,6 +20,7 @@ from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
+from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.http_api import HTTP_API
 from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
 from meshproxy.dapr.peers import Peers
@@ -102,7 +103,9 @@ class DaprSidecar:
     def _build_listeners(self, clusters: ClusterManager) -> list[ListenerConfig]:
         options = self.options
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
-        invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip())
+        most = options.app.max_concurrency
+        slots = Slots(most) if most > 0 else None
+        invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip(), slots)
         api = DaprFilterConfig(
             Api(self.facts), HTTP_API, invoker, options.api_token, options.max_body_size
         )

@@ -29,11 +29,12 @@ def test_every_spelling_of_pflag_is_taken():
 def test_the_app_and_its_health():
     given = options(
         "--app-id=x", "--app-port=80", "--enable-app-health-check", "--app-health-check-path=/up",
+        "--app-max-concurrency=3",
         "--app-health-probe-interval=2", "--app-health-probe-timeout=100",
         "--app-health-threshold=1", APP_API_TOKEN="t", NAMESPACE="ns", DAPR_API_TOKEN="d",
     )  # fmt: skip
     health = AppHealthSettings("/up", 2.0, 0.1, 1)
-    assert given.app == AppSettings(port=80, health=health, token="t")
+    assert given.app == AppSettings(port=80, max_concurrency=3, health=health, token="t")
     assert (given.namespace, given.api_token) == ("ns", "d")
 
 
@@ -70,7 +71,6 @@ def test_sizes_are_quantities(argument, size):
         (["--app-id=x", "--mode=kubernetes"], "--mode kubernetes is not supported"),
         (["--app-id=x", "--app-protocol=grpc"], "--app-protocol grpc is not supported"),
         (["--app-id=x", "--enable-mtls"], "--enable-mtls is not supported"),
-        (["--app-id=x", "--app-max-concurrency=1"], "--app-max-concurrency is not supported"),
         (
             ["--app-id=x", "--enable-app-health-check", "--app-health-probe-timeout=9000"],
             "app-health-probe-timeout must be smaller",
