@@ -28,13 +28,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.network.tasks import TaskOwner
 
-__all__ = ["RedisClient", "RedisError", "milliseconds"]
+__all__ = ["RedisClient", "RedisError", "milliseconds", "stop"]
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 T = TypeVar("T")
 
 DEFAULT_PORT: Final = 6379
+_CANCEL_AGAIN: Final = 0.1  # seconds
 _PER_CPU: Final = 10  # connections, as in go-redis
 _REFUSED: Final = ("failover", "useEntraID", "useAzureAD", "useOIDC")
 """Switches whose silence would connect to the wrong server, or without the right to."""
@@ -55,7 +57,7 @@ class RedisClient:
         self._retries: Final = metadata.integer("redisMaxRetries", 3, minimum=-1)
         self._wait: Final = milliseconds(metadata, "redisMinRetryInterval", 0.008)
         self._longest: Final = milliseconds(metadata, "redisMaxRetryInterval", 2.0)
-        read_timeout = milliseconds(metadata, "readTimeout", 3.0) or None
+        self.read_timeout: Final = milliseconds(metadata, "readTimeout", 3.0) or None
         options: dict[str, Any] = {
             "host": self.host,
             "port": self.port,
@@ -63,7 +65,7 @@ class RedisClient:
             "username": metadata.get("redisUsername") or None,
             "password": metadata.get("redisPassword") or None,
             "socket_connect_timeout": milliseconds(metadata, "dialTimeout", 5.0) or None,
-            "socket_timeout": read_timeout,
+            "socket_timeout": self.read_timeout,
             "protocol": 2,  # of every server; nothing here needs the newer one
             # Whether a command may be sent again is for its caller to know: see `repeat`.
             "retry": Retry(NoBackoff(), 0),
@@ -72,12 +74,12 @@ class RedisClient:
         if metadata.boolean("enableTLS"):
             connection = SSLConnection
             options |= _tls(metadata)
+        self._options: Final = {**options, "connection_class": connection}
         pool = BlockingConnectionPool(
-            connection_class=connection,
             max_connections=metadata.integer("poolSize", 0, minimum=0)
             or _PER_CPU * (os.cpu_count() or 1),
-            timeout=milliseconds(metadata, "poolTimeout", (read_timeout or 3.0) + 1.0),
-            **options,
+            timeout=milliseconds(metadata, "poolTimeout", (self.read_timeout or 3.0) + 1.0),
+            **self._options,
         )
         self.redis: Final[Redis] = Redis.from_pool(pool)
 
@@ -99,6 +101,10 @@ class RedisClient:
         send: Callable[..., Awaitable[Any]] = self.redis.execute_command
         return send(*words, **options)
 
+    def dedicated(self) -> Redis:
+        """One connection beside the others, for commands that wait; its taker closes it."""
+        return Redis.from_pool(BlockingConnectionPool(max_connections=1, **self._options))
+
     async def call(self, command: Awaitable[T]) -> T:
         """Once: for what may not happen twice, and whose outcome a lost answer leaves open."""
         try:
@@ -118,6 +124,13 @@ class RedisClient:
             await asyncio.sleep(wait)
             wait = min(wait * 2, self._longest)
         return await self.call(command())
+
+
+async def stop(owner: TaskOwner) -> None:
+    """End tasks that wait for Redis. The package may swallow a cancellation: then once more."""
+    while owner.tasks:
+        owner.cancel()
+        await asyncio.wait(tuple(owner.tasks), timeout=_CANCEL_AGAIN)
 
 
 def milliseconds(metadata: Metadata, name: str, default: float) -> float:

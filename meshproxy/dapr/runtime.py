@@ -98,6 +98,7 @@ class Runtime:
     ) -> None:
         self.identity: Final = identity
         self._settings: Final = settings or Settings()
+        self.clock: Final = self._settings.clock
         self._owner = TaskOwner()
         mine = [each for each in specs if each.in_scope(identity.app_id, identity.namespace)]
         self.components: dict[str, LoadedComponent] = {}

@@ -10,6 +10,7 @@ from typing import Final
 
 from meshproxy.dapr.api.configuration import ConfigurationApi
 from meshproxy.dapr.api.lock import LockApi
+from meshproxy.dapr.api.pubsub import PubSubApi
 from meshproxy.dapr.api.secrets import SecretsApi
 from meshproxy.dapr.api.sidecar import SidecarApi
 from meshproxy.dapr.api.state import StateApi
@@ -25,6 +26,7 @@ class Api:
         self.channel: Final = sidecar.channel
         self.configuration: Final = ConfigurationApi(sidecar)
         self.lock: Final = LockApi(sidecar)
+        self.pubsub: Final = PubSubApi(sidecar)
         self.secrets: Final = SecretsApi(sidecar)
         self.state: Final = StateApi(sidecar)
         self.sidecar: Final = SidecarApi(sidecar)

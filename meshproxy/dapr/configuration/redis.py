@@ -21,8 +21,8 @@ from meshproxy.dapr.configuration.configuration_store import (
     Unsubscribe,
     UpdateHandler,
 )
-from meshproxy.dapr.redis_client import RedisClient, RedisError
-from meshproxy.network.tasks import spawn
+from meshproxy.dapr.redis_client import RedisClient, RedisError, stop
+from meshproxy.network.tasks import TaskOwner, spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 
@@ -39,6 +39,7 @@ class RedisConfigurationStore:
     def __init__(self, context: ComponentContext) -> None:
         self._context = context
         self._client: RedisClient | None = None
+        self._owners: set[TaskOwner] = set()
 
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
@@ -50,7 +51,8 @@ class RedisConfigurationStore:
         """End every subscription and let go of the connections."""
         client, self._client = self._client, None
         if client is not None:
-            await self._context.owner.close()
+            for owner in tuple(self._owners):
+                await stop(owner)
             await client.close()
 
     async def get(self, keys: Sequence[str], metadata: Mapping[str, str]) -> Items:
@@ -84,16 +86,14 @@ class RedisConfigurationStore:
         await self._ask_for_events()
         prefix = f"__keyspace@{self._open().database}__:"
         channel = await self._listen(keys, prefix)
-        task = spawn(
-            self._context.owner,
-            self._tell(channel, keys, prefix, handler),
-            f"{self._name} subscription",
-        )
+        owner = TaskOwner()
+        tell = self._tell(channel, keys, prefix, handler)
+        spawn(owner, tell, f"{self._name} subscription")
+        self._owners.add(owner)
 
         async def unsubscribe() -> None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            self._owners.discard(owner)
+            await stop(owner)
 
         return unsubscribe
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.api_error import ApiError
-from meshproxy.dapr.http_api import absent, configuration, lock, secrets, sidecar, state
+from meshproxy.dapr.http_api import absent, configuration, lock, pubsub, secrets, sidecar, state
 from meshproxy.dapr.http_api.messages import HttpRequest, HttpResponse, error_response
 from meshproxy.dapr.http_api.table import Endpoint, Table
 
@@ -20,6 +20,7 @@ HTTP_API: Final = Table(
         *sidecar.ENDPOINTS,
         *configuration.ENDPOINTS,
         *lock.ENDPOINTS,
+        *pubsub.ENDPOINTS,
         *secrets.ENDPOINTS,
         *state.ENDPOINTS,
         *absent.ENDPOINTS,

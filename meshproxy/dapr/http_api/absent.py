@@ -25,7 +25,6 @@ def _absent(code: str, message: str, status: int = 500) -> Operation:
 _WRITE: Final = "POST PUT"
 _ANY: Final = "GET POST PUT DELETE"
 
-_PUBSUB: Final = _absent("ERR_PUBSUB_NOT_CONFIGURED", "pubsub {pubsub} is not configured", 400)
 _BINDING: Final = _absent(
     "ERR_INVOKE_OUTPUT_BINDING",
     "error invoking output binding {name}: couldn't find output binding {name}",
@@ -48,8 +47,6 @@ def _both(methods: str, path: str, operation: Operation) -> tuple[Endpoint, ...]
 
 
 ENDPOINTS: Final = (
-    endpoint(_WRITE, "/v1.0/publish/{pubsub}/{topic*}", _PUBSUB),
-    *_both(_WRITE, "publish/bulk/{pubsub}/{topic*}", _PUBSUB),
     endpoint(_WRITE, "/v1.0/bindings/{name}", _BINDING),
     endpoint("PUT", "/v1.0-alpha1/crypto/{name}/{operation}", _CRYPTO),
     endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _CONVERSATION),

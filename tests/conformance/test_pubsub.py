@@ -1,0 +1,149 @@
+"""What every registered broker does: the cases of components-contrib's conformance suite."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from meshproxy.dapr.component import ComponentContext, ComponentError, Identity, Metadata
+from meshproxy.dapr.components import COMPONENTS
+from meshproxy.dapr.pubsub.broker import PublishRequest
+
+SERVERS = {
+    "pubsub.in-memory/v1": None,
+    "pubsub.redis/v1": (
+        "redis_server",
+        {"processingTimeout": "20ms", "redeliverInterval": "10ms", "consumerID": "group"},
+    ),
+}
+"""For each component the fixture of its server, and the metadata that make redelivery fast."""
+ORDERED = frozenset({"pubsub.in-memory/v1"})
+PATIENCE = 30
+
+
+@pytest.fixture(params=COMPONENTS.of("pubsub"))
+def type_name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def made(type_name, request):
+    """A function that makes one more component on the same server."""
+    found = SERVERS[type_name]
+    metadata = {}
+    if found is not None:
+        server = request.getfixturevalue(found[0])
+        metadata = {"redisHost": server.address, **found[1]}
+    name, _, version = type_name.partition("/")
+
+    async def make(**more):
+        broker = COMPONENTS.constructor(name, version)(
+            ComponentContext("bus", identity=Identity("app"))
+        )
+        await broker.init(Metadata({**metadata, **more}))
+        return broker
+
+    return make
+
+
+class Inbox:
+    """Remembers what has come; refuses a message as often as `refusals` says."""
+
+    def __init__(self, refusals=None) -> None:
+        self.accepted: list[bytes] = []
+        self.attempts: Counter[bytes] = Counter()
+        self._refusals = refusals or {}
+        self._changed = asyncio.Event()
+
+    async def take(self, message) -> None:
+        self.attempts[message.data] += 1
+        if self.attempts[message.data] <= self._refusals.get(message.data, 0):
+            raise ComponentError("not now")
+        self.accepted.append(message.data)
+        self._changed.set()
+
+    async def has(self, number: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while len(set(self.accepted)) < number:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+def test_everything_arrives_also_what_was_refused_at_first(made):
+    async def main():
+        broker = await made()
+        refusals = {b"0": 1, b"1": 2, **{b"%d" % n: 1 for n in range(4, 20, 5)}}
+        inbox = Inbox(refusals)
+        await broker.subscribe("orders", {}, inbox.take)
+        for number in range(10):
+            await broker.publish(PublishRequest("orders", b"%d" % number))
+        bulk = [PublishRequest("orders", b"%d" % number) for number in range(10, 20)]
+        assert await broker.bulk_publish(bulk) == [None] * 10
+        await inbox.has(20)
+        await broker.close()
+        assert set(inbox.accepted) == {b"%d" % number for number in range(20)}
+        assert all(inbox.attempts[data] > count for data, count in refusals.items())
+
+    asyncio.run(main())
+
+
+def test_the_order_is_kept(made, type_name):
+    if type_name not in ORDERED:
+        pytest.skip("takes several messages at one time")
+
+    async def main():
+        broker = await made()
+        inbox = Inbox({b"3": 2})
+        await broker.subscribe("orders", {}, inbox.take)
+        for number in range(50):
+            await broker.publish(PublishRequest("orders", b"%d" % number))
+        await inbox.has(50)
+        await broker.close()
+        assert inbox.accepted == [b"%d" % number for number in range(50)]
+
+    asyncio.run(main())
+
+
+def test_two_topics_do_not_mix_and_one_ends_without_the_other(made):
+    async def main():
+        broker = await made()
+        a, b = Inbox(), Inbox()
+        end_a = await broker.subscribe("a", {}, a.take)
+        await broker.subscribe("b", {}, b.take)
+        await broker.publish(PublishRequest("a", b"1"))
+        await broker.publish(PublishRequest("b", b"2"))
+        await a.has(1)
+        await b.has(1)
+        await end_a()
+        await broker.publish(PublishRequest("a", b"3"))
+        await broker.publish(PublishRequest("b", b"4"))
+        await b.has(2)
+        await end_a()
+        await broker.close()
+        assert (a.accepted, b.accepted) == ([b"1"], [b"2", b"4"])
+
+    asyncio.run(main())
+
+
+def test_any_bytes_arrive_as_they_were(made):
+    async def main():
+        broker = await made()
+        inbox = Inbox()
+        await broker.subscribe("t", {}, inbox.take)
+        for data in (b"\x00\xff", b"x" * 100_000, b"{}"):
+            await broker.publish(PublishRequest("t", data, metadata={"a": "b"}))
+        await inbox.has(3)
+        await broker.close()
+        assert set(inbox.accepted) == {b"\x00\xff", b"x" * 100_000, b"{}"}
+
+    asyncio.run(main())
+
+
+def test_a_closed_broker_is_closed_twice_without_harm(made):
+    async def main():
+        broker = await made()
+        await broker.subscribe("t", {}, Inbox().take)
+        await broker.close()
+        await broker.close()
+
+    asyncio.run(main())

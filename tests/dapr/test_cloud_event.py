@@ -1,0 +1,110 @@
+"""Envelopes: new ones, given ones, what overrides them, and what is no event."""
+
+import base64
+
+import orjson
+import pytest
+
+from meshproxy.dapr.cloud_event import (
+    CLOUD_EVENT,
+    NotAnEvent,
+    Origin,
+    envelope,
+    expired,
+    from_raw,
+    read,
+)
+
+ORIGIN = Origin("app", "bus", "orders", 1_700_000_000.0, "00-a-b-01", "x=1")
+TIME = "2023-11-14T22:13:20Z"
+
+
+def made(data, content_type="", origin=ORIGIN):
+    return orjson.loads(orjson.dumps(envelope(data, content_type, origin)))
+
+
+def test_a_new_envelope_has_every_field():
+    event = made(b'{"n":12345678901234567}', "application/json")
+    assert len(event.pop("id")) == 36
+    assert event == {
+        "source": "app",
+        "type": "com.dapr.event.sent",
+        "specversion": "1.0",
+        "time": TIME,
+        "traceid": "00-a-b-01",
+        "traceparent": "00-a-b-01",
+        "tracestate": "x=1",
+        "datacontenttype": "application/json",
+        "topic": "orders",
+        "pubsubname": "bus",
+        "data": {"n": 12345678901234567},
+    }
+
+
+def test_a_number_of_any_length_stays_as_it_was():
+    data = b'{"n":123456789012345678901234567890.10}'
+    assert data in orjson.dumps(envelope(data, "application/json", ORIGIN))
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "field", "expected"),
+    [
+        (b"hello", "", "data", "hello"),
+        (b"<a/>", "text/xml", "data", "<a/>"),
+        (b"[1]", "application/vnd.x+json; charset=utf-8", "data", [1]),
+        (b"\x00\xff", "application/octet-stream", "data_base64", "AP8="),
+        (b"\x08\x01", "application/x-protobuf", "data_base64", "CAE="),
+    ],
+)
+def test_the_content_type_decides_how_the_data_stands_in_it(data, content_type, field, expected):
+    event = made(data, content_type)
+    assert event[field] == expected
+    assert event["datacontenttype"] == (content_type or "text/plain")
+
+
+def test_a_given_envelope_is_completed_and_its_place_is_forced():
+    given = b'{"id":"1","source":"mine","topic":"wrong","pubsubname":"wrong","data":5,"x":true}'
+    event = made(given, CLOUD_EVENT)
+    assert (event["id"], event["source"], event["data"], event["x"]) == ("1", "mine", 5, True)
+    assert (event["topic"], event["pubsubname"]) == ("orders", "bus")
+    assert (event["type"], event["specversion"], event["time"]) == (
+        "com.dapr.event.sent",
+        "1.0",
+        TIME,
+    )
+
+
+def test_metadata_override_fields_and_never_data():
+    metadata = {"cloudevent.id": "i", "cloudevent.subject": "s", "cloudevent.data": "no"}
+    event = made(b"hello", "", Origin("app", "bus", "t", 0.0, metadata=metadata))
+    assert (event["id"], event["subject"], event["data"]) == ("i", "s", "hello")
+    assert "traceid" not in event
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [(b"{", CLOUD_EVENT), (b"[]", CLOUD_EVENT), (b"{", "application/json")],
+)
+def test_what_is_declared_and_is_not_there_is_refused(data, content_type):
+    with pytest.raises(NotAnEvent):
+        envelope(data, content_type, ORIGIN)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"[1]"])
+def test_what_a_broker_delivers_may_be_no_envelope(data):
+    with pytest.raises(NotAnEvent):
+        read(data)
+
+
+def test_raw_data_gets_an_envelope_of_bytes():
+    event = from_raw(b"\x00raw", "bus", "orders", "app")
+    assert base64.b64decode(event["data_base64"]) == b"\x00raw"
+    assert event["datacontenttype"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("expiration", "over"),
+    [(TIME, True), ("2023-11-14T22:13:21Z", False), ("", False), ("soon", False), (5, False)],
+)
+def test_an_event_ends_at_its_expiration(expiration, over):
+    assert expired({"expiration": expiration}, ORIGIN.now) is over
