@@ -21,7 +21,8 @@ from tests.parity.tls import (
 )
 from tests.support.certificates import make, revocation_list
 from tests.support.processes import ProxyProcess
-from tests.support.raw_client import http_request
+from tests.support.raw_client import RawClient, http_request
+from tests.support.toolchains import need
 from tests.support.upstreams import Peer, RecordingUpstream, ScriptedUpstream
 
 TLS_LOG = (
@@ -448,6 +449,8 @@ def test_tcp_over_tls_ends_one_side_after_the_other(pair: TcpPair, directory: Pa
 def test_curl_speaks_mutual_tls(
     pair: TcpPair, directory: Path, upstream: RecordingUpstream
 ) -> None:
+    need("curl")
+
     def talk(proxy: ProxyProcess) -> object:
         port = proxy.ports["mutual"]
         command = ["curl", "-sS", "--http1.1", "--resolve", f"a.example:{port}:127.0.0.1"]
@@ -465,6 +468,8 @@ def test_curl_speaks_mutual_tls(
 def test_openssl_s_client_takes_up_its_session_again(
     pair: TcpPair, directory: Path, version: str
 ) -> None:
+    need("openssl")
+
     def talk(proxy: ProxyProcess) -> list[bool]:
         port = proxy.ports["main"]
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-ign_eof"]
@@ -507,6 +512,8 @@ def _sorted(listed: str) -> list[str]:
 def test_curl_gets_the_protocol_that_both_agree_on(
     pair: TcpPair, directory: Path, upstream: RecordingUpstream, flag: str, version: bytes
 ) -> None:
+    need("curl")
+
     def talk(proxy: ProxyProcess) -> object:
         port = proxy.ports["alpn"]
         command = ["curl", "-sS", flag, "--resolve", f"a.example:{port}:127.0.0.1"]
@@ -518,3 +525,34 @@ def test_curl_gets_the_protocol_that_both_agree_on(
         return done.stdout, done.stderr, request.values("x-forwarded-proto")
 
     assert pair.check(talk).result == (b"ok" + version, b"", ["https"])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_with_a_host_is_taken_up_again(directory: Path, version: ssl.TLSVersion) -> None:
+    context = tls_play(directory, "b")
+    context.minimum_version = context.maximum_version = version
+    reused: list[bool | None] = []
+
+    def play(peer: Peer) -> None:
+        with context.wrap_socket(peer.socket, server_side=True) as secure:
+            reused.append(secure.session_reused)
+            secure.recv(65536)
+            secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+            secure.recv(1)
+
+    with ScriptedUpstream(play) as host:
+        common = {
+            "validation_context": {"trusted_ca": {"filename": str(directory / "ca.crt")}},
+            "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
+        }
+        up = {**cluster("up", [host.port]), "transport_socket": upstream_tls(common)}
+        plain = listener("main", virtual_host("- match: {prefix: /}\n  route: {cluster: up}"))
+        with TcpPair(bootstrap([plain], [up]), ignored=IGNORED) as both:
+            for proxy in both.sides.values():
+                reused.clear()
+                for _ in range(3):
+                    with RawClient(proxy.ports["main"]) as client:
+                        client.send(http_request("/"))
+                        assert client.read_answer().status == 200
+                assert reused == [False, True, True]
+                assert proxy.counters()["cluster.up.ssl.session_reused"] == 2
