@@ -5,7 +5,7 @@ Owns those facts. Refuses to know how the process starts and ends: `quit` was gi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ class Sidecar:
     """What every building block of the API may use.
 
     `outbound_ready`: components and API are up. `ready`: the app is too. `quit(force)` begins to
-    end the process. `channel` is there where an app is.
+    end the process. `app_changed(healthy)` is called when the app has become well or ill. `channel`
+    is there where an app is. `subscriptions` shows those that are active.
     """
 
     identity: Identity
@@ -32,7 +33,9 @@ class Sidecar:
     outbound_ready: bool = False
     app_reachable: bool = False
     app_healthy: bool = True
+    app_changed: Callable[[bool], None] = lambda healthy: None
     channel: AppChannel | None = None
+    subscriptions: Callable[[], Sequence[dict[str, Any]]] = list
     extended: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -83,6 +83,14 @@ class Sidecar:
         """What it has written so far."""
         return self._log.read_text(errors="replace")
 
+    def wait_for(self, text: str) -> None:
+        """Until the log has this text."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while text not in self.log:
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, f"no '{text}' in\n{self.log}"
+            time.sleep(0.02)
+
     @property
     def internal_port(self) -> int:
         """Where other sidecars call."""

@@ -17,21 +17,22 @@ from typing import Final
 
 from meshproxy.config.dapr.component import build_component
 from meshproxy.config.dapr.reading import Fields
+from meshproxy.config.dapr.subscription import V1, V2, build_subscription
 from meshproxy.config.loader import load_documents
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentSpec
+from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.errors import Code, ConfigError, Place
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 API_GROUP: Final = "dapr.io"
-KINDS: Final = {"Component": ("dapr.io/v1alpha1",)}
+KINDS: Final = {"Component": ("dapr.io/v1alpha1",), "Subscription": (V1, V2)}
 """The kinds that are read, each with the versions of it."""
 LATER: Final = (
     "HTTPEndpoint",
     "MCPServer",
     "Resiliency",
-    "Subscription",
     "WorkflowAccessPolicy",
 )
 """Kinds that daprd has, and that are refused here."""
@@ -46,6 +47,7 @@ class Resources:
     """Everything that was read; `warnings` were no reason to stop."""
 
     components: list[ComponentSpec] = field(default_factory=list)
+    subscriptions: list[Subscription] = field(default_factory=list)
     name_resolution: ComponentSpec | None = None
     secret_scopes: list[SecretScope] = field(default_factory=list)
     warnings: list[ConfigError] = field(default_factory=list)
@@ -99,12 +101,17 @@ def _load(resource: Fields, found: Resources) -> None:
             ConfigError(Code.TYPE_UNKNOWN, text, resource.place_of("kind"), expected=expected)
         )
         return
-    resource.choice("apiVersion", KINDS[kind], required=True)
+    version = resource.choice("apiVersion", KINDS[kind], required=True)
     name, namespace = _metadata(resource)
-    component = build_component(name, namespace, resource)
+    if kind == "Subscription":
+        subscription = build_subscription(version, resource)
+        if subscription is not None:
+            found.subscriptions.append(subscription)
+    else:
+        component = build_component(name, namespace, resource)
+        if component is not None:
+            found.components.append(component)
     resource.end()
-    if component is not None:
-        found.components.append(component)
 
 
 def _metadata(resource: Fields) -> tuple[str, str]:

@@ -50,7 +50,7 @@ class SidecarApi:
                 if loaded.state is State.READY
             ],
             "extended": {"daprRuntimeVersion": RUNTIME_VERSION, **sidecar.extended},
-            "subscriptions": [],
+            "subscriptions": list(sidecar.subscriptions()),
             "actorRuntime": {
                 "runtimeStatus": "DISABLED",
                 "hostReady": False,

@@ -64,7 +64,8 @@ async def _watch(facts: Sidecar, settings: AppHealthSettings) -> None:
             if health.record(await _is_well(session, url)):
                 word = "healthy" if health.healthy else "unhealthy"
                 logger.info("App entered %s status", word)
-            facts.app_healthy = health.healthy
+                facts.app_healthy = health.healthy
+                facts.app_changed(health.healthy)
             await asyncio.sleep(settings.probe_interval)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.config import ServerConfig
 from meshproxy.config.dapr import Resources, load_configurations, load_resources
+from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_channel import AppChannel
@@ -27,6 +28,7 @@ from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.dapr.subscriptions import Subscriptions
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
@@ -84,6 +86,9 @@ class DaprSidecar:
         )
         if options.app.port:
             self.facts.channel = AppChannel(options.app, options.app_id)
+        self._subscriptions = Subscriptions(self.facts, resources.subscriptions, compile_rule)
+        self.facts.subscriptions = lambda: [each.shown() for each in self._subscriptions.active]
+        self.facts.app_changed = self._app_changed
 
     # -- configuration -----------------------------------------------------------------------
 
@@ -195,9 +200,19 @@ class DaprSidecar:
                 logger.info("%s server listening on TCP address: %s", word, address.text)
         self.facts.outbound_ready = True
         if self.options.app.port:
-            spawn(self._owner, wait_for_app(self.facts, self._initialized), "app")
+            spawn(self._owner, wait_for_app(self.facts, self._app_is_there), "app")
         else:
             self._initialized()
+
+    def _app_is_there(self) -> None:
+        self._initialized()
+        if self.facts.app_healthy:
+            self._app_changed(True)
+
+    def _app_changed(self, healthy: bool) -> None:
+        """Messages come only while the app is well."""
+        change = self._subscriptions.begin() if healthy else self._subscriptions.end()
+        spawn(self._owner, change, "subscriptions")
 
     def _initialized(self) -> None:
         elapsed = (time.monotonic() - self._started) * 1000
@@ -207,6 +222,8 @@ class DaprSidecar:
         """Before the last answers: others no longer find this sidecar, and health says no."""
         self.facts.outbound_ready = False
         await self._naming.close()
+        await self._owner.close()  # it may wait for an app that never answers
+        await self._subscriptions.end()
 
     async def close(self) -> None:
         """After the last answer: close every component."""

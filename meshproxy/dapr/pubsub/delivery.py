@@ -1,0 +1,173 @@
+"""From a broker's message to the app's answer, and what follows from that. Knows no broker.
+
+Returning to the broker means that it may forget the message: the app has it, or said DROP, or it
+lies on the dead letter topic. Raising means that the broker shall deliver it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from meshproxy.dapr.app_channel import AppAnswer
+from meshproxy.dapr.cloud_event import CLOUD_EVENT, NotAnEvent, expired, from_raw, read
+from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.pubsub.broker import Message, PublishRequest
+from meshproxy.dapr.pubsub.brokers import Broker, Brokers
+from meshproxy.dapr.pubsub.subscription import Subscription
+
+if TYPE_CHECKING:
+    from meshproxy.dapr.app_channel import AppChannel
+
+logger: Final = logging.getLogger("meshproxy.dapr.runtime")
+
+SUCCESS: Final = "SUCCESS"
+RETRY: Final = "RETRY"
+DROP: Final = "DROP"
+_RAW: Final = frozenset({"true", "1", "t", "yes", "y", "on"})
+
+_OURS: Final = frozenset(
+    (
+        "connection",
+        "content-length",
+        "content-type",
+        "dapr-api-token",
+        "dapr-app-id",
+        "expect",
+        "host",
+        "pubsubname",
+        "traceparent",
+        "tracestate",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+"""Headers that no message may bring along."""
+
+
+class Delivery:
+    """The handler of one subscription."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        broker: Broker,
+        brokers: Brokers,
+        channel: AppChannel,
+        clock: Callable[[], float],
+    ) -> None:
+        self._subscription = subscription
+        self._broker = broker
+        self._brokers = brokers
+        self._channel = channel
+        self._clock = clock
+        self._raw = subscription.metadata.get("rawPayload", "").lower() in _RAW
+
+    async def __call__(self, message: Message) -> None:
+        """Deliver one message. Raises ComponentError for another attempt."""
+        subscription = self._subscription
+        try:
+            event = self._event(message)
+        except NotAnEvent as error:
+            await self._drop(message, str(error))
+            return
+        if expired(event, self._clock()):
+            await self._drop(message, f"the event {event.get('id')} has expired")
+            return
+        try:
+            path = subscription.path_of(event)
+            if path is None:
+                await self._drop(message, f"no route is for the event {event.get('id')}")
+                return
+            verdict = await self._ask(path, event, message)
+        except ComponentError as error:
+            await self._failed(message, error)
+            return
+        if verdict == DROP:
+            await self._drop(message, f"the app has dropped the event {event.get('id')}")
+
+    def _event(self, message: Message) -> dict[str, Any]:
+        if self._raw:
+            name = self._subscription.pubsub
+            return from_raw(message.data, name, self._subscription.topic, name)
+        return read(message.data)
+
+    async def _ask(self, path: str, event: dict[str, Any], message: Message) -> str:
+        """SUCCESS or DROP. Raises ComponentError where the message shall come again."""
+        headers = {
+            **_headers(message),
+            "content-type": CLOUD_EVENT,
+            "pubsubName": self._subscription.pubsub,
+        }
+        for name in ("traceparent", "tracestate"):
+            value = event.get(name)
+            if isinstance(value, str) and value.isprintable() and value:
+                headers[name] = value
+        body = orjson.dumps(event) if self._raw else message.data
+        path = path if path.startswith("/") else f"/{path}"
+        answer = await self._channel.send("POST", path, body, headers)
+        verdict = verdict_of(answer)
+        if verdict == RETRY:
+            text = f"the app answered {answer.status} to the event {event.get('id')}: retry"
+            raise ComponentError(text)
+        return verdict
+
+    async def _failed(self, message: Message, error: ComponentError) -> None:
+        """Without a dead letter topic the broker delivers it again."""
+        if not self._subscription.dead_letter_topic:
+            raise error
+        await self._bury(message, str(error))
+
+    async def _drop(self, message: Message, reason: str) -> None:
+        if self._subscription.dead_letter_topic:
+            await self._bury(message, reason)
+        else:
+            text = "a message of %s on %s is dropped: %s"
+            logger.warning(text, self._subscription.topic, self._subscription.pubsub, reason)
+
+    async def _bury(self, message: Message, reason: str) -> None:
+        """To the dead letter topic, as it came. Where that fails too, the broker keeps it."""
+        subscription = self._subscription
+        topic = subscription.dead_letter_topic
+        text = "a message of %s on %s goes to the dead letter topic %s: %s"
+        logger.warning(text, subscription.topic, subscription.pubsub, topic, reason)
+        await self._brokers.publish(
+            subscription.pubsub,
+            PublishRequest(
+                self._broker.topic(topic), message.data, message.content_type, message.metadata
+            ),
+        )
+
+
+def verdict_of(answer: AppAnswer) -> str:
+    """What an answer of the app means."""
+    if answer.status == 404:
+        return DROP
+    if not 200 <= answer.status < 300:
+        return RETRY
+    try:
+        document = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return SUCCESS
+    status = document.get("status", "") if isinstance(document, dict) else ""
+    if status in ("", SUCCESS):
+        return SUCCESS
+    return DROP if status == DROP else RETRY
+
+
+def _headers(message: Message) -> dict[str, str]:
+    """The broker's metadata, as far as they can be headers; none replaces one of ours."""
+    return {
+        name: value
+        for name, value in message.metadata.items()
+        if name.lower() not in _OURS
+        and name.isascii()
+        and name.isprintable()
+        and " " not in name
+        and ":" not in name
+        and value.isascii()
+        and value.isprintable()
+    }

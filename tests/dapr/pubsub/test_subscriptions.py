@@ -1,0 +1,236 @@
+"""From publish to the app: verdicts, retries, dead letters, scopes, health; the app is scripted."""
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from meshproxy.config.dapr.subscription import compile_rule
+from meshproxy.dapr.app_channel import AppAnswer
+from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.pubsub.broker import PublishRequest
+from meshproxy.dapr.pubsub.delivery import DROP, RETRY, SUCCESS, verdict_of
+from meshproxy.dapr.pubsub.programmatic import make_rule
+from meshproxy.dapr.pubsub.subscription import Kind, Subscription
+from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.dapr.subscriptions import Subscriptions
+from tests.dapr.support import APP, component, run, runtime
+
+
+class App:
+    """Answers by path, one answer after the other; the last one stays."""
+
+    def __init__(self, **answers) -> None:
+        self.answers = {f"/{path}": list(given) for path, given in answers.items()}
+        self.calls: asyncio.Queue = asyncio.Queue()
+        self.asked = 0
+
+    async def send(self, method, path, body=b"", headers=None) -> AppAnswer:
+        if path == "/dapr/subscribe":
+            self.asked += 1
+        else:
+            await self.calls.put((path, body, headers))
+        given = self.answers.get(path, [AppAnswer(404, b"")])
+        answer = given.pop(0) if len(given) > 1 else given[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def next(self):
+        return await asyncio.wait_for(self.calls.get(), 20)
+
+
+OK = AppAnswer(200, b"")
+
+
+def declared(*rules, topic="orders", **more):
+    made = tuple(make_rule(match, path, compile_rule) for match, path in rules)
+    return Subscription("bus", topic, made, Kind.DECLARATIVE, **more)
+
+
+def with_subscriptions(work, app, *subscriptions, metadata=None):
+    async def main():
+        life = runtime([component("bus", "pubsub.in-memory", metadata or {})])
+        await life.start()
+        broker = life.find("pubsub", "bus")
+
+        async def no_time(seconds):
+            await asyncio.sleep(0)
+
+        broker._sleep = no_time
+        sidecar = Sidecar(APP, life, channel=app)
+        manager = Subscriptions(sidecar, subscriptions, compile_rule, no_time)
+        await manager.begin()
+
+        async def publish(topic="orders", data=None, **event):
+            event = {"id": "1", "type": "t", **event}
+            sent = json.dumps(event).encode() if data is None else data
+            await broker.publish(PublishRequest(topic, sent, metadata={"key": "v"}))
+            return sent
+
+        try:
+            await work(publish, manager)
+        finally:
+            await manager.end()
+            await life.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (200, b"", SUCCESS),
+        (204, b"", SUCCESS),
+        (200, b"no json", SUCCESS),
+        (200, b"[1]", SUCCESS),
+        (200, b'{"status":""}', SUCCESS),
+        (200, b'{"status":"SUCCESS"}', SUCCESS),
+        (200, b'{"status":"RETRY"}', RETRY),
+        (200, b'{"status":"DROP"}', DROP),
+        (200, b'{"status":"LATER"}', RETRY),
+        (200, b'{"status":5}', RETRY),
+        (404, b"", DROP),
+        (500, b'{"status":"SUCCESS"}', RETRY),
+        (302, b"", RETRY),
+    ],
+)
+def test_what_an_answer_means(status, body, verdict):
+    assert verdict_of(AppAnswer(status, body)) == verdict
+
+
+def test_an_event_goes_to_its_route_as_it_was_published():
+    app = App(a=[OK], rest=[OK])
+    subscription = declared(("event.type == 'a'", "/a"), ("", "rest"))
+
+    async def work(publish, manager):
+        sent = await publish(type="a", traceparent="00-t-s-01", pubsubname="bus")
+        path, body, headers = await app.next()
+        assert (path, body) == ("/a", sent)
+        assert headers == {
+            "content-type": "application/cloudevents+json",
+            "pubsubName": "bus",
+            "key": "v",
+            "traceparent": "00-t-s-01",
+        }
+        await publish(type="b")
+        assert (await app.next())[0] == "/rest"
+
+    with_subscriptions(work, app, subscription)
+
+
+@pytest.mark.parametrize(
+    "refusal", [AppAnswer(500, b""), AppAnswer(200, b'{"status":"RETRY"}'), ComponentError("gone")]
+)
+def test_what_the_app_refuses_comes_again(refusal):
+    app = App(a=[refusal, refusal, OK])
+
+    async def work(publish, manager):
+        sent = await publish()
+        assert [(await app.next())[1] for _ in range(3)] == [sent] * 3
+        await publish(id="2")
+        assert json.loads((await app.next())[1])["id"] == "2"
+
+    with_subscriptions(work, app, declared(("", "/a")))
+
+
+@pytest.mark.parametrize(
+    ("answer", "event"),
+    [
+        (AppAnswer(500, b""), {}),
+        (AppAnswer(200, b'{"status":"DROP"}'), {}),
+        (AppAnswer(404, b""), {}),
+        (OK, {"expiration": "2001-01-01T00:00:00Z"}),
+        (OK, {"type": "no route"}),
+        (OK, {"data": b"no json"}),
+    ],
+)
+def test_what_cannot_be_delivered_goes_to_the_dead_letter_topic_as_it_was(answer, event):
+    app = App(a=[answer], dead=[OK])
+    subscriptions = (
+        declared(("event.type == 't'", "/a"), dead_letter_topic="dead"),
+        declared(("", "/dead"), topic="dead", metadata={"rawPayload": "true"}),
+    )
+
+    async def work(publish, manager):
+        sent = await publish(**event)
+        path, body, headers = await app.next()
+        if path == "/a":
+            path, body, headers = await app.next()
+        event_of_bytes = json.loads(body)
+        assert path == "/dead"
+        assert base64.b64decode(event_of_bytes["data_base64"]) == sent
+        assert headers["key"] == "v"
+        assert app.calls.empty()
+
+    with_subscriptions(work, app, *subscriptions)
+
+
+@pytest.mark.parametrize("event", [{"type": "no route"}, {"data": b"no json"}])
+def test_without_a_dead_letter_topic_it_is_dropped(event):
+    app = App(a=[OK])
+
+    async def work(publish, manager):
+        await publish(**event)
+        await publish(id="after")
+        assert json.loads((await app.next())[1])["id"] == "after"
+        assert app.calls.empty()
+
+    with_subscriptions(work, app, declared(("event.type == 't'", "/a")))
+
+
+def test_what_the_app_asks_for_replaces_what_is_declared_and_the_first_of_two_counts():
+    asked = b'[{"pubsubname":"bus","topic":"orders","route":"/asked"}]'
+    app = App(asked=[OK], one=[OK], **{"dapr/subscribe": [AppAnswer(200, asked)]})
+    subscriptions = (
+        declared(("", "/declared")),
+        declared(("", "/one"), topic="t"),
+        declared(("", "/two"), topic="t"),
+        declared(("", "/other"), topic="u", scopes=("another app",)),
+    )
+
+    async def work(publish, manager):
+        for topic in ("orders", "t", "u"):
+            await publish(topic)
+        assert {(await app.next())[0] for _ in range(2)} == {"/asked", "/one"}
+        assert app.calls.empty()
+        assert {(each.topic, each.kind.value) for each in manager.active} == {
+            ("orders", "PROGRAMMATIC"),
+            ("t", "DECLARATIVE"),
+        }
+
+    with_subscriptions(work, app, *subscriptions)
+
+
+def test_a_topic_that_the_app_may_not_have_is_left_out():
+    app = App(a=[OK])
+
+    async def work(publish, manager):
+        assert [each.topic for each in manager.active] == ["mine"]
+
+    with_subscriptions(
+        work,
+        app,
+        declared(("", "/a"), topic="mine"),
+        declared(("", "/a"), topic="other"),
+        metadata={"subscriptionScopes": "app=mine"},
+    )
+
+
+def test_the_list_of_the_app_is_asked_for_again_where_it_fails_and_then_kept():
+    failing = [ComponentError("no"), AppAnswer(500, b""), AppAnswer(200, b"[]")]
+    app = App(a=[OK], **{"dapr/subscribe": failing})
+
+    async def work(publish, manager):
+        assert app.asked == 3
+        await manager.end()
+        await publish(id="lost while the app was ill")
+        await manager.begin()
+        await manager.begin()
+        assert app.asked == 3
+        await publish(id="2")
+        assert json.loads((await app.next())[1])["id"] == "2"
+        assert app.calls.empty()
+
+    with_subscriptions(work, app, declared(("", "/a")))

@@ -1,0 +1,105 @@
+"""Messages through a running sidecar: published by HTTP, taken by an app, over both brokers."""
+
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import orjson
+import pytest
+
+from tests.support.sidecar import Sidecar
+
+SUBSCRIBE = [{"pubsubname": "bus", "topic": "asked", "route": "/asked"}]
+RESOURCES = """\
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {{name: bus}}
+spec:
+  type: pubsub.{kind}
+  metadata:
+  - {{name: redisHost, value: "{host}"}}
+  - {{name: processingTimeout, value: 20ms}}
+  - {{name: redeliverInterval, value: 10ms}}
+---
+apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: {{name: orders}}
+spec:
+  pubsubname: bus
+  topic: orders
+  routes:
+    rules: [{{match: event.data.large == true, path: /large}}]
+    default: /small
+"""
+
+
+class App:
+    """An HTTP app on a free port; it refuses the first delivery of everything."""
+
+    def __init__(self) -> None:
+        self.taken: queue.Queue = queue.Queue()
+        seen = set()
+        app = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                found = self.path == "/dapr/subscribe"
+                self._answer(200 if found else 404, orjson.dumps(SUBSCRIBE))
+
+            def do_POST(self):
+                event = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
+                if event["id"] not in seen:
+                    seen.add(event["id"])
+                    self._answer(500, b"")
+                    return
+                app.taken.put((self.path, event))
+                self._answer(200, b'{"status":"SUCCESS"}')
+
+            def _answer(self, status, body):
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["in-memory", "redis"])
+def test_what_is_published_is_taken_by_the_app_also_after_a_refusal(kind, tmp_path, redis_server):
+    (tmp_path / "bus.yaml").write_text(RESOURCES.format(kind=kind, host=redis_server.address))
+    arguments = ["--resources-path", str(tmp_path)]
+    with App() as app, Sidecar("app", "--app-port", str(app.port), *arguments) as sidecar:
+        sidecar.wait_for("app is subscribed to topic asked through pubsub=bus")
+        for path, body in (
+            ("orders", {"large": True}),
+            ("orders", {"large": False}),
+            ("asked", {"n": 1}),
+        ):
+            headers = {"content-type": "application/json"}
+            answer = sidecar.call("POST", f"/v1.0/publish/bus/{path}", body, headers)
+            assert (answer.status, answer.body) == (204, b"")
+        taken = dict(app.taken.get(timeout=30) for _ in range(3))
+        assert {path: event["data"] for path, event in taken.items()} == {
+            "/large": {"large": True},
+            "/small": {"large": False},
+            "/asked": {"n": 1},
+        }
+        listed = sidecar.call("GET", "/v1.0/metadata").json["subscriptions"]
+        assert [(each["topic"], each["type"]) for each in listed] == [
+            ("orders", "DECLARATIVE"),
+            ("asked", "PROGRAMMATIC"),
+        ]
