@@ -45,6 +45,7 @@ class Http2Connection(HttpConnection):
         self.codec = self.http2 = ServerCodec(
             self.wire, self, manager.config.http2, manager.http2_stats()
         )
+        self.http2.flush_timeout = manager.config.stream_idle_timeout
 
     def switch_to_http2(
         self, settings: bytes, pairs: list[tuple[bytes, bytes]]

@@ -87,7 +87,7 @@ class ServerStream(Http2Stream):
 class ServerCodec(Http2Connection):
     """One downstream HTTP/2 connection."""
 
-    __slots__ = ("_final", "_keepalive", "callbacks")
+    __slots__ = ("_final", "_keepalive", "_stalls", "callbacks", "flush_timeout")
 
     def __init__(
         self, wire: Wire, callbacks: ServerConnectionCallbacks, settings: Http2Settings, stats: Any
@@ -95,6 +95,8 @@ class ServerCodec(Http2Connection):
         super().__init__(wire, settings, stats, frames.PREFACE)
         self.callbacks = callbacks
         stats.nghttp2_downstream_connections.value += 1  # and, as in Envoy, never less
+        self.flush_timeout = 0.0  # seconds that a complete response may wait for its window
+        self._stalls: dict[int, tuple[int, float]] = {}  # stream: bytes that wait, since when
         self._final = False  # the last GOAWAY is out: when no stream is left, the connection ends
         self._keepalive = KeepalivePing(self, settings.keepalive) if settings.keepalive else None
         values: list[tuple[int, int]] = [
@@ -228,9 +230,28 @@ class ServerCodec(Http2Connection):
         self.wire.close_after_flush(False)
 
     def sweep(self, now: float) -> None:
-        """Look at the clock: keep-alive PINGs."""
+        """Look at the clock: keep-alive PINGs, and responses that nobody takes."""
         if self._keepalive is not None and not self.closed:
             self._keepalive.sweep(now)
+        if self.flush_timeout and (self.blocked or self._stalls):
+            self._sweep_stalls(now)
+
+    def _sweep_stalls(self, now: float) -> None:
+        """A response that is complete has nobody who watches it any more, but the window."""
+        stalls: dict[int, tuple[int, float]] = {}
+        for stream_id, stream in tuple(self.blocked.items()):
+            waiting = stream.waiting_end
+            if waiting < 0:
+                continue
+            seen = self._stalls.get(stream_id)
+            if seen is None or seen[0] != waiting:
+                stalls[stream_id] = (waiting, now)
+            elif now - seen[1] < self.flush_timeout:
+                stalls[stream_id] = seen
+            else:
+                self.stats.tx_flush_timeout.value += 1
+                stream.abandon(frames.INTERNAL_ERROR)
+        self._stalls = stalls
 
     def on_keepalive_timeout(self) -> None:
         """The client has not answered a PING in time."""

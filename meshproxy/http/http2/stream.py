@@ -194,6 +194,12 @@ class Http2Stream:
             self.connection.acknowledge_connection(size)
 
     @property
+    def waiting_end(self) -> int:
+        """How many bytes wait for a window with the end behind them; -1: none do."""
+        ends = self._end_pending or self._trailers_pending is not None
+        return self._pending_bytes if self._pending is not None and ends else -1
+
+    @property
     def above_high(self) -> bool:
         """More is kept here than should be."""
         return self._high

@@ -156,3 +156,23 @@ def test_a_full_transport_makes_every_stream_wait():
     server.send(headers(5))
     server.codec.on_watermark(False)
     assert [request.watermarks for request in server.requests] == [[True, False]] * 3
+
+
+def test_a_complete_response_that_nobody_takes_ends_after_its_time():
+    server = Server()
+    server.codec.flush_timeout = 5.0
+    server.start(settings((4, 1)), headers(1), headers(3))
+    for request, end in zip(server.requests, (True, False), strict=True):
+        request.encoder.encode_headers(HeaderMap(OK), False)
+        request.encoder.encode_data(b"abc", end)
+    server.send()
+    server.codec.sweep(0.0)
+    server.codec.sweep(4.9)
+    server.send(window_update(1, 1))
+    server.codec.sweep(5.0)
+    server.codec.sweep(9.9)
+    assert server.send() == []
+    server.codec.sweep(10.0)
+    assert [(each.kind, each.stream) for each in server.send()] == [(RST_STREAM, 1)]
+    assert server.stats.tx_flush_timeout.value == 1
+    assert list(server.codec.streams) == [3]
