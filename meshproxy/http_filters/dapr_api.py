@@ -7,6 +7,7 @@ Refuses to know any call: the table does, and what is not in it is an invocation
 from __future__ import annotations
 
 import hmac
+import logging
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -26,6 +27,17 @@ from meshproxy.http_filters.dapr_invoke import TOO_LARGE, InvokingFilter, declar
 _BAD_TOKEN = LocalReply(401, "dapr_invalid_api_token", b"invalid api token")
 
 
+logger = logging.getLogger("meshproxy.dapr.runtime.http-info")
+
+
+def _log_call(method: str, path: str, headers: HeaderMap) -> None:
+    """`--enable-api-logging`."""
+    agent = (headers.get(b"user-agent") or b"").decode("latin-1")
+    logger.info(
+        "HTTP API Called", extra={"dapr": {"method": f"{method} {path}", "useragent": agent}}
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DaprFilterConfig:
     """One API listener. `token` empty: none is asked for; `max_body` is bytes."""
@@ -35,6 +47,7 @@ class DaprFilterConfig:
     invoker: Invoker
     token: str = ""
     max_body: int = 4 * 1024 * 1024
+    log_calls: bool = False
 
 
 class DaprFilter(InvokingFilter):
@@ -58,6 +71,8 @@ class DaprFilter(InvokingFilter):
         """Find the operation, or the app; refuse what may not go on."""
         method = (headers.get(b":method") or b"").decode("latin-1")
         path = (headers.get(b":path") or b"").decode("latin-1").partition("?")[0]
+        if self._config.log_calls:
+            _log_call(method, path, headers)
         try:
             found = self._config.table.match(method, path)
         except BadEscape as error:

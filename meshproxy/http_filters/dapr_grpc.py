@@ -7,6 +7,7 @@ Refuses to know any call: the table does.
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +27,8 @@ from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import is_grpc
 from meshproxy.http_filters.dapr_invoke import DETAILS
 
+logger: Final = logging.getLogger("meshproxy.dapr.runtime.grpc.api-info")
+
 _NOT_GRPC: Final = LocalReply(415, "dapr_not_grpc", b"this port speaks gRPC")
 _BAD_TOKEN: Final = ApiError(
     "ERR_UNAUTHENTICATED",
@@ -44,6 +47,7 @@ class DaprGrpcConfig:
     methods: Mapping[str, Method]
     token: str = ""
     max_message: int = 4 * 1024 * 1024
+    log_calls: bool = False
 
 
 class DaprGrpcFilter(StreamFilter):
@@ -69,6 +73,10 @@ class DaprGrpcFilter(StreamFilter):
         if token and not hmac.compare_digest(given, token.encode()):
             return self._fail(_BAD_TOKEN)
         path = (headers.get(b":path") or b"").decode("latin-1")
+        if self._config.log_calls:
+            agent = (headers.get(b"user-agent") or b"").decode("latin-1")
+            fields = {"method": path, "useragent": agent}
+            logger.info("gRPC API Called", extra={"dapr": fields})
         self._method = self._config.methods.get(path)
         if self._method is None:
             text = f"unknown method {path}"

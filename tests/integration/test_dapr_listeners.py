@@ -36,6 +36,15 @@ def test_the_api_speaks_http2_with_and_without_an_upgrade():
             assert peer.recv(4096).startswith(b"HTTP/1.1 101 ")
 
 
+def test_calls_are_logged_where_that_is_wanted():
+    with Sidecar("app", "--enable-api-logging") as sidecar:
+        sidecar.call("GET", "/v1.0/metadata?x=1", headers={"user-agent": "me"})
+        lines = [line for line in sidecar.log.splitlines() if "HTTP API Called" in line]
+        assert len(lines) == 1
+        assert ' method="GET /v1.0/metadata" scope=dapr.runtime.http-info' in lines[0]
+        assert " useragent=me " in lines[0]
+
+
 def test_unix_sockets_take_the_place_of_ports(tmp_path):
     arguments = ("--unix-domain-socket", str(tmp_path), "--log-as-json")
     sidecar = Sidecar("app", *arguments)

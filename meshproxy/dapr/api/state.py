@@ -111,7 +111,7 @@ class StateApi:
             return await found.store.get(_get(stored, consistency, metadata))
         except ComponentError as error:
             text = f"fail to get {key} from state store {store}: {error}"
-            raise self._failed("ERR_STATE_GET", text, found) from error
+            raise _failed("ERR_STATE_GET", text) from error
 
     async def get_bulk(
         self, store: str, keys: Sequence[str], metadata: Mapping[str, str]
@@ -124,7 +124,7 @@ class StateApi:
         try:
             answers = await found.store.bulk_get([_get(key, "", metadata) for key in stored])
         except ComponentError as error:
-            raise self._failed("ERR_STATE_BULK_GET", str(error), found) from error
+            raise _failed("ERR_STATE_BULK_GET", str(error)) from error
         return [
             BulkItem(key, error=str(answer))
             if isinstance(answer, ComponentError)
@@ -141,7 +141,7 @@ class StateApi:
             await self._each(found, requests)
         except ComponentError as error:
             text = f"failed saving state in state store {store}: {error}"
-            raise self._failed("ERR_STATE_SAVE", text, found, error) from error
+            raise _failed("ERR_STATE_SAVE", text, error) from error
 
     async def delete(self, store: str, items: Sequence[DeleteItem], *, bulk: bool = False) -> None:
         """Remove items, each by itself."""
@@ -153,9 +153,9 @@ class StateApi:
         except ComponentError as error:
             if bulk:
                 text = f"failed deleting state in state store {store}: {error}"
-                raise self._failed("ERR_STATE_BULK_DELETE", text, found, error) from error
+                raise _failed("ERR_STATE_BULK_DELETE", text, error) from error
             text = f"failed deleting state with key {items[0].key}: {error}"
-            raise self._failed("ERR_STATE_DELETE", text, found, error) from error
+            raise _failed("ERR_STATE_DELETE", text, error) from error
 
     async def transact(self, store: str, operations: Sequence[SaveItem | DeleteItem]) -> None:
         """All operations in their order, or none."""
@@ -260,18 +260,18 @@ class StateApi:
                 ),
             ) from None
 
-    def _failed(
-        self, code: str, text: str, found: _Store, error: ComponentError | None = None
-    ) -> ApiError:
-        status, grpc = 500, Grpc.INTERNAL
-        if isinstance(error, EtagMismatch):
-            status, grpc = 409, Grpc.ABORTED
-        elif isinstance(error, EtagInvalid):
-            status, grpc = 400, Grpc.INVALID_ARGUMENT
-        return ApiError(code, text, status, grpc)
-
     def _known(self) -> dict[str, str]:
         return {"appID": self._sidecar.identity.app_id}
+
+
+def _failed(code: str, text: str, error: ComponentError | None = None) -> ApiError:
+    """A call that a store could not do; what an ETag has prevented has its own codes."""
+    status, grpc = 500, Grpc.INTERNAL
+    if isinstance(error, EtagMismatch):
+        status, grpc = 409, Grpc.ABORTED
+    elif isinstance(error, EtagInvalid):
+        status, grpc = 400, Grpc.INVALID_ARGUMENT
+    return ApiError(code, text, status, grpc)
 
 
 def _concurrency(text: str) -> Concurrency:

@@ -70,7 +70,7 @@ FLAGS: Final = (
     Flag("log-as-json", SWITCH, "log lines in JSON", "false"),
     Flag("mode", TEXT, "standalone", "standalone", shared=True),
     Flag("enable-mtls", SWITCH, "not supported", "false"),
-    Flag("enable-api-logging", SWITCH, "not supported", "false"),
+    Flag("enable-api-logging", SWITCH, "log every call of the API", "false"),
     Flag("allowed-origins", TEXT, "not supported"),
     Flag("app-ssl", SWITCH, "not supported", "false"),
     Flag("dapr-public-port", NUMBER, "not supported"),
@@ -193,6 +193,7 @@ def to_options(given: Mapping[str, Any], env: Mapping[str, str]) -> DaprOptions:
         read_buffer_size=_size(given, "read-buffer-size", "dapr-http-read-buffer-size", "Ki"),
         unix_domain_socket=given.get("unix-domain-socket", ""),
         graceful_shutdown_seconds=number("dapr-graceful-shutdown-seconds", 86_400),
+        enable_api_logging=given.get("enable-api-logging", False),
         log_as_json=given.get("log-as-json", False),
         api_token=env.get("DAPR_API_TOKEN", ""),
         notes=tuple(ignored(given)),
@@ -238,7 +239,7 @@ def _refuse(given: Mapping[str, Any]) -> None:
         raise FlagError(f"--mode {given['mode']} is not supported: use standalone")
     if given.get("app-protocol", "http") != "http":
         raise FlagError(f"--app-protocol {given['app-protocol']} is not supported: use http")
-    for name in ("enable-mtls", "enable-api-logging", "app-ssl", "allowed-origins"):
+    for name in ("enable-mtls", "app-ssl", "allowed-origins"):
         if given.get(name):
             raise FlagError(f"--{name} is not supported")
     for name in ("dapr-public-port", "dapr-block-shutdown-duration"):

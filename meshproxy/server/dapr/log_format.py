@@ -1,7 +1,7 @@
 """Log lines as daprd writes them: logrus text or JSON, on stdout. Knows no message.
 
 Tools grep these lines, so their form is kept to the letter: `time`, `level` and `msg` first, then
-the fields by name, quoted where logrus would.
+the fields by name, quoted where logrus would. A record may bring fields of its own in `dapr`.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ Render = Callable[[logging.LogRecord], str]
 
 def dapr_format(app_id: str, *, as_json: bool) -> Render:
     """A function from a record to its line, without the line end."""
-    host = socket.gethostname()
+    constant = {
+        "app_id": app_id,
+        "instance": socket.gethostname(),
+        "type": "log",
+        "ver": RUNTIME_VERSION,
+    }
 
     def fields(record: logging.LogRecord) -> dict[str, str]:
         level = record.levelname.lower()
         now = datetime.fromtimestamp(record.created, UTC)
+        more = getattr(record, "dapr", None) or {}
         return {
             "time": now.strftime("%Y-%m-%dT%H:%M:%S.%f000Z"),
             "level": _LEVELS.get(level, level),
             "msg": record.getMessage(),
-            "app_id": app_id,
-            "instance": host,
-            "scope": _scope(record.name),
-            "type": "log",
-            "ver": RUNTIME_VERSION,
+            **dict(sorted({**constant, "scope": _scope(record.name), **more}.items())),
         }
 
     if as_json:

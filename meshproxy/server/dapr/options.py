@@ -29,6 +29,7 @@ class DaprOptions:
     read_buffer_size: int = 4 * 1024
     unix_domain_socket: str = ""
     graceful_shutdown_seconds: int = 5
+    enable_api_logging: bool = False
     log_as_json: bool = False
     api_token: str = ""
     notes: tuple[str, ...] = ()

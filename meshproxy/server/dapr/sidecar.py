@@ -112,7 +112,12 @@ class DaprSidecar:
         slots = Slots(most) if most > 0 else None
         invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip(), slots)
         api = DaprFilterConfig(
-            Api(self.facts), HTTP_API, invoker, options.api_token, options.max_body_size
+            Api(self.facts),
+            HTTP_API,
+            invoker,
+            options.api_token,
+            options.max_body_size,
+            options.enable_api_logging,
         )
         internal = InternalFilterConfig(invoker, options.max_body_size)
         grpc = self._grpc_config(api.api)
@@ -137,7 +142,8 @@ class DaprSidecar:
         from meshproxy.http_filters.dapr_grpc import DaprGrpcConfig
 
         options = self.options
-        return DaprGrpcConfig(api, GRPC_API, options.api_token, options.max_body_size)
+        limit, logged = options.max_body_size, options.enable_api_logging
+        return DaprGrpcConfig(api, GRPC_API, options.api_token, limit, logged)
 
     def _listeners(self) -> list[dict[str, Any]]:
         options, size = self.options, self.options.read_buffer_size
