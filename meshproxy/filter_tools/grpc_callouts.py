@@ -137,6 +137,11 @@ class _Stream:
     def __init__(self, callout: GrpcCallout) -> None:
         self._callout = callout
 
+    @property
+    def paused(self) -> bool:
+        """The peer takes everything."""
+        return False
+
     def send(self, message: bytes, end_stream: bool) -> None:
         """The filter sends a message."""
         self._callout.messages.append(message)

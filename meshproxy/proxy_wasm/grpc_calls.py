@@ -32,6 +32,8 @@ from meshproxy.proxy_wasm.pairs import Pair
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.root_context import RootContext
 
+MAX_WAITING: Final = 16 << 20
+"""Bytes that one stream holds for a peer that takes nothing."""
 MAX_CALLS: Final = 1024
 """Calls and streams of one root that are open at the same time."""
 
@@ -70,7 +72,7 @@ class GrpcCalls:
         stream = self._open.get(token)
         if stream is None:
             return NOT_FOUND
-        if stream.local_closed:
+        if stream.local_closed or not stream.has_room(len(message)):
             return BAD_ARGUMENT
         stream.local_closed = end_stream
         stream.stream.send(message, end_stream)
@@ -124,6 +126,10 @@ class GrpcCalls:
         self._open[token] = made
         return OK, token
 
+    def warn(self, text: str) -> None:
+        """Say once that something was not done."""
+        self._root.warn(text)
+
     # -- callbacks ----------------------------------------------------------------------------
 
     def forget(self, token: int) -> None:
@@ -169,7 +175,7 @@ class GrpcCalls:
 class _Receiver:
     """One open token; the receiver of its stream."""
 
-    __slots__ = ("_calls", "local_closed", "stream", "token")
+    __slots__ = ("_calls", "_waiting", "local_closed", "stream", "token")
 
     kind: int
     stream: GrpcStream
@@ -178,6 +184,16 @@ class _Receiver:
         self._calls = calls
         self.token = token
         self.local_closed = False
+        self._waiting = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes may wait for a peer that takes nothing."""
+        waiting = self._waiting + size if self.stream.paused else size
+        if waiting > MAX_WAITING:
+            self._calls.warn(f"{MAX_WAITING} bytes wait on a gRPC stream: no more are taken")
+            return False
+        self._waiting = waiting
+        return True
 
 
 class Call(_Receiver):

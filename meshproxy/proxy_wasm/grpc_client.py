@@ -71,6 +71,10 @@ class GrpcReceiver(Protocol):
 class GrpcStream(Protocol):
     """An open stream."""
 
+    @property
+    def paused(self) -> bool:
+        """Whether what is sent now waits here, because the peer does not take it."""
+
     def send(self, message: bytes, end_stream: bool) -> None:
         """Send one message; `end_stream`: the last one."""
 

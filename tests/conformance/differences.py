@@ -12,7 +12,7 @@ from tests.conformance.cases import ENVOY_BREAKS, MALFORMED, Case
 
 SMALL: Final = {
     # The whole request has arrived, though its trailers have not been shown yet: the connection
-    # can serve on.
+    # can serve on. So it is with a 413 for a body that has arrived as a whole.
     ("request_body", "proxy_send_local_response|418|why not|tea||-1"): "keeps the connection",
 }
 """By phase and command: what is different in the answer."""
@@ -21,6 +21,12 @@ OTHERS: Final = """
 CALL_DATA outside of a foreign function: Envoy shows what the last get_buffer_bytes left there.
 request.headers and response.headers as a whole: Envoy's order is that of a hash table.
 A local reply of 204 or 304 has neither body nor content-length: RFC 9110, 8.6 forbids the latter.
+A status of gRPC comes with its text decoded, and without Envoy's response code details.
+Nothing can be sent on a gRPC stream after its end: 2, where Envoy says OK.
+upstream.cx_pool_ready_duration, and what Envoy adds to xds.node of itself, are not there.
+request.total_size, response.backend_latency are known in more phases than in Envoy.
+A Struct as a whole is a map for the guest, where Envoy can encode only those inside of another.
+A GET whose connection proves to be stale is sent once more.
 declare_property counts for the root also where a stream calls it.
 path_link, path_symlink: Envoy wants one parameter fewer than WASI has; such a module is refused.
 proxy_on_memory_allocate before malloc, where a module has both: older TinyGo's malloc leaks.

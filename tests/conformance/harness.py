@@ -59,7 +59,7 @@ RESPONSE: Final = (
 
 
 def request(program: str, *, method: str = "POST", path: str = "/a/b?c=d", trailers: bool = True,
-            fields: Sequence[str] = HEADERS) -> bytes:  # fmt: skip
+            fields: Sequence[str] = HEADERS, body: str = REQUEST_BODY) -> bytes:  # fmt: skip
     """A request with a program; by default with a body in two chunks, and trailers."""
     head = [f"{method} {path} HTTP/1.1", "host: shop.example", *fields]
     if program:
@@ -68,7 +68,7 @@ def request(program: str, *, method: str = "POST", path: str = "/a/b?c=d", trail
         return "\r\n".join([*head, "", ""]).encode()
     head.append("transfer-encoding: chunked")
     end = "0\r\nx-last: 1\r\n\r\n" if trailers else "0\r\n\r\n"
-    return ("\r\n".join([*head, "", ""]) + REQUEST_BODY + end).encode()
+    return ("\r\n".join([*head, "", ""]) + body + end).encode()
 
 
 @dataclass(frozen=True, slots=True)

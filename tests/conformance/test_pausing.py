@@ -142,6 +142,17 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("phase", ["request_body=return|1", "request_headers=return|3"])
+def test_too_much_of_a_request_is_refused_as_in_envoy(pairs: Pairs, phase: str):
+    both = pairs.of(PLAIN, limit=1024)
+    body = "FA0\r\n" + "x" * 4000 + "\r\n"
+    seen = both.run(request(phase, trailers=False, body=body), LENGTH)
+    wrong = different(seen, lines_only=True)  # all of it has arrived: the connection serves on
+    assert not wrong, "\n".join(["", *wrong])
+    answers = {(side.answer[0], side.answer[3]) for side in seen.values()}
+    assert answers == {(413, b"Payload Too Large")}
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_same_happens_as_in_envoy(pairs: Pairs, case: Case):
     both = pairs.of(case.plugin, limit=case.limit)

@@ -3,6 +3,7 @@
 import pytest
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 
+from meshproxy.proxy_wasm import grpc_calls
 from meshproxy.proxy_wasm.grpc_calls import MAX_CALLS
 from meshproxy.proxy_wasm.grpc_client import GrpcTarget, read_target
 from meshproxy.proxy_wasm.pairs import encode
@@ -158,6 +159,19 @@ def test_messages_go_out_on_a_stream_until_its_end():
     assert caller.stream.sent == [(b"m", False), (b"m", True)]
     assert caller.later() == 2
     assert len(caller.stream.sent) == 2
+
+
+def test_what_waits_for_a_peer_that_takes_nothing_has_a_bound(monkeypatch, caplog):
+    monkeypatch.setattr(grpc_calls, "MAX_WAITING", 2)
+    send = '(call $proxy_grpc_send (i32.load (i32.const 4)) "m"/ (i32.const 0))'
+    caller = Caller(STREAM, send)
+    assert [caller.later() for _ in range(4)] == [0, 0, 0, 0]
+    caller.stream.paused = True
+    assert [caller.later() for _ in range(3)] == [0, 2, 2]
+    assert caplog.text.count("no more are taken") == 1
+    caller.stream.paused = False
+    assert caller.later() == 0
+    assert len(caller.stream.sent) == 6
 
 
 def test_a_stream_that_is_closed_is_still_heard():

@@ -13,6 +13,7 @@ class FakeGrpcStream:
         self.receiver = receiver
         self.sent: list[tuple[bytes, bool]] = []
         self.events: list[str] = []
+        self.paused = False
 
     def send(self, message: bytes, end_stream: bool) -> None:
         self.sent.append((message, end_stream))
