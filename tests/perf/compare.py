@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from meshproxy.http import stream
 from tests.perf.cases import CASES, HERE, Case
 from tests.perf.picture import draw
 from tests.support.processes import ProxyProcess
@@ -136,6 +137,8 @@ def machine() -> str:
         line.partition(":")[2].strip() for line in info.splitlines() if line[:10] == "model name"
     ]
     python = f"{platform.python_implementation()} {platform.python_version()}"
+    if str(stream.__file__).endswith(".so"):
+        python += ", compiled modules"
     return f"{names[0] if names else platform.machine()}, {len(names)} cores, {python}"
 
 
