@@ -52,13 +52,17 @@ class Http2Pool(ConnPool):
     def new_stream(self, request: PoolRequest) -> None:
         """Serve `request` as soon as a connection has room; it may be called back at once."""
         ready = self.ready
-        if ready:
-            if self.cluster.requests_active < self.max_requests:
-                ready[0].begin(request)
+        while ready:
+            client = ready[0]
+            if not client.has_room:  # it is being closed
+                del ready[0]
+            elif self.cluster.requests_active < self.max_requests:
+                client.begin(request)
+                return
             else:
                 self.refuse(request)
-        else:
-            self.wait(request)
+                return
+        self.wait(request)
 
     def make_client(self) -> Any:
         """A connection that is still to be made."""

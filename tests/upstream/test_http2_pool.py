@@ -222,6 +222,18 @@ def test_an_idle_connection_ends_after_its_time():
     assert wire.closed == "flush"
 
 
+def test_a_connection_that_is_being_closed_gets_no_request():
+    world = World(idle_timeout=10.0)
+    world.begin()
+    client, wire = world.connect()
+    client.codec.dispatch(headers(1, OK))
+    world.connector.dispatcher.advance(11)
+    assert wire.closed == "flush"
+    late = world.begin()
+    assert late.client is None
+    assert len(world.connector.waiting) == 1
+
+
 def test_a_dead_server_is_given_up():
     world = World(keepalive=Keepalive(interval=1, timeout=1, jitter=0))
     request = world.begin()
