@@ -59,6 +59,7 @@ class StreamCalls(Context):
     _resume = False
     _pseudo_changed = False
     _replied = False
+    _answered = False  # and the answer has begun, maybe within that very callback
     _ended = False
     _in_log = False
     _metadata_size = 0

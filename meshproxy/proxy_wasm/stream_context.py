@@ -152,7 +152,8 @@ class StreamContext(StreamFilter, StreamCalls):
         maps = self.maps
         maps[2] = headers
         self._in_encode = True
-        self._replied = False
+        if self._replied:
+            self._replied, self._answered = False, True
         status = callback(self, len(headers.pairs), end_stream)
         self._in_encode = False
         if self._pseudo_changed and self._is_refused(fault_of_response(headers)):
@@ -261,7 +262,8 @@ class StreamContext(StreamFilter, StreamCalls):
     def _waits(self, direction: int, callback: str) -> None:
         """From now on only the guest can let this direction go on: no callback will come by
         itself."""
-        if not self._replied and not self._failed:
+        over = self._ended or (self._answered and direction == REQUEST)
+        if not (over or self._replied or self._failed):
             self._waiting |= direction
             self.root.paused.begin(self, direction, callback)
 

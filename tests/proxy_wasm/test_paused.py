@@ -2,6 +2,8 @@
 
 import pytest
 
+from meshproxy.http.filter import CONTINUE
+from tests.support.fake_stream import FakeCallbacks
 from tests.support.wat_filter import Request, World, filter_text
 
 HEADERS = "(param i32 i32 i32) (result i32)"
@@ -170,6 +172,43 @@ def test_an_answered_stream_does_not_wait():
     drive(paused.request, "h")
     assert paused.request.callbacks.reply.status == 403
     assert paused.waiting == 0
+
+
+class Answering(FakeCallbacks):
+    """Shows the first local reply to its filter at once and ends, as a stream does that nobody
+    holds up."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+    def send_local_reply(self, reply):
+        is_first = self.reply is None
+        super().send_local_reply(reply)
+        if is_first and self.request.answer(end_stream=True) == CONTINUE:
+            self.request.end()
+
+
+@pytest.mark.parametrize("phases", ["h", "hb", "he", "ht"])
+@pytest.mark.parametrize(("response", "waiting"), [(0, 0), (1, 1)])
+def test_a_request_that_was_answered_within_its_callback_does_not_wait(phases, response, waiting):
+    # What the SDKs' filters do: they answer, and return "pause".
+    callback = {"h": "headers", "b": "body", "e": "body", "t": "trailers"}[phases[-1]]
+    types = "i32 i32" if callback == "trailers" else "i32 i32 i32"
+    paused = Paused(
+        {"response_headers": response},
+        f"""(func (export "proxy_on_request_{callback}") (param {types}) (result i32)
+          (drop (call $proxy_send_local_response (i32.const 403) "no"/ "no"/
+            (i32.const 0) (i32.const 0) (i32.const -1)))
+          (i32.const 1))""",
+    )
+    callbacks = paused.request.callbacks = Answering(paused.request)
+    paused.request.filter.set_callbacks(callbacks)
+    drive(paused.request, phases)
+    assert callbacks.events[-1] == 403
+    assert paused.waiting == waiting  # the answer may wait, the request cannot any more
+    paused.wait(10)
+    assert paused.given_up == waiting
 
 
 def test_streams_of_a_failed_vm_do_not_wait():
