@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
 
     def write_eof(self) -> None:
         """Send what is queued, then the end of our side; the peer may go on sending."""
-        if self._closing:
+        if self._closing or self._transport.is_closing():
             return
         self.flush()
         self._transport.write_eof()

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+import uvloop
 
 from meshproxy.network.connection import Connection
 from meshproxy.stats.store import Counter
@@ -163,3 +164,38 @@ def test_an_error_in_the_owner_costs_this_connection_only(caplog):
 
     asyncio.run(main())
     assert "unhandled error" in caplog.text
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_our_side_ends_after_what_was_written_and_the_peer_may_go_on(loop):
+    async def main():
+        owner = Owner()
+        reader, writer, _, _ = await served(owner)
+        owner.connection.write(b"last")
+        owner.connection.write_eof()
+        assert await reader.read() == b"last"
+        writer.write(b"more")
+        await owner.data.wait()
+        assert owner.received == b"more"
+        await end(owner, writer)
+        assert owner.closed_locally is False
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_broke_off_takes_ends_and_pauses_without_complaint(loop):
+    async def main():
+        owner = Owner()
+        _, writer, _, _ = await served(owner)
+        connection = owner.connection
+        connection._transport.abort()  # as after an error that nobody has told us of yet
+        connection.write_eof()
+        connection.finish()
+        connection.close_after_flush(False)
+        await end(owner, writer)
+        connection.write_eof()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
