@@ -1,6 +1,7 @@
 """What each state store needs to run, and the clock and loop under it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +11,23 @@ Provision = Callable[[Path, Any], Mapping[str, str]]
 
 PROVISIONS: Final[dict[str, Provision]] = {
     "state.in-memory/v1": lambda folder, request: {},
+    "state.postgresql/v1": lambda folder, request: {
+        "connectionString": request.getfixturevalue("postgres_server").address
+    },
+    "state.postgresql/v2": lambda folder, request: {
+        "connectionString": request.getfixturevalue("postgres_server").address
+    },
     "state.redis/v1": lambda folder, request: {
         "redisHost": request.getfixturevalue("redis_server").address
     },
     "state.sqlite/v1": lambda folder, request: {"connectionString": str(folder / "state.db")},
 }
 
-SERVER_TIME: Final[dict[str, str]] = {"state.redis/v1": "redis_server"}
+SERVER_TIME: Final[dict[str, str]] = {
+    "state.postgresql/v1": "postgres_server",
+    "state.postgresql/v2": "postgres_server",
+    "state.redis/v1": "redis_server",
+}
 """Stores whose server measures the time: the fixture that has `age(seconds)`."""
 SILENT_ABOUT_THE_END: Final = frozenset({"state.redis/v1"})
 """Stores with a TTL and no `ttlExpireTime`, as in daprd."""
@@ -25,9 +36,9 @@ SILENT_ABOUT_THE_END: Final = frozenset({"state.redis/v1"})
 class Clock:
     """Time that passes when a test says so, here and on the store's server."""
 
-    def __init__(self, age: Callable[[float], None] = lambda seconds: None) -> None:
-        self.now = 1_700_000_000.0
-        self._age = age
+    def __init__(self, age: Callable[[float], None] | None = None) -> None:
+        self.now = 1_700_000_000.0 if age is None else time.time()
+        self._age = age or (lambda seconds: None)
 
     def __call__(self) -> float:
         return self.now

@@ -1,0 +1,146 @@
+"""`state.postgresql`: daprd's two layouts, and what is refused."""
+
+import asyncio
+
+import pytest
+
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.state.postgresql import PostgresStateStoreV1, PostgresStateStoreV2
+from meshproxy.dapr.state.store import DeleteRequest, EtagInvalid, GetRequest, SetRequest
+from tests.dapr.support import run
+
+VERSIONS = {"v1": PostgresStateStoreV1, "v2": PostgresStateStoreV2}
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request) -> str:
+    return request.param
+
+
+def with_store(version, server, work, **metadata):
+    async def main():
+        store = VERSIONS[version](ComponentContext("store"))
+        try:
+            await store.init(Metadata({"connectionString": server.address, **metadata}))
+            return await work(store)
+        finally:
+            await store._context.owner.close()
+            await store.close()
+
+    return run(main())
+
+
+async def write(store):
+    await store.set(SetRequest("json", b'{"a": 1}'))
+    await store.set(SetRequest("bytes", b"\x00\xff", binary=True, ttl=60))
+
+
+def test_the_first_layout_is_daprds(postgres_server):
+    with_store("v1", postgres_server, write)
+    rows = postgres_server.command(
+        "SELECT key, value::text, isbinary, expiredate > now() FROM state ORDER BY key"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("bytes", '"AP8="', True, True),
+        ("json", '{"a": 1}', False, None),
+    ]
+    assert dict(postgres_server.command("SELECT key, value FROM dapr_metadata")) == {
+        "migrations": "2"
+    }
+
+
+def test_the_second_layout_is_daprds(postgres_server):
+    with_store("v2", postgres_server, write, tablePrefix="my_", metadataTableName="about")
+    rows = postgres_server.command(
+        "SELECT key, value, expires_at > now(), updated_at FROM my_state ORDER BY key"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("bytes", b"\x00\xff", True, None),
+        ("json", b'{"a": 1}', None, None),
+    ]
+    levels = dict(postgres_server.command("SELECT key, value FROM about"))
+    assert levels == {"migrations-state-v2-my_": "1"}
+
+
+def test_a_table_of_an_older_daprd_is_brought_up_to_date(postgres_server):
+    postgres_server.command(
+        "CREATE TABLE state (key text PRIMARY KEY, value jsonb NOT NULL, isbinary boolean NOT NULL,"
+        " insertdate timestamptz NOT NULL DEFAULT now(), updatedate timestamptz)"
+    )
+    postgres_server.command("INSERT INTO state VALUES ('k', '\"old\"', false)")
+
+    async def work(store):
+        item = await store.get(GetRequest("k"))
+        await store.set(SetRequest("k", b'"new"', etag=item.etag, ttl=60))
+        return item.value, (await store.get(GetRequest("k"))).value
+
+    assert with_store("v1", postgres_server, work) == (b'"old"', b'"new"')
+
+
+def test_a_newer_layout_is_refused(version, postgres_server):
+    async def work(store):
+        pass
+
+    with_store(version, postgres_server, work)
+    postgres_server.command("UPDATE dapr_metadata SET value = '9'")
+    with pytest.raises(ComponentError, match="has the layout 9 of a newer daprd"):
+        with_store(version, postgres_server, work)
+
+
+def test_an_etag_of_another_kind_is_invalid(version, postgres_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1"))
+        for call in (
+            store.set(SetRequest("k", b"2", etag="x")),
+            store.delete(DeleteRequest("k", etag="99999999999999")),
+        ):
+            with pytest.raises(EtagInvalid):
+                await call
+
+    with_store(version, postgres_server, work)
+
+
+def test_what_has_expired_is_removed(version, postgres_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1", ttl=5))
+        await store.set(SetRequest("stays", b"1"))
+
+    async def clean(store):
+        await store.remove_expired()
+
+    with_store(version, postgres_server, work)
+    postgres_server.age(6)
+    with_store(version, postgres_server, clean)
+    assert [row[0] for row in postgres_server.command("SELECT key FROM state")] == ["stays"]
+
+
+def test_sidecars_that_start_at_one_time_do_not_disturb_each_other(version, postgres_server):
+    async def main():
+        stores = [VERSIONS[version](ComponentContext(f"s{n}")) for n in range(4)]
+        metadata = Metadata({"connectionString": postgres_server.address, "cleanupInterval": "0"})
+        await asyncio.gather(*(store.init(metadata) for store in stores))
+        await asyncio.gather(*(store.close() for store in stores))
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, "missing connection string"),
+        ({"connectionString": "host=h secret"}, "connectionString has an unknown keyword"),
+        ({"connectionString": "host='h"}, "connectionString: No closing quotation"),
+        ({"host": "h", "port": "x"}, "the port is 'x'; expected a number"),
+        ({"host": "h", "useAzureAD": "true"}, "'useAzureAD' is not supported"),
+        ({"host": "h", "timeout": "10ms"}, "timeout is 0.01s; expected at least 1s"),
+        ({"host": "h", "metadataTableName": "a;b"}, "'a;b' is no table name"),
+        (
+            {"connectionString": "host=127.0.0.1 port=1 user=u password='p w' sslmode=disable"},
+            "failed to connect to the database",
+        ),
+    ],
+)
+def test_bad_metadata_is_refused_by_name(version, metadata, expected):
+    store = VERSIONS[version](ComponentContext("store"))
+    with pytest.raises(ComponentError, match=expected):
+        run(store.init(Metadata(metadata)))
