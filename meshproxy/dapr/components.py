@@ -11,6 +11,9 @@ from meshproxy.dapr.registry import Registry
 
 COMPONENTS: Final = Registry()
 
+COMPONENTS.register("bindings.http", "bindings.http:HttpBinding")
+COMPONENTS.register("bindings.localstorage", "bindings.localstorage:LocalStorageBinding")
+COMPONENTS.register("bindings.redis", "bindings.redis:RedisBinding")
 COMPONENTS.register("configuration.redis", "configuration.redis:RedisConfigurationStore")
 COMPONENTS.register("lock.redis", "lock.redis:RedisLock")
 COMPONENTS.register("nameresolution.sqlite", "name_resolution.sqlite:SqliteNameResolver")

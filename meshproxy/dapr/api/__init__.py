@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from meshproxy.dapr.api.bindings import BindingsApi
 from meshproxy.dapr.api.configuration import ConfigurationApi
 from meshproxy.dapr.api.lock import LockApi
 from meshproxy.dapr.api.pubsub import PubSubApi
@@ -24,6 +25,7 @@ class Api:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self.channel: Final = sidecar.channel
+        self.bindings: Final = BindingsApi(sidecar)
         self.configuration: Final = ConfigurationApi(sidecar)
         self.lock: Final = LockApi(sidecar)
         self.pubsub: Final = PubSubApi(sidecar)

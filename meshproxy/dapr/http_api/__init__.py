@@ -6,7 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.api_error import ApiError
-from meshproxy.dapr.http_api import absent, configuration, lock, pubsub, secrets, sidecar, state
+from meshproxy.dapr.http_api import (
+    absent,
+    bindings,
+    configuration,
+    lock,
+    pubsub,
+    secrets,
+    sidecar,
+    state,
+)
 from meshproxy.dapr.http_api.messages import HttpRequest, HttpResponse, error_response
 from meshproxy.dapr.http_api.table import Endpoint, Table
 
@@ -18,6 +27,7 @@ logger: Final = logging.getLogger("meshproxy.dapr.runtime.http")
 HTTP_API: Final = Table(
     (
         *sidecar.ENDPOINTS,
+        *bindings.ENDPOINTS,
         *configuration.ENDPOINTS,
         *lock.ENDPOINTS,
         *pubsub.ENDPOINTS,

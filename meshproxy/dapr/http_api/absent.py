@@ -25,10 +25,6 @@ def _absent(code: str, message: str, status: int = 500) -> Operation:
 _WRITE: Final = "POST PUT"
 _ANY: Final = "GET POST PUT DELETE"
 
-_BINDING: Final = _absent(
-    "ERR_INVOKE_OUTPUT_BINDING",
-    "error invoking output binding {name}: couldn't find output binding {name}",
-)
 _CRYPTO: Final = _absent("ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", "crypto providers not configured")
 _CONVERSATION: Final = _absent(
     "ERR_CONVERSATION_NOT_FOUND", "failed finding conversation component {name}", 400
@@ -47,7 +43,6 @@ def _both(methods: str, path: str, operation: Operation) -> tuple[Endpoint, ...]
 
 
 ENDPOINTS: Final = (
-    endpoint(_WRITE, "/v1.0/bindings/{name}", _BINDING),
     endpoint("PUT", "/v1.0-alpha1/crypto/{name}/{operation}", _CRYPTO),
     endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _CONVERSATION),
     endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _CONVERSATION),

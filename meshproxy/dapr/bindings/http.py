@@ -1,0 +1,127 @@
+"""`bindings.http`: a request to one HTTP service.
+
+Metadata: `url`; `errorIfNot2XX` (true), which a call may override; `responseTimeout` (none);
+`securityToken` with `securityTokenHeader`; `maxResponseBodySize` (100Mi, bytes).
+A call's metadata: `path`, put after the URL; every name that begins with a capital is a header.
+The answer's metadata are `statusCode`, `status` and the headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
+from meshproxy.dapr.bindings.localstorage import plain
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_METHODS: Final = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_LARGEST: Final = 100 * 1024 * 1024
+_NOT_SUPPORTED: Final = ("MTLSRootCA", "MTLSClientCert", "MTLSClientKey", "MTLSRenegotiation")
+_ERROR_IF_NOT_2XX: Final = "errorIfNot2XX"
+
+
+class HttpBinding:
+    """See the module."""
+
+    features: frozenset[str] = frozenset({OUTPUT_BINDING})
+    operations: tuple[str, ...] = ("create", *_METHODS)
+
+    def __init__(self, context: ComponentContext) -> None:
+        self._name = context.name
+        self._url = ""
+        self._strict = True
+        self._largest = _LARGEST
+        self._headers: dict[str, str] = {}
+        self._timeout = 0.0
+        self._session: aiohttp.ClientSession | None = None
+
+    async def init(self, metadata: Metadata) -> None:
+        """Read the metadata; a connection is made when there is something to send."""
+        for name in _NOT_SUPPORTED:
+            if name in metadata:
+                raise ComponentError(f"the metadata '{name}' is not supported")
+        self._url = metadata.required("url")
+        parts = urlsplit(self._url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ComponentError(f"url is '{self._url}'; expected http:// or https:// and a host")
+        self._strict = metadata.boolean(_ERROR_IF_NOT_2XX, True)
+        self._timeout = metadata.seconds("responseTimeout", 0.0)
+        self._largest = metadata.integer("maxResponseBodySize", _LARGEST, minimum=1)
+        token, header = metadata.get("securityToken", ""), metadata.get("securityTokenHeader", "")
+        if bool(token) != bool(header):
+            raise ComponentError("securityToken and securityTokenHeader are needed together")
+        self._headers = {header: token} if token else {}
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def invoke(self, operation: str, request: BindingData) -> BindingData | None:
+        """Send one request; redirects are followed, as in daprd."""
+        import aiohttp
+
+        method = "POST" if operation == "create" else operation.upper()
+        metadata = Metadata(request.metadata)
+        url = self._url_of(metadata.get("path", ""))
+        strict = metadata.boolean(_ERROR_IF_NOT_2XX, self._strict)
+        headers = {**_headers(request.metadata), **self._headers}
+        body = None
+        if method in _WITH_BODY:
+            body = plain(request.data)
+            if not any(name.lower() == "content-type" for name in headers):
+                headers["Content-Type"] = "application/json; charset=utf-8"
+        try:
+            async with self._client().request(method, url, data=body, headers=headers) as response:
+                answer = await self._body(response)
+                shown = {
+                    "statusCode": str(response.status),
+                    "status": f"{response.status} {response.reason or ''}".strip(),
+                }
+                for name in response.headers:
+                    shown[name] = ", ".join(response.headers.getall(name))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise ComponentError(f"{method} {self._url}: {str(error) or 'timeout'}") from error
+        if strict and not 200 <= response.status < 300:
+            raise ComponentError(f"received status code {response.status}")
+        return BindingData(answer, shown)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        pieces, size = [], 0
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > self._largest:
+                raise ComponentError(f"the answer has more than {self._largest} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _url_of(self, path: str) -> str:
+        """The URL with a path after it that stays below it."""
+        if not path:
+            return self._url
+        if ".." in unquote(path.partition("?")[0]).replace("\\", "/").split("/"):
+            raise ComponentError(f"the path '{path}' has a part that is '..'")
+        return f"{self._url.rstrip('/')}/{path.lstrip('/')}"
+
+    def _client(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=self._timeout or None)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        return self._session
+
+
+def _headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    headers = {name: value for name, value in metadata.items() if name[:1].isupper()}
+    for name in ("traceparent", "tracestate"):
+        if name in metadata:
+            headers[name] = metadata[name]
+    return headers

@@ -1,0 +1,107 @@
+"""`bindings.localstorage`: files below one folder. Metadata: `rootPath`.
+
+A call names its file by the metadata `fileName`; no name leads out of the folder, by `..`, by a
+link, or otherwise. Files are read and written in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+
+_FILE_NAME: Final = "fileName"
+
+
+class LocalStorageBinding:
+    """See the module."""
+
+    features: frozenset[str] = frozenset({OUTPUT_BINDING})
+    operations: tuple[str, ...] = ("create", "get", "list", "delete")
+
+    def __init__(self, context: ComponentContext) -> None:
+        self._root = Path()
+
+    async def init(self, metadata: Metadata) -> None:
+        """Make the folder where it is missing."""
+        root = Path(metadata.required("rootPath"))
+        try:
+            await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
+            self._root = await asyncio.to_thread(root.resolve)
+        except OSError as error:
+            raise ComponentError(f"rootPath {root}: {error.strerror}") from error
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def invoke(self, operation: str, request: BindingData) -> BindingData | None:
+        """Do one of the operations."""
+        work: Callable[[BindingData], BindingData | None] = {
+            "create": self._create,
+            "get": self._get,
+            "list": self._list,
+            "delete": self._delete,
+        }[operation]
+        try:
+            return await asyncio.to_thread(work, request)
+        except OSError as error:
+            raise ComponentError(f"{operation}: {error.strerror}") from error
+
+    # -- in a thread -----------------------------------------------------------------------------
+
+    def _create(self, request: BindingData) -> BindingData:
+        name = request.metadata.get(_FILE_NAME, "") or str(uuid.uuid4())
+        path = self._inside(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(plain(request.data))
+        return BindingData(orjson.dumps({_FILE_NAME: name}))
+
+    def _get(self, request: BindingData) -> BindingData:
+        path = self._named(request)
+        if not path.is_file():
+            raise ComponentError(f"file not found: {request.metadata[_FILE_NAME]}")
+        return BindingData(path.read_bytes())
+
+    def _list(self, request: BindingData) -> BindingData:
+        name = request.metadata.get(_FILE_NAME, "")
+        path = self._inside(name) if name else self._root
+        if not path.exists():
+            raise ComponentError(f"directory not found: {name}")
+        files = [path] if path.is_file() else sorted(each for each in path.rglob("*"))
+        return BindingData(orjson.dumps([str(each) for each in files if each.is_file()]))
+
+    def _delete(self, request: BindingData) -> None:
+        path = self._named(request)
+        path.unlink(missing_ok=True)
+
+    def _named(self, request: BindingData) -> Path:
+        name = request.metadata.get(_FILE_NAME, "")
+        if not name:
+            raise ComponentError(f"the metadata '{_FILE_NAME}' is missing")
+        return self._inside(name)
+
+    def _inside(self, name: str) -> Path:
+        if "\0" in name:
+            raise ComponentError(f"'{_FILE_NAME}' is no name of a file")
+        path = (self._root / name.lstrip("/")).resolve()
+        if path == self._root or self._root not in path.parents:
+            raise ComponentError(f"'{name}' leads out of the folder")
+        return path
+
+
+def plain(data: bytes) -> bytes:
+    """A JSON text without its quotes; anything else as it is."""
+    if data[:1] != b'"':
+        return data
+    try:
+        text = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data
+    return text.encode() if isinstance(text, str) else data

@@ -1,0 +1,123 @@
+"""`bindings.http`: what is sent, what comes back, and what is refused."""
+
+import pytest
+from aiohttp import web
+
+from meshproxy.dapr.bindings.binding import BindingData
+from meshproxy.dapr.bindings.http import HttpBinding
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from tests.dapr.support import run
+
+
+def with_service(work, **metadata):
+    """`work` gets the binding, before a service that answers with what it was asked."""
+
+    async def answer(request):
+        body = await request.text()
+        status = int(request.query.get("status", 200))
+        headers = {"X-Seen": request.headers.get("X-Mine", ""), "X-Type": request.content_type}
+        headers["X-Token"] = request.headers.get("X-Auth", "")
+        text = f"{request.method} {request.path_qs} {body}"
+        return web.Response(status=status, text=text, headers=headers)
+
+    async def main():
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        binding = HttpBinding(ComponentContext("service"))
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/base"
+        await binding.init(Metadata({"url": url, **metadata}))
+        try:
+            return await work(binding)
+        finally:
+            await binding.close()
+            await runner.cleanup()
+
+    return run(main())
+
+
+@pytest.mark.parametrize(
+    ("operation", "data", "metadata", "expected"),
+    [
+        ("get", b"", {}, b"GET /base "),
+        ("get", b"", {"path": "/a/b?c=1"}, b"GET /base/a/b?c=1 "),
+        ("create", b'{"n":1}', {"path": "x"}, b'POST /base/x {"n":1}'),
+        ("put", b'"plain"', {}, b"PUT /base plain"),
+        ("delete", b'{"not":"sent"}', {}, b"DELETE /base "),
+    ],
+)
+def test_an_operation_is_a_request(operation, data, metadata, expected):
+    async def work(binding):
+        return await binding.invoke(operation, BindingData(data, metadata))
+
+    answer = with_service(work)
+    assert answer.data == expected
+    assert (answer.metadata["statusCode"], answer.metadata["status"]) == ("200", "200 OK")
+
+
+def test_names_with_a_capital_are_headers_and_the_token_is_put_in():
+    async def work(binding):
+        metadata = {"X-Mine": "yes", "other": "no", "X-Auth": "forged"}
+        return await binding.invoke("post", BindingData(b"{}", metadata))
+
+    answer = with_service(work, securityToken="t", securityTokenHeader="X-Auth")
+    seen = {name: answer.metadata[name] for name in ("X-Seen", "X-Type", "X-Token")}
+    assert seen == {"X-Seen": "yes", "X-Type": "application/json", "X-Token": "t"}
+
+
+def test_a_status_that_is_no_success_is_an_error_unless_it_may_not_be():
+    async def work(binding):
+        path = {"path": "?status=503"}
+        with pytest.raises(ComponentError, match="received status code 503"):
+            await binding.invoke("get", BindingData(metadata=path))
+        allowed = {**path, "errorIfNot2XX": "false"}
+        return await binding.invoke("get", BindingData(metadata=allowed))
+
+    assert with_service(work).metadata["statusCode"] == "503"
+
+
+@pytest.mark.parametrize("path", ["../x", "/a/../../x", "%2e%2e/x", "a/..\\x"])
+def test_a_path_does_not_lead_above_the_url(path):
+    async def work(binding):
+        with pytest.raises(ComponentError, match=r"is '\.\.'"):
+            await binding.invoke("get", BindingData(metadata={"path": path}))
+
+    with_service(work)
+
+
+def test_an_answer_has_a_limit():
+    async def work(binding):
+        with pytest.raises(ComponentError, match="more than 10 bytes"):
+            await binding.invoke("post", BindingData(b"x" * 100))
+
+    with_service(work, maxResponseBodySize="10")
+
+
+def test_a_service_that_is_not_there_is_an_error():
+    async def main():
+        binding = HttpBinding(ComponentContext("service"))
+        await binding.init(Metadata({"url": "http://127.0.0.1:1"}))
+        with pytest.raises(ComponentError, match=r"GET http://127\.0\.0\.1:1"):
+            await binding.invoke("get", BindingData())
+        await binding.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, "missing url"),
+        ({"url": "ftp://h"}, "url is 'ftp://h'; expected http"),
+        ({"url": "http://"}, "expected http:// or https:// and a host"),
+        ({"url": "http://h", "MTLSRootCA": "x"}, "'MTLSRootCA' is not supported"),
+        ({"url": "http://h", "securityToken": "x"}, "are needed together"),
+        ({"url": "http://h", "responseTimeout": "soon"}, "responseTimeout: 'soon'"),
+        ({"url": "http://h", "errorIfNot2XX": "maybe"}, "expected true or false"),
+    ],
+)
+def test_bad_metadata_is_refused_by_name(metadata, expected):
+    with pytest.raises(ComponentError, match=expected):
+        run(HttpBinding(ComponentContext("service")).init(Metadata(metadata)))

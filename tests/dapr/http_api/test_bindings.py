@@ -1,0 +1,129 @@
+"""Output bindings over HTTP: files and Redis behind them, and every refusal."""
+
+import json
+
+import pytest
+
+from meshproxy.dapr.sidecar import Sidecar
+from tests.dapr.http_api.support import Client, error
+from tests.dapr.support import APP, component, run, runtime
+
+
+def invoked(spec, *calls):
+    """The answers to these calls of the binding, each an operation, data and metadata."""
+
+    async def main():
+        life = runtime([spec])
+        await life.start()
+        client = Client(Sidecar(APP, life))
+        answers = []
+        for operation, data, metadata in calls:
+            body = {"operation": operation, "data": data, "metadata": metadata}
+            answers.append(await client.call("POST", f"/v1.0/bindings/{spec.name}", body))
+        await life.close()
+        return answers
+
+    return run(main())
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "outside").write_text("secret")
+    root = tmp_path / "root"
+    return component("files", "bindings.localstorage", {"rootPath": str(root)}), root
+
+
+def test_a_file_is_written_read_listed_and_removed(files):
+    spec, root = files
+    name = {"fileName": "a/b.txt"}
+    created, got, listed, deleted, gone, again = invoked(
+        spec,
+        ("create", "hello", name),
+        ("get", None, name),
+        ("list", None, {}),
+        ("delete", None, name),
+        ("get", None, name),
+        ("delete", None, name),
+    )
+    assert (created.status, json.loads(created.body)) == (200, name)
+    assert got.body == b"hello"
+    assert json.loads(listed.body) == [str(root.resolve() / "a/b.txt")]
+    assert (deleted.status, again.status) == (204, 204)
+    assert error(gone)[0] == 500
+    assert not (root / "a/b.txt").exists()
+
+
+def test_data_that_is_no_text_is_written_as_json_under_a_new_name(files):
+    spec, root = files
+    (created,) = invoked(spec, ("create", {"n": 1}, {}))
+    assert (root / json.loads(created.body)["fileName"]).read_bytes() == b'{"n":1}'
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "a/../../outside", "/../outside", "link", ".", "\0"]
+)
+@pytest.mark.parametrize("operation", ["create", "get", "delete", "list"])
+def test_no_name_leads_out_of_the_folder(files, name, operation):
+    spec, root = files
+    root.mkdir()
+    (root / "link").symlink_to(root.parent / "outside")
+    (answer,) = invoked(spec, (operation, "x", {"fileName": name}))
+    assert error(answer)[:2] == (500, "ERR_INVOKE_OUTPUT_BINDING")
+    assert (root.parent / "outside").read_text() == "secret"
+
+
+def test_keys_of_redis(redis_server):
+    spec = component("keys", "bindings.redis", {"redisHost": redis_server.address})
+    key = {"key": "k"}
+    answers = invoked(
+        spec,
+        ("create", {"a": 1}, {**key, "ttlInSeconds": "60"}),
+        ("get", None, {**key, "delete": "true"}),
+        ("get", None, key),
+        ("increment", None, {"key": "n", "ttlInSeconds": "60"}),
+        ("get", None, {"key": "n"}),
+        ("delete", None, {"key": "n"}),
+        ("get", None, {"key": "n"}),
+        ("get", None, {}),
+    )
+    assert [(each.status, each.body) for each in answers[:-1]] == [
+        (204, b""),
+        (200, b'{"a":1}'),
+        (204, b""),
+        (204, b""),
+        (200, b"1"),
+        (204, b""),
+        (204, b""),
+    ]
+    assert "missing key in request metadata" in error(answers[-1])[2]
+
+
+def test_a_time_to_live_is_the_keys(redis_server):
+    spec = component("keys", "bindings.redis", {"redisHost": redis_server.address})
+    invoked(spec, ("create", "x", {"key": "k", "ttlInSeconds": "60"}))
+    assert 50 < redis_server.client.ttl("k") <= 60
+    assert redis_server.client.get("k") == b'"x"'
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "expected"),
+    [
+        ("none", {"operation": "get"}, (500, "couldn't find output binding none")),
+        ("files", {}, (500, "operation field is missing from request")),
+        ("files", {"operation": "fly"}, (500, "binding files does not support operation fly")),
+        ("files", {"operation": "get"}, (500, "the metadata 'fileName' is missing")),
+        ("files", {"operation": 5}, (400, "'operation' is not a text")),
+        ("files", {"operation": "get", "metadata": {"a": 1}}, (400, "'metadata' is not")),
+        ("files", [], (400, "expected an object")),
+    ],
+)
+def test_a_bad_request_is_refused(files, name, body, expected):
+    async def main():
+        life = runtime([files[0]])
+        await life.start()
+        client = Client(Sidecar(APP, life))
+        return error(await client.call("PUT", f"/v1.0/bindings/{name}", body))
+
+    status, _, text = run(main())
+    assert status == expected[0]
+    assert expected[1] in text
