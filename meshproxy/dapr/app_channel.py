@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of an answer; a longer one is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,7 @@ class AppChannel:
                 headers={**headers, **self._headers},
                 allow_redirects=False,
             ) as response:
-                answer = await response.content.read(MAX_ANSWER)
-                return AppAnswer(response.status, answer)
+                return AppAnswer(response.status, await _body(response, f"{method} {path}"))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise ComponentError(f"the app did not answer {method} {path}: {error}") from error
 
@@ -84,3 +83,13 @@ class AppChannel:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+async def _body(response: aiohttp.ClientResponse, call: str) -> bytes:
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > MAX_ANSWER:
+            raise ComponentError(f"the app's answer to {call} has more than {MAX_ANSWER} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
