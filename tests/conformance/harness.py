@@ -197,15 +197,17 @@ class Side:
         ends: int = 1,
         extra: tuple[str, int] = ("", 0),
         play: Play | None = None,
+        patience: float = 10.0,
     ) -> Observation:
         """Send one request on a connection of its own; wait for `ends` streams to be deleted.
 
         `extra`: a phase that comes at a time of its own, and the number of its lines. They are
         waited for as well, and only they are kept: when they come between the others is chance.
-        `play`: what the upstream does, if not to answer with `response`.
+        `play`: what the upstream does, if not to answer with `response`. `patience`: seconds to
+        wait for an answer.
         """
         self.upstream.play = play or answering(response)
-        with RawClient(self.proxy.ports["main"]) as client:
+        with RawClient(self.proxy.ports["main"], timeout_s=patience) as client:
             client.send(data)
             try:
                 answer = _normal_answer(client.read_answer())
