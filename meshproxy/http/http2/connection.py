@@ -4,8 +4,8 @@ Owns what client and server have in common; the streams' meaning is the subclass
 `client.py`). Refuses to know sockets, routes and pools.
 
 Settings, error codes and their rules come from the library `h2`; frames and streams are read here,
-because `h2.connection.H2Connection` takes 140 us for the frames of one exchange and this 30. It is
-the oracle of this module in the tests.
+because `h2.connection.H2Connection` takes 140 us for the frames of one exchange and this 8 to 25.
+It is the oracle of this module in the tests.
 """
 
 from __future__ import annotations
