@@ -34,10 +34,14 @@ spec:
 
 
 class App:
-    """An HTTP app on a free port; it refuses the first delivery of everything."""
+    """An HTTP app on a free port; it refuses the first delivery of everything.
 
-    def __init__(self) -> None:
+    With `stuck` it answers none before it ends.
+    """
+
+    def __init__(self, *, stuck: bool = False) -> None:
         self.taken: queue.Queue = queue.Queue()
+        self._ending = threading.Event()
         seen = set()
         app = self
 
@@ -48,6 +52,10 @@ class App:
 
             def do_POST(self):
                 event = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
+                if stuck:
+                    app.taken.put((self.path, event))
+                    app._ending.wait(30)
+                    return
                 if event["id"] not in seen:
                     seen.add(event["id"])
                     self._answer(500, b"")
@@ -73,6 +81,7 @@ class App:
         return self
 
     def __exit__(self, *failure):
+        self._ending.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -103,3 +112,21 @@ def test_what_is_published_is_taken_by_the_app_also_after_a_refusal(kind, tmp_pa
             ("orders", "DECLARATIVE"),
             ("asked", "PROGRAMMATIC"),
         ]
+
+
+def test_a_sidecar_ends_without_an_app_that_never_answers_and_the_message_stays(
+    tmp_path, redis_server
+):
+    (tmp_path / "bus.yaml").write_text(RESOURCES.format(kind="redis", host=redis_server.address))
+    arguments = ["--resources-path", str(tmp_path), "--dapr-graceful-shutdown-seconds", "1"]
+    with (
+        App(stuck=True) as app,
+        Sidecar("app", "--app-port", str(app.port), *arguments) as sidecar,
+    ):
+        sidecar.wait_for("app is subscribed to topic asked through pubsub=bus")
+        sidecar.call("POST", "/v1.0/publish/bus/asked", {"n": 1})
+        assert app.taken.get(timeout=30)[0] == "/asked"
+        sidecar.process.terminate()
+        assert sidecar.process.wait(20) == 0
+        assert "messages that the app has not answered stay with their broker" in sidecar.log
+    assert redis_server.client.xpending("asked", "app")["pending"] == 1

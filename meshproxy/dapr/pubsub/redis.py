@@ -158,11 +158,13 @@ class _Subscription:
         while not self._queue.empty():
             self._queue.get_nowait()
             self._queue.task_done()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN):
-                await self._queue.join()
-        await stop(self._workers)
-        await self._reader.aclose(close_connection_pool=True)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN):
+                    await self._queue.join()
+        finally:  # also where whoever ends it has no time to wait
+            await stop(self._workers)
+            await self._reader.aclose(close_connection_pool=True)
 
     async def _make_group(self) -> None:
         group = self._broker._group

@@ -5,6 +5,7 @@ Owns the order of daprd's start and end. Refuses to know signals and sockets (`s
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -229,7 +230,11 @@ class DaprSidecar:
         self.facts.outbound_ready = False
         await self._naming.close()
         await self._owner.close()  # it may wait for an app that never answers
-        await self._subscriptions.end()
+        try:
+            async with asyncio.timeout(self.options.graceful_shutdown_seconds):
+                await self._subscriptions.end()
+        except TimeoutError:
+            logger.warning("messages that the app has not answered stay with their broker")
 
     async def close(self) -> None:
         """After the last answer: close every component."""
