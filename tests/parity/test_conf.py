@@ -1,4 +1,7 @@
-"""Every file of conf/, run by both proxies: the examples do what they say, and Envoy takes them."""
+"""Every file of conf/, run by both proxies: the examples do what they say, and Envoy takes them.
+
+Those of other protocols than HTTP/1.1 in the clear are in `test_conf_protocols.py`.
+"""
 
 import json
 import re
@@ -9,6 +12,7 @@ import pytest
 import yaml
 
 from tests.parity.harness import PROXIES, Case, Pair
+from tests.parity.test_conf_protocols import TESTED
 from tests.support.conf import conf_names, runnable
 from tests.support.raw_client import TIMEOUT_S, RawClient, http_request
 from tests.support.upstreams import RecordingUpstream, answering
@@ -58,7 +62,7 @@ CASES = {
 }
 
 
-@pytest.fixture(params=conf_names())
+@pytest.fixture(params=CASES)
 def example(request: pytest.FixtureRequest) -> Iterator[tuple[str, Pair]]:
     with RecordingUpstream() as upstream:
         document = runnable(request.param, dict.fromkeys((8080, 8081, 8082), upstream.port))
@@ -128,4 +132,4 @@ def _the_filter_counts(pair: Pair) -> None:
 
 
 def test_every_example_has_a_case():
-    assert sorted(CASES) == conf_names()
+    assert sorted([*CASES, *TESTED]) == conf_names()
