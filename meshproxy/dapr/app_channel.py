@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.concurrency import Slots
 
 if TYPE_CHECKING:
     import aiohttp
@@ -42,17 +43,22 @@ class AppChannel:
         if settings.token:
             self._headers["dapr-api-token"] = settings.token
         most = settings.max_concurrency
-        self._slots = asyncio.Semaphore(most) if most > 0 else None
+        self.slots: Final = Slots(most) if most > 0 else None
+        """The places at the app, which invoked services share; None for any number."""
         self._session: aiohttp.ClientSession | None = None
 
     async def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> AppAnswer:
         """One call; `path` begins with a slash. Raises ComponentError without an answer."""
-        if self._slots is None:
+        slots = self.slots
+        if slots is None:
             return await self._send(method, path, body, headers or {})
-        async with self._slots:
+        await _place(slots)
+        try:
             return await self._send(method, path, body, headers or {})
+        finally:
+            slots.give_back()
 
     async def _send(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
@@ -83,6 +89,30 @@ class AppChannel:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+async def _place(slots: Slots) -> None:
+    """Wait for a place; whoever is cancelled meanwhile has none."""
+    given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    granted = False
+
+    def proceed() -> None:
+        nonlocal granted
+        granted = True
+        if not given.done():
+            given.set_result(None)
+
+    if slots.take(proceed):
+        return
+    try:
+        await given
+    except asyncio.CancelledError:
+        if granted:
+            slots.give_back()
+        else:
+            slots.give_up(proceed)
+        raise
 
 
 async def _body(response: aiohttp.ClientResponse, call: str) -> bytes:

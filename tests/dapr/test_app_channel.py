@@ -97,6 +97,25 @@ def test_no_more_calls_than_allowed_are_under_way_at_one_time():
     assert most == 3
 
 
+@pytest.mark.parametrize("given_at_once", [False, True])
+def test_a_call_that_is_cancelled_while_it_waits_costs_no_place(given_at_once):
+    async def main():
+        channel = AppChannel(AppSettings(port=1, max_concurrency=1), "app")
+        assert channel.slots.take(lambda: None)
+        waiting = asyncio.get_running_loop().create_task(channel.send("GET", "/x"))
+        await asyncio.sleep(0)
+        if given_at_once:
+            channel.slots.give_back()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        if not given_at_once:
+            channel.slots.give_back()
+        assert channel.slots.take(lambda: None)
+        await channel.close()
+
+    run(main())
+
+
 def test_an_app_that_is_not_there_is_an_error():
     async def main():
         channel = AppChannel(AppSettings(port=1), "app")

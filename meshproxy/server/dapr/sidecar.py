@@ -22,7 +22,6 @@ from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
-from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.http_api import HTTP_API
 from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
 from meshproxy.dapr.peers import Peers
@@ -109,8 +108,8 @@ class DaprSidecar:
     def _build_listeners(self, clusters: ClusterManager) -> list[ListenerConfig]:
         options = self.options
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
-        most = options.app.max_concurrency
-        slots = Slots(most) if most > 0 else None
+        channel = self.facts.channel
+        slots = None if channel is None else channel.slots
         invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip(), slots)
         api = DaprFilterConfig(
             Api(self.facts),
