@@ -1,0 +1,137 @@
+"""How a route fares while another one's filter traps: run by hand, prints a table.
+
+    python -m tests.perf.trap_storm [--seconds 5] [--rate 10000]
+
+Three times the same rate goes to a second route: none, with a filter that does nothing, and with
+one that traps whenever it is called. The first route's 99th percentile shall be at most doubled by
+the traps; what so many requests cost the proxy's only thread is in the second line as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from wasmtime import wat2wasm
+
+from tests.parity.config import bootstrap, extension, listener, virtual_host
+from tests.support.processes import ProxyProcess
+from tests.support.wat_filter import filter_text
+
+WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
+OFF: Final = {
+    "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+    "disabled": True,
+}
+BODIES: Final = {"quiet": "", "trap": "unreachable"}
+WATCHED_RATE: Final = 500
+CONNECTIONS: Final = 10
+
+
+def configuration() -> str:
+    """`/watched` has the filter `quiet`, as has `/quiet`; `/trap` has the other one."""
+    filters = [extension(name, WASM, config=plugin(name, body)) for name, body in BODIES.items()]
+    routes: list[dict[str, Any]] = [
+        {
+            "match": {"path": f"/{path}"},
+            "direct_response": {"status": 200},
+            "typed_per_filter_config": {off: OFF},
+        }
+        for path, off in (("watched", "trap"), ("quiet", "trap"), ("trap", "quiet"))
+    ]
+    hosts = virtual_host("\n".join(f"- {json.dumps(route)}" for route in routes))
+    return bootstrap([listener("main", hosts, http_filters=filters)], [])
+
+
+def plugin(name: str, body: str) -> dict[str, Any]:
+    """One that does this for every request."""
+    code = wat2wasm(
+        filter_text(
+            f"""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+              {body} (i32.const 0))"""
+        )
+    )
+    local = {"local": {"inline_bytes": base64.b64encode(code).decode()}}
+    vm = {"vm_id": name, "runtime": "envoy.wasm.runtime.v8", "code": local}
+    return {"name": name, "vm_config": vm}
+
+
+def h2load(port: int, path: str, rate: int, seconds: int, log: Path, cpu: int) -> list[str]:
+    """Its command line: HTTP/1.1 at a fixed rate."""
+    return [
+        "taskset", "-c", str(cpu), "h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"-D{seconds}",
+        f"--rps={rate / CONNECTIONS}", f"--log-file={log}", f"http://127.0.0.1:{port}/{path}",
+    ]  # fmt: skip
+
+
+def answers(log: Path) -> dict[str, list[int]]:
+    """Microseconds of every answer, ascending, by status."""
+    found: dict[str, list[int]] = {}
+    for line in log.read_text().splitlines():
+        _, status, took = line.split("\t")
+        found.setdefault(status, []).append(int(took))
+    return {status: sorted(times) for status, times in found.items()}
+
+
+def measure(proxy: ProxyProcess, path: str, options: argparse.Namespace) -> str:
+    """A line: what the watched route got while this path had its load."""
+    port, cpu = proxy.ports["main"], options.cpus[1]
+    before = proxy.counters()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        watched, other = directory / "watched", directory / "other"
+        commands = [h2load(port, "watched", WATCHED_RATE, options.seconds, watched, cpu)]
+        if path:
+            commands.append(h2load(port, path, options.rate, options.seconds, other, cpu))
+        running = [
+            stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+            for command in commands
+        ]
+        for each in running:
+            if each.wait():
+                raise SystemExit(f"h2load ended with {each.returncode}")
+        seen = answers(watched)
+        loaded = answers(other) if path else {}
+    traps = proxy.counters()["wasm.trap.traps"] - before["wasm.trap.traps"]
+    times = seen.pop("200")
+    if seen:
+        raise SystemExit(f"the watched route was answered with {sorted(seen)}")
+    of_load = ", ".join(f"{len(each) / options.seconds:,.0f} of {status}" for status, each in
+                        sorted(loaded.items()))  # fmt: skip
+    median, p99 = (times[int(len(times) * part)] for part in (0.5, 0.99))
+    return f"| {path or 'nothing'} | {of_load or '-'} | {traps} | {median} | {p99} |"
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; `cpus` becomes (proxy's core, load's core)."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=int, default=5, help="length of one run")
+    parser.add_argument("--rate", type=int, default=10_000, help="requests a second that trap")
+    options = parser.parse_args(arguments)
+    options.cpus = sorted(os.sched_getaffinity(0))[:2]
+    if len(options.cpus) < 2:
+        parser.error("needs two cores: one for the proxy, one for the load")
+    return options
+
+
+def main() -> None:
+    """Print the table."""
+    options = parse_arguments()
+    print(
+        "| load beside | answers/s | VMs that trapped | p50, us | p99, us |\n|---|---|---|---|---|"
+    )
+    with ProxyProcess("meshproxy", configuration(), cpu=options.cpus[0], log_level="off") as proxy:
+        for path in ("", "quiet", "trap"):
+            print(measure(proxy, path, options), flush=True)
+
+
+if __name__ == "__main__":
+    main()
