@@ -90,6 +90,14 @@ REFUSED_CASES: Final[dict[str, str]] = {
     "two hosts the same": "RFC 9112, 3.2: more than one Host is an error, whatever they say",
 }
 
+# certificates of test_tls_identity.py that meshproxy refuses whatever is asked for: name -> reason
+REFUSED_CERTIFICATES: Final[dict[str, str]] = {
+    "nul": (
+        "A name with a NUL inside is another name for whoever reads C strings. Envoy compares the"
+        " whole, so that a matcher of `prefix` or `contains` lets it in."
+    ),
+}
+
 # Envoy closes without a word where a message is malformed; RFC 9113, 5.4.1 wants a GOAWAY first.
 GOAWAY_BEFORE_CLOSING: Final = True
 
