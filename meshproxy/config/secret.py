@@ -186,7 +186,7 @@ class SecretReader:
             self._leaf(trusted_at, trusted)
         crl = self._data(crl_at, name) if crl_at is not None else None
         if crl_at is not None and crl is not None:
-            self._check_crl(crl_at, crl, trusted is not None)
+            self._check_crl(crl_at, crl, trusted_at is not None)
         return ValidationConfig(
             trusted_ca=trusted,
             path=trusted_at.message.filename if trusted_at is not None else "",

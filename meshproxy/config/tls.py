@@ -100,6 +100,8 @@ def build_upstream_tls(at: At, context: BuildContext) -> UpstreamTlsConfig | Non
         auto_sni_san_validation=message.auto_sni_san_validation,
         max_session_keys=wrapped(tls, "max_session_keys", 1),
     )
+    if len(context.problems.found) > found:  # what could not be read is not missing as well
+        return None
     if len(secrets.certificates) > 1:
         _error(common, context, "a client shows one certificate only", "tls_certificates")
     if "\0" in message.sni or len(message.sni) > 255:

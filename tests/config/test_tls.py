@@ -36,6 +36,7 @@ def directory(tmp_path_factory, authority):
 
 LEAF = "{certificate_chain: {filename: DIR/leaf.crt}, private_key: {filename: DIR/leaf.key}}"
 TRUST = "trusted_ca: {filename: DIR/ca.crt}"
+NAME = "match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: a}}]"
 
 
 def downstream(directory, common, more=""):
@@ -297,6 +298,14 @@ def test_what_is_wrong_with_a_listeners_context_is_said(directory, common, more,
 )  # fmt: skip
 def test_what_is_wrong_with_a_clusters_context_is_said(directory, common, more, text):
     assert text in error_of(upstream(directory, common, more)).message
+
+
+@pytest.mark.parametrize("more", [NAME, "crl: {filename: DIR/crl}"], ids=["names", "crl"])
+def test_what_cannot_be_read_is_not_said_to_be_missing_as_well(directory, more):
+    validation = f"validation_context: {{trusted_ca: {{filename: DIR/missing}}, {more}}}"
+    error = error_of(upstream(directory, validation))
+    assert "cannot be read" in error.message
+    assert error.path.endswith("trusted_ca.filename")
 
 
 def test_a_context_of_the_other_side_is_misplaced(directory):

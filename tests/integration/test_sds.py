@@ -2,6 +2,8 @@
 
 import signal
 import ssl
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,51 @@ def test_a_new_secret_is_shown_and_nobody_is_turned_away(directory: Path) -> Non
             assert ask(old)  # who is there already stays
         name = "listener.main.server_ssl_socket_factory.ssl_context_update_by_sds"
         assert proxy.counters()[name] == 2
+
+
+class Clients(threading.Thread):
+    """Connects again and again, two requests a connection; `names` counts what was shown."""
+
+    def __init__(self, proxy: ProxyProcess, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+        self.failed: Exception | None = None
+        self.enough = threading.Event()
+        self._proxy, self._context = proxy, context
+
+    def run(self) -> None:
+        try:
+            while not self.enough.is_set():
+                with tls_connect(self._proxy, self._context) as client:
+                    assert ask(client)
+                    assert ask(client)
+                    self.names[common_name(client)] += 1
+        except Exception as error:  # whatever it is, the test shows it
+            self.failed = error
+
+
+def test_secrets_change_under_load_and_no_request_fails(directory: Path) -> None:
+    counter = "listener.main.server_ssl_socket_factory.ssl_context_update_by_sds"
+    with ProxyProcess("meshproxy", configuration(directory)) as proxy:
+        clients = [Clients(proxy, client_context(directory)) for _ in range(4)]
+        for each in clients:
+            each.start()
+        try:
+            for turn in range(6):
+                name = ("second", "third")[turn % 2]
+                swap(directory / "sds.yaml", secret(directory, "s", name))
+                updates = turn + 2
+                eventually(lambda least=updates: proxy.counters()[counter] >= least)
+                served = sum(each.names.total() for each in clients)
+                eventually(lambda least=served + 8: sum(c.names.total() for c in clients) >= least)
+        finally:
+            for each in clients:
+                each.enough.set()
+            for each in clients:
+                each.join()
+        assert [each.failed for each in clients] == [None] * 4
+        assert {"second", "third"} <= sum((each.names for each in clients), Counter()).keys()
+        assert proxy.counters()["listener.main.ssl.connection_error"] == 0
 
 
 def test_a_new_certificate_behind_the_same_secret_is_shown(directory: Path) -> None:
