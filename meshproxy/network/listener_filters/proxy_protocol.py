@@ -18,12 +18,12 @@ from meshproxy.stats.store import Store
 
 V1_SIGNATURE: Final = b"PROXY "
 V2_SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
-_V1_MAX: Final = 107  # with CRLF
+_V1_MAX: Final = 108  # with CRLF; the text says 107, Envoy takes one more
 _V2_HEAD: Final = 16
 _LOCAL, _PROXY = 0, 1  # commands
-# Address family and protocol -> size of one address; only streams are for us.
-_V2_SIZES: Final = {0x11: 4, 0x21: 16}
-_V2_UNIX: Final = 0x31
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
+# Address family and protocol -> size of one address. Envoy takes datagrams for streams.
+_V2_SIZES: Final = {0x11: 4, 0x12: 4, 0x21: 16, 0x22: 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +124,18 @@ def _parse_v1(data: bytes) -> Header | None:
         if len(data) >= _V1_MAX:
             raise HeaderError
         return None
-    words = data[:end].split(b" ")
+    words = data[:end].rstrip().split(b" ")
     if len(words) >= 2 and words[1] == b"UNKNOWN":
         return end + 2, None
     if len(words) != 6 or words[1] not in (b"TCP4", b"TCP6"):
         raise HeaderError
     family = ipaddress.IPv4Address if words[1] == b"TCP4" else ipaddress.IPv6Address
     try:
-        source, destination = (str(family(word.decode("ascii"))) for word in words[2:4])
+        source, destination = (family(word.decode("ascii")) for word in words[2:4])
     except ValueError:
         raise HeaderError from None
     ports = [_port(word) for word in words[4:6]]
-    return end + 2, (Address(source, ports[0]), Address(destination, ports[1]))
+    return end + 2, (_unicast(source, ports[0]), _unicast(destination, ports[1]))
 
 
 def _port(word: bytes) -> int:
@@ -152,16 +152,31 @@ def _parse_v2(data: bytes) -> Header | None:
         raise HeaderError
     length = int.from_bytes(data[14:16], "big")
     size = _V2_SIZES.get(data[13])
-    if command == _PROXY and size is not None and length < 2 * size + 4:
+    if command == _PROXY and (size is None or length < 2 * size + 4):
         raise HeaderError
-    if command == _PROXY and size is None and data[13] not in (0, _V2_UNIX):
-        raise HeaderError
-    if len(data) < _V2_HEAD + length:
+    end = _V2_HEAD + length
+    if len(data) < end:
         return None
     if command == _LOCAL or size is None:
-        return _V2_HEAD + length, None
+        return end, None
     at = _V2_HEAD
-    ips = [str(ipaddress.ip_address(data[at + n * size : at + (n + 1) * size])) for n in (0, 1)]
+    ips = [ipaddress.ip_address(data[at + n * size : at + (n + 1) * size]) for n in (0, 1)]
     at += 2 * size
     ports = [int.from_bytes(data[at + n : at + n + 2], "big") for n in (0, 2)]
-    return _V2_HEAD + length, (Address(ips[0], ports[0]), Address(ips[1], ports[1]))
+    _check_vectors(data, at + 4, end)
+    return end, (_unicast(ips[0], ports[0]), _unicast(ips[1], ports[1]))
+
+
+def _check_vectors(data: bytes, at: int, end: int) -> None:
+    """What follows the addresses: type, length in two bytes, value, and so on to the very end."""
+    while at < end:
+        at += 3 + int.from_bytes(data[at + 1 : at + 3], "big")
+    if at > end:
+        raise HeaderError
+
+
+def _unicast(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Address:
+    """TCP has two ends, and each is one host."""
+    if ip.is_unspecified or ip.is_multicast or ip == _BROADCAST:
+        raise HeaderError
+    return Address(str(ip), port)

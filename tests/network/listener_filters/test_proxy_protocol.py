@@ -57,7 +57,7 @@ def test_both_versions_know_ipv6(read):
 @pytest.mark.parametrize(
     "header",
     [b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 ::2 1 2\r\n", v2(command=0),
-     v2(family=0, addresses=b""), v2(family=0x31, addresses=bytes(216))],
+     v2(command=0, family=0, addresses=b""), v2(command=0, family=0x31, addresses=bytes(216))],
 )  # fmt: skip
 def test_a_header_may_say_nothing(read, header):
     taken, facts = read(header + b"x")
@@ -82,7 +82,9 @@ def test_a_part_of_a_header_is_waited_for(read, header):
         b"PROXY UDP4 203.0.113.7 198.51.100.1 5000 443\r\n",
         b"PROXY " + b"x" * 102,
         v2(command=2),
-        v2(family=0x12),
+        v2(family=0x13),
+        v2(family=0, addresses=b""),
+        v2(family=0x31, addresses=bytes(216)),
         v2(addresses=b"short"),
         V2_SIGNATURE + b"\x11\x11\x00\x0c" + bytes(12),
     ],
