@@ -34,6 +34,7 @@ from meshproxy.server.build import World, build_listener, build_upstream_chains
 from meshproxy.server.code import code_fetcher
 from meshproxy.server.drain import DEFAULT_GRACE, NEXT, State, drain
 from meshproxy.server.wasm_callouts import GrpcCalls, HttpCalls
+from meshproxy.stats.memory import give_back
 from meshproxy.stats.metrics import ListenerManagerStats, RouterStats
 from meshproxy.stats.server_metrics import ServerMetrics
 from meshproxy.stats.store import Store
@@ -286,6 +287,7 @@ class Server:
         # again.
         gc.collect()
         gc.freeze()
+        give_back()
         logger.info("starting main dispatch loop")
 
     async def _end(self) -> None:

@@ -6,6 +6,7 @@ they are read off `/proc`; where there is none they are 0.
 
 from __future__ import annotations
 
+import ctypes
 import resource
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,16 @@ class Memory(NamedTuple):
     allocated: int
     heap_size: int
     physical: int
+
+
+def give_back() -> None:
+    """Return to the kernel what the allocator holds and does not use, where it can (glibc).
+
+    Reading a configuration and compiling filters leave holes: 10 to 20 MB with one filter.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def memory() -> Memory:
