@@ -25,14 +25,18 @@ SWEEP_INTERVAL: Final = 0.2
 
 
 class Http2Pool(ConnPool):
-    """The HTTP/2 connections of one host. `ready`: those that can take another request."""
+    """The HTTP/2 connections of one host. `ready`: those that can take another request.
 
-    __slots__ = ("ready",)
+    `settling`: how many are up and will be ready in the next turn of the loop.
+    """
+
+    __slots__ = ("ready", "settling")
 
     def __init__(self, cluster: Any, host: Any, connector: Any) -> None:
         super().__init__(cluster, host, connector)
         self.alpn = ("h2",)
         self.ready: list[Http2Client] = []
+        self.settling = 0
 
     def next_step(self) -> int:
         """What a new request gets: READY, CONNECT, WAIT or FULL."""
@@ -43,7 +47,7 @@ class Http2Pool(ConnPool):
         if cluster.pending_active >= limits.max_pending_requests:
             return FULL
         most = cluster.config.http2.max_concurrent_streams
-        if self.connecting * most > len(self.pending):
+        if (self.connecting + self.settling) * most > len(self.pending):
             return WAIT  # there will be room on the connections that are being made
         if cluster.connections_active < limits.max_connections or not self.clients:
             return CONNECT
@@ -109,7 +113,7 @@ class Http2Pool(ConnPool):
     @property
     def wants_connection(self) -> bool:
         """Somebody waits for whom no connection is being made."""
-        return bool(self.pending) and not self.connecting and not self.ready
+        return bool(self.pending) and not (self.connecting or self.settling or self.ready)
 
     def drain(self) -> None:
         """The host is gone: connections end with their last request."""
@@ -201,6 +205,7 @@ class Http2Client:
         self.codec = codec = ClientCodec(connection, cluster.config.http2, cluster.http2_stats())
         codec.on_change = self._on_codec_change
         # Not from here: the transport is not ready for data before this returns.
+        pool.settling += 1
         pool.dispatcher.call_soon(self._ready)
         return codec.dispatch
 
@@ -210,13 +215,17 @@ class Http2Client:
             self.on_change()
 
     def _ready(self) -> None:
-        if self.wire.closing or self not in self.pool.clients:
+        pool = self.pool
+        pool.settling -= 1
+        if self.wire.closing or self not in pool.clients:
+            if pool.wants_connection:
+                pool.connect()
             return
-        if self.pool.cluster.config.http2.keepalive is not None:
+        if pool.cluster.config.http2.keepalive is not None:
             self._sweep()
-        self.pool.on_room(self)
+        pool.on_room(self)
         if self.active == 0:
-            self.pool.on_idle(self)
+            pool.on_idle(self)
 
     def _sweep(self) -> None:
         if self.codec is not None and not self.wire.closing:

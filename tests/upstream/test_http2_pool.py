@@ -84,6 +84,37 @@ def test_all_that_wait_get_the_one_connection():
     assert world.pool.idle == [client]
 
 
+def later(world):
+    """Let what is to happen in the next turn of the loop wait; a list of it."""
+    waiting = []
+    world.connector.dispatcher.call_soon = waiting.append
+    return waiting
+
+
+def test_a_connection_that_is_just_up_is_waited_for():
+    world = World()
+    waiting = later(world)
+    first = world.begin()
+    world.connector.succeed()
+    second = world.begin()
+    assert world.connector.waiting == []
+    waiting.pop()()
+    assert first.client is not None
+    assert second.client is not None
+
+
+def test_a_connection_that_ends_before_it_is_ready_is_made_again():
+    world = World()
+    waiting = later(world)
+    request = world.begin()
+    client, wire = world.connector.succeed()
+    wire.closing = True
+    client.on_closed(False)
+    waiting.pop()()
+    assert len(world.connector.waiting) == 1
+    assert request.client is None
+
+
 def test_another_connection_is_made_where_one_has_no_room():
     world = World(streams=2)
     requests = [world.begin() for _ in range(3)]
