@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from meshproxy.config.document import At
 from meshproxy.config.problems import Problems
 from meshproxy.config.reading import wrapped
 from meshproxy.errors import Code
+
+# The only one that Envoy gives a meaning of its own (RFC 9298); others are bytes for both.
+_CONNECT_UDP: Final = b"connect-udp"
 
 
 def build_upgrades(at: At, problems: Problems) -> dict[bytes, bool]:
@@ -16,6 +21,9 @@ def build_upgrades(at: At, problems: Problems) -> dict[bytes, bool]:
         if name in upgrades:
             text = f"the upgrade '{each.message.upgrade_type}' comes twice"
             each.error(problems, Code.INVALID, text, "upgrade_type")
+        if name == _CONNECT_UDP:
+            text = f"the upgrade '{each.message.upgrade_type}' is not supported"
+            each.error(problems, Code.UNSUPPORTED_VALUE, text, "upgrade_type")
         if "connect_config" in each.message.DESCRIPTOR.fields_by_name and (
             each.has("connect_config") and name != b"connect"
         ):

@@ -59,6 +59,13 @@ def test_only_connect_can_end_in_a_tunnel():
     assert "is for the upgrade CONNECT only" in error_of(routes(text)).message
 
 
+@pytest.mark.parametrize("name", ["CONNECT-UDP", "connect-udp"])
+def test_datagrams_in_a_tunnel_are_refused_by_name(name):
+    error = error_of(manager_with(f"upgrade_configs: [{{upgrade_type: {name}}}]"))
+    assert f"the upgrade '{name}' is not supported" in error.message
+    assert error.path.endswith("upgrade_configs[0].upgrade_type")
+
+
 @pytest.mark.parametrize(
     ("line", "field"),
     [("upgrade_configs: [{upgrade_type: websocket, filters: [{name: x}]}]", "filters")],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.http2_harness import HTTP2
@@ -16,6 +17,8 @@ from tests.support.upstreams import RefusingPort
 
 ROUTES = """
 - match: {prefix: /test.Interop, grpc: {}}
+  route: {cluster: app, timeout: 0s}
+- match: {prefix: /grpc.health.v1.Health, grpc: {}}
   route: {cluster: app, timeout: 0s}
 - match: {prefix: /test.Dead}
   route: {cluster: dead}
@@ -192,6 +195,22 @@ def test_a_dead_upstream_is_unavailable(channel):
     error = failure(lambda: channel.unary("Unary", "test.Dead")(b"", timeout=TIMEOUT_S))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert "remote connection failure" in error.details()
+
+
+def test_a_servers_health_can_be_asked_and_watched(proxy, server):
+    with grpc.insecure_channel(f"127.0.0.1:{proxy.ports['main']}") as plain:
+        stub = health_pb2_grpc.HealthStub(plain)
+        asked = health_pb2.HealthCheckRequest()
+        answer = health_pb2.HealthCheckResponse
+        assert stub.Check(asked, timeout=TIMEOUT_S).status == answer.SERVING
+        watched = stub.Watch(asked, timeout=TIMEOUT_S)
+        assert next(watched).status == answer.SERVING
+        server.health.set("", answer.NOT_SERVING)
+        assert next(watched).status == answer.NOT_SERVING
+        watched.cancel()
+        unknown = health_pb2.HealthCheckRequest(service="nobody")
+        error = failure(lambda: stub.Check(unknown, timeout=TIMEOUT_S))
+        assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_many_calls_at_the_same_time(channel):

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 SERVICE: Final = "test.Interop"
 TIMEOUT_S: Final = 20.0
@@ -39,6 +41,8 @@ class GrpcServer:
         }
         generic = grpc.method_handlers_generic_handler(SERVICE, handlers)
         self._server.add_generic_rpc_handlers((generic,))
+        self.health = HealthServicer()
+        add_HealthServicer_to_server(self.health, self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
 
     def __enter__(self) -> Self:
