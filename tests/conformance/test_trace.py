@@ -1,103 +1,15 @@
-"""The example filters call, and are called, in the same order as in Envoy, argument by argument."""
+"""The example filters call, and are called, in the same order as in Envoy, argument by argument.
 
-from __future__ import annotations
-
-import re
-import time
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Final
+Those in other languages than C are compared where they are built, in `tests/filters/`.
+"""
 
 import pytest
-import yaml
 
-from tests.support.conf import found, runnable
-from tests.support.processes import ProxyProcess
-from tests.support.raw_client import RawClient, http_request
-from tests.support.upstreams import RecordingUpstream
+from tests.support.wasm_traces import assert_same_calls
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-FILTERS: Final = ("ab_router", "api_auth", "auth_callout", "json_redact", "rate_limit")
-LEVELS: Final = ["--component-log-level", "wasm:trace"]
-SETTLE_S: Final = 3.0
-_STEP: Final = re.compile(r"\[(?:host|vm)(?:->|<-)(?:host|vm)\] .*$", re.MULTILINE)
-_ADDRESS: Final = re.compile(r"\b[0-9]{5,}\b")
-
-JSON: Final = b'{"name": "a", "password": "secret", "list": [1, 2, {"token": "x"}]}'
-REQUESTS: Final = (
-    http_request("/"),
-    http_request("/a?b=c", "cookie: ab=b; x=y", "x-api-key: key", "authorization: Bearer a.b.c"),
-    http_request("/post", f"content-length: {len(JSON)}", "content-type: application/json",
-                 method="POST", body=JSON),
-)  # fmt: skip
-ANSWER: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-    % (len(JSON), JSON)
-)
+FILTERS = ("ab_router", "api_auth", "auth_callout", "json_redact", "rate_limit")
 
 
-def steps(proxy: ProxyProcess) -> list[str]:
-    """What was called so far, whatever the addresses: some depend on what is random."""
-    return [_ADDRESS.sub("@", step) for step in _STEP.findall(proxy.log)]
-
-
-def settled(proxy: ProxyProcess, seen: int, contexts: int) -> list[str]:
-    """New steps, once so many contexts were deleted."""
-    deadline = time.monotonic() + SETTLE_S
-    while True:
-        new = steps(proxy)[seen:]
-        ends = sum(line.startswith("[host<-vm] proxy_on_delete") for line in new)
-        if ends >= contexts or time.monotonic() > deadline:
-            return new
-        time.sleep(0.01)
-
-
-def documents(name: str) -> tuple[dict[str, object], list[int]]:
-    """The filter's own configuration, and the ports of its upstreams in it."""
-    path = ROOT / "filters" / name / "envoy.yaml"
-    document = yaml.safe_load(path.read_text())
-    endpoints = found(document, "endpoint")
-    return document, [each["address"]["socket_address"]["port_value"] for each in endpoints]
-
-
-@pytest.fixture(params=FILTERS)
-def traces(request: pytest.FixtureRequest) -> dict[str, list[list[str]]]:
-    """For each proxy: the steps of its start, and of each request."""
-    name = request.param
-    _, ports = documents(name)
-    found_steps: dict[str, list[list[str]]] = {}
-    with ExitStack() as stack:
-        for kind in ("envoy", "meshproxy"):
-            upstreams = {port: stack.enter_context(RecordingUpstream()) for port in set(ports)}
-            for upstream in upstreams.values():
-                upstream.play = lambda peer, _request: peer.send(ANSWER)
-            document = runnable(
-                ROOT / "filters" / name / "envoy.yaml",
-                {port: one.port for port, one in upstreams.items()},
-            )
-            text = yaml.safe_dump(document, sort_keys=False)
-            proxy = stack.enter_context(ProxyProcess(kind, text, arguments=LEVELS))
-            start = steps(proxy)
-            every = [last_start(start)]
-            seen = len(start)
-            for data in REQUESTS:
-                with RawClient(proxy.ports["ingress"]) as client:
-                    client.request(data)
-                new = settled(proxy, seen, 1)
-                seen += len(new)
-                every.append(new)
-            found_steps[kind] = every
-    return found_steps
-
-
-def last_start(lines: list[str]) -> list[str]:
-    """The steps of the VM that serves; Envoy starts three, one after the other."""
-    first = lines[0] if lines else ""
-    starts = [at for at, line in enumerate(lines) if line == first]
-    return lines[starts[-1] :] if starts else lines
-
-
-def test_the_calls_are_those_of_envoy_in_their_order(traces: dict[str, list[list[str]]]):
-    for envoy, ours in zip(traces["envoy"], traces["meshproxy"], strict=True):
-        assert ours == envoy
-    assert sum(map(len, traces["envoy"])) > 40
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_calls_are_those_of_envoy_in_their_order(name: str):
+    assert_same_calls(name)

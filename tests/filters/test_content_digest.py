@@ -9,6 +9,7 @@ from meshproxy.wasm.errors import ModuleError
 from tests.support import toolchains
 from tests.support.conf import FILTERS
 from tests.support.raw_client import RawClient, http_request
+from tests.support.wasm_traces import assert_same_calls
 
 FILTER = "content_digest"
 BODY = b'{"hello": "world"}\n'
@@ -110,3 +111,7 @@ def test_a_line_that_cannot_be_read_is_named(configure, caplog, line):
     with pytest.raises(ModuleError, match="proxy_on_configure returned false"):
         configure(f"\n{line}")
     assert f"line 2: expected: require METHOD, got '{line}'" in caplog.text
+
+
+def test_the_calls_are_those_of_envoy_in_their_order(wasm):
+    assert_same_calls(FILTER, wasm)

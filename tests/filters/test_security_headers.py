@@ -4,6 +4,7 @@ from meshproxy.wasm.errors import ModuleError
 from tests.support import toolchains
 from tests.support.conf import FILTERS
 from tests.support.upstreams import answering
+from tests.support.wasm_traces import assert_same_calls
 from tests.support.wat_filter import Request, memory_of
 
 FILTER = "security_headers"
@@ -81,3 +82,7 @@ def test_a_line_that_cannot_be_read_is_named(configure, caplog, line):
     with pytest.raises(ModuleError, match="proxy_on_configure returned false"):
         configure(f"x-a: b\n{line}")
     assert f"line 2: expected NAME: VALUE or -NAME, got '{line.strip()}'" in caplog.text
+
+
+def test_the_calls_are_those_of_envoy_in_their_order(wasm):
+    assert_same_calls(FILTER, wasm)

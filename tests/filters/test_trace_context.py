@@ -7,6 +7,7 @@ import pytest
 from meshproxy.wasm.errors import ModuleError
 from tests.support import toolchains
 from tests.support.conf import FILTERS
+from tests.support.wasm_traces import assert_same_calls
 from tests.support.wat_filter import Request
 
 FILTER = "trace_context"
@@ -110,3 +111,7 @@ def test_a_line_that_cannot_be_read_is_named(configure, caplog, line):
         configure(f"# fine\n{line}")
     assert "line 2: expected: " in caplog.text
     assert f", got '{line}'" in caplog.text
+
+
+def test_the_calls_are_those_of_envoy_in_their_order(wasm):
+    assert_same_calls(FILTER, wasm)
