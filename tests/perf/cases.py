@@ -90,7 +90,7 @@ GRPC: Final = ("-Hcontent-type: application/grpc", "-Hte: trailers")
 
 CASES: Final = (
     Case("plain", 1.0, http1(), wrk("/")),
-    Case("wasm", 0.9, http1(filters=1), wrk("/")),
+    Case("wasm", 1.0, http1(filters=1), wrk("/")),
     Case("five wasm", 0.6, http1(filters=5), wrk("/")),
     Case("1mb", 0.8, http1(), wrk("/1mb")),
     Case("tls 1.3", 0.8, tls13(), wrk("/", scheme="https")),
