@@ -184,7 +184,7 @@ class Http2Client:
             pool.cluster.stats.upstream_cx_close_notify.value += 1
         if self.wire.closing:
             pool.sort(self)
-        elif self.active == 0 and (self.last or codec.going_away):
+        elif self.active == 0 and (self.last or codec.going_away or codec.is_used_up):
             pool.sort(self)
             self.wire.close_after_flush(False)
         else:

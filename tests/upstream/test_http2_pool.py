@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshproxy.http.http2.frames import MAX_STREAM_ID
 from meshproxy.http.http2.settings import Http2Settings, Keepalive
 from meshproxy.http.stream_info import HTTP2, HTTP11
 from meshproxy.network.address import Address
@@ -183,6 +184,21 @@ def test_after_its_number_of_requests_a_connection_ends():
     client.codec.dispatch(headers(1, OK))
     assert wire.closed is None
     client.codec.dispatch(headers(3, OK))
+    assert wire.closed == "flush"
+
+
+def test_a_connection_that_has_used_all_stream_ids_ends_and_another_is_made():
+    world = World()
+    first = world.begin()
+    client, wire = world.connect()
+    client.codec.dispatch(headers(1, OK))
+    client.codec._next_id = MAX_STREAM_ID  # a billion requests later
+    last = world.begin()
+    assert world.pool.next_step() == CONNECT
+    assert wire.closed is None
+    client.codec.dispatch(headers(MAX_STREAM_ID, OK))
+    assert first.ended
+    assert last.ended
     assert wire.closed == "flush"
 
 

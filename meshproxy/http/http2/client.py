@@ -166,10 +166,15 @@ class ClientCodec(Http2Connection):
     @property
     def capacity(self) -> int:
         """How many more streams there may be now."""
-        if self.going_away or self.closed or self._next_id > frames.MAX_STREAM_ID:
+        if self.going_away or self.closed or self.is_used_up:
             return 0
         allowed = min(self.peer_max_streams, self.settings.max_concurrent_streams)
         return max(0, allowed - len(self.streams))
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no stream id is left (RFC 9113, 5.1.1)."""
+        return self._next_id > frames.MAX_STREAM_ID
 
     def open(self, stream: ClientStream) -> None:
         """Give a stream its place."""
