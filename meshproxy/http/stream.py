@@ -160,7 +160,7 @@ class Stream:
         if path is None:
             if self.terminal is not None:
                 self.terminal.decode_data(data, end_stream)
-        elif end_stream and data and self.chain.sees_request_body and info.protocol != HTTP2:
+        elif end_stream and data and path.watches_data and info.protocol != HTTP2:
             # Envoy's HTTP/1 codec ends a body with an empty piece; filters count on being asked.
             path.send_data(data, False)
             if not path.aborted:
@@ -250,12 +250,7 @@ class Stream:
         path = self._encode_path
         if path is None:
             self.data_through(data, end_stream)
-        elif (
-            end_stream
-            and data
-            and self.chain.sees_response_body
-            and self.info.upstream_protocol != HTTP2
-        ):
+        elif end_stream and data and path.watches_data and self.info.upstream_protocol != HTTP2:
             path.send_data(data, False)
             if not path.aborted:
                 path.send_data(b"", True)
