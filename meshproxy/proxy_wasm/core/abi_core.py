@@ -13,9 +13,8 @@ wanted it.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from meshproxy.proxy_wasm.abi import REQUEST_HEADERS, RESPONSE_HEADERS, V0_1_0
 from meshproxy.proxy_wasm.context import INLINE
@@ -36,6 +35,8 @@ MAP: Final = 0
 CHANGED: Final = 1
 SIZE: Final = 2
 MISSING_IS_SLOW: Final = 3
+UNCHANGED: Final = 4
+STATE_SIZE: Final = 20
 
 MAPS: Final = (REQUEST_HEADERS, RESPONSE_HEADERS)
 READING: Final = frozenset(("proxy_get_property", "proxy_set_property"))
@@ -64,7 +65,7 @@ class AbiCore:
     def __init__(self, vm: Vm, link: CoreLink) -> None:
         self._vm = vm
         self.link = link
-        self._state = memoryview(bytearray(b"\xff\xff\xff\xff" + bytes(12))).cast("I")
+        self._state = memoryview(bytearray(b"\xff\xff\xff\xff" + bytes(STATE_SIZE - 4))).cast("I")
         self._block = memoryview(bytearray())
         self._given: list[Pair] | None = None  # what the core's block holds
         self._wanted = dict.fromkeys(MAPS, False)
@@ -77,7 +78,7 @@ class AbiCore:
         store, view = instance.gate.store, link.memory.view
         names = ("state", "block", "joined")
         addresses = [cast("Func", link.exports[name])(store) for name in names]
-        self._state = view[addresses[0] : addresses[0] + 16].cast("I")
+        self._state = view[addresses[0] : addresses[0] + STATE_SIZE].cast("I")
         self._block = view[addresses[1] : addresses[1] + CAPACITY]
         view[addresses[2] : addresses[2] + len(JOINED)] = JOINED
         self._state[MISSING_IS_SLOW] = self._vm.abi_version == V0_1_0
@@ -134,7 +135,7 @@ class AbiCore:
         headers = context.maps[map_type] if context is not None else None
         if headers is None or context is None:
             return
-        tail = decode_tail(bytes(self._block[:size]), first)
+        tail = decode_tail(self._block[:size], first, state[UNCHANGED])
         pairs = headers.pairs
         pairs[first:] = tail
         self._given = pairs.copy()
@@ -182,20 +183,24 @@ class AbiCore:
         return noting_the_map
 
 
-def decode_tail(encoded: bytes, first: int) -> list[Pair]:
-    """The pairs from number `first` on. Raises GuestTrap where this is not a map's encoding."""
+def decode_tail(encoded: memoryview, first: int, unchanged: int) -> list[Pair]:
+    """The pairs from number `first` on, before which stand `unchanged` bytes of others.
+
+    Raises GuestTrap where this is not a map's encoding.
+    """
     count = int.from_bytes(encoded[:4], "little")
-    try:
-        sizes: Any = struct.unpack_from(f"<{2 * count}I", encoded, 4)
-    except struct.error as error:
-        raise GuestTrap("the ABI core's map is damaged") from error
-    at = 4 + 8 * count + sum(sizes[: 2 * first]) + 2 * first
+    table = 4 + 8 * count
+    if table > len(encoded):
+        raise GuestTrap("the ABI core's map is damaged")
+    sizes = encoded[4 + 8 * first : table].cast("I").tolist()
+    data = bytes(encoded[table + unchanged :])
     pairs = []
-    for index in range(2 * first, 2 * count, 2):
+    at = 0
+    for index in range(0, len(sizes), 2):
         value = at + sizes[index] + 1
         end = value + sizes[index + 1]
-        pairs.append((encoded[at : value - 1], encoded[value:end]))
+        pairs.append((data[at : value - 1], data[value:end]))
         at = end + 1
-    if at != len(encoded):
+    if at != len(data) or first + len(pairs) != count:
         raise GuestTrap("the ABI core's map is damaged")
     return pairs

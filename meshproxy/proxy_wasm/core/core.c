@@ -40,10 +40,11 @@ u32 IMPORT(proxy_remove_header_map_value) slow_remove(u32, u32, u32);
 u32 IMPORT(proxy_get_header_map_pairs) slow_pairs(u32, u32, u32);
 u32 IMPORT(proxy_get_header_map_size) slow_size(u32, u32);
 
-/* What Python reads and writes: see `abi_core.py`. `changed`: 1 + index of the first changed pair. */
+/* What Python reads and writes: see `abi_core.py`. `changed`: 1 + index of the first changed pair;
+ * `unchanged`: the size of the pairs before it. */
 static struct {
-  u32 map, changed, size, missing_is_slow;
-} state = {NONE, 0, 0, 0};
+  u32 map, changed, size, missing_is_slow, unchanged;
+} state = {NONE, 0, 0, 0, 0};
 static u8 block[CAPACITY + ROOM];
 static u8 name[MAX_NAME];
 /* Names whose second value is joined with the first, from Python: u8 size, name, ..., 0. */
@@ -110,8 +111,10 @@ static int is_joined(u32 size) {
 
 static u32 data_start(void) { return 4 + 8 * words()[0]; }
 
-static void changed_from(u32 index) {
-  if (!state.changed || index + 1 < state.changed) state.changed = index + 1;
+static void changed_from(u32 index, u32 before) {
+  if (state.changed && index + 1 >= state.changed) return;
+  state.changed = index + 1;
+  state.unchanged = before;
 }
 
 /* Bytes into the guest's memory, by its own allocator; their address and size to where it wants. */
@@ -148,7 +151,7 @@ static int append(u32 size, u32 value) {
   words()[2 + 2 * count] = value;
   words()[0] = count + 1;
   state.size = end + size + value + 10;
-  changed_from(count);
+  changed_from(count, end - start);
   return 1;
 }
 
@@ -161,7 +164,7 @@ static int exchange(u32 index, u32 at, u32 value) {
   move(block + from, block + end - old + value, value);
   words()[2 + 2 * index] = value;
   state.size = end - old + value;
-  changed_from(index);
+  changed_from(index, at - data_start());
   return 1;
 }
 
@@ -172,7 +175,7 @@ static void drop(u32 index, u32 at) {
   move(block + start - 8, block + start, state.size - size - start);
   words()[0] = count - 1;
   state.size -= size + 8;
-  changed_from(index);
+  changed_from(index, at - start);
 }
 
 u32 EXPORT(proxy_get_header_map_value)

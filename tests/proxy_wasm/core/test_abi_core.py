@@ -323,7 +323,7 @@ def test_a_hostcall_that_is_not_allowed_does_not_reach_the_core():
 @pytest.mark.parametrize("damage", [b"", b"\x05\0\0\0", encode([(b"a", b"b")]) + b"x"])
 def test_a_damaged_map_is_a_trap(damage):
     with pytest.raises(GuestTrap, match="damaged"):
-        decode_tail(damage, 0)
+        decode_tail(memoryview(damage), 0, 0)
 
 
 def test_without_the_compiled_core_every_hostcall_is_pythons(monkeypatch):
