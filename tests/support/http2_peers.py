@@ -105,7 +105,11 @@ class Link:
             message.reset = int(event.error_code)
 
     def send_body(self, stream: int, body: bytes, *, end: bool = True) -> None:
-        """Send a body as the windows allow, reading meanwhile."""
+        """Send a body as the windows allow, reading meanwhile.
+
+        Its last piece ends the stream: with an end of its own, a host that counts could answer
+        before it has come.
+        """
         at = 0
         while at < len(body):
             window = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
@@ -114,10 +118,10 @@ class Link:
                     return
                 continue
             piece = body[at : at + window]
-            self.h2.send_data(stream, piece)
             at += len(piece)
+            self.h2.send_data(stream, piece, end_stream=end and at == len(body))
             self.flush()
-        if end:
+        if end and not body:
             self.h2.end_stream(stream)
             self.flush()
 
