@@ -3,7 +3,7 @@
 import pytest
 
 from meshproxy.config import load_config, supported_fields, type_names
-from meshproxy.config.supported_fields import EXTENSIONS, FIELDS, OPAQUE, VALUES
+from meshproxy.config.supported_fields import EXTENSIONS, FIELDS, OPAQUE, VALUES, joined
 from meshproxy.errors import Code, ErrorKind
 from tests.config.support import (
     CLUSTER,
@@ -171,3 +171,8 @@ def test_the_list_can_be_read_for_documentation():
     listing = supported_fields()
     assert "connect_timeout" in listing["envoy.config.cluster.v3.Cluster"]
     assert "track_timeout_budgets" not in listing["envoy.config.cluster.v3.Cluster"]
+
+
+def test_what_two_parts_of_the_list_name_is_a_crash():
+    with pytest.raises(ValueError, match=r"listed twice: b, c"):
+        joined(({"a": "x", "b": "y", "c": ""}, {"c": "z", "b": "y"}))

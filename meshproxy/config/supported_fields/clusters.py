@@ -1,0 +1,55 @@
+"""Clusters, endpoints and what is spoken to them. Data only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from meshproxy.config.supported_fields.packages import CLUSTER, CORE, ENDPOINT, UPSTREAM
+
+FIELDS: Final[dict[str, str]] = {
+    CLUSTER + "Cluster": (
+        "name alt_stat_name type connect_timeout per_connection_buffer_limit_bytes lb_policy"
+        " load_assignment max_requests_per_connection circuit_breakers"
+        " common_http_protocol_options http_protocol_options http2_protocol_options"
+        " typed_extension_protocol_options"
+        " dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl"
+        " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
+        " metadata upstream_http_protocol_options transport_socket"
+    ),
+    CORE + "HttpProtocolOptions": (
+        "idle_timeout max_headers_count max_requests_per_connection max_response_headers_kb"
+    ),
+    CORE + "Http1ProtocolOptions": "enable_trailers",
+    CLUSTER + "Cluster.RefreshRate": "base_interval max_interval",
+    CLUSTER + "Cluster.LeastRequestLbConfig": "choice_count active_request_bias",
+    CLUSTER + "Cluster.RoundRobinLbConfig": "",
+    CLUSTER + "Cluster.CommonLbConfig": (
+        "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config"
+    ),
+    CLUSTER + "Cluster.CommonLbConfig.ZoneAwareLbConfig": "fail_traffic_on_panic",
+    CLUSTER + "Cluster.CommonLbConfig.LocalityWeightedLbConfig": "",
+    CLUSTER + "CircuitBreakers": "thresholds",
+    CLUSTER + "CircuitBreakers.Thresholds": (
+        "priority max_connections max_pending_requests max_requests max_retries track_remaining"
+    ),
+    ENDPOINT + "ClusterLoadAssignment": "cluster_name endpoints policy",
+    ENDPOINT + "ClusterLoadAssignment.Policy": "overprovisioning_factor",
+    ENDPOINT + "LocalityLbEndpoints": "locality lb_endpoints load_balancing_weight priority",
+    ENDPOINT + "LbEndpoint": "endpoint health_status metadata load_balancing_weight",
+    ENDPOINT + "Endpoint": "address hostname",
+    UPSTREAM: (
+        "common_http_protocol_options explicit_http_config use_downstream_protocol_config"
+        " auto_config upstream_http_protocol_options http_filters"
+    ),
+    CORE + "UpstreamHttpProtocolOptions": "auto_sni auto_san_validation override_auto_sni_header",
+    UPSTREAM + ".http_filters": "name typed_config",
+    "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec": "",
+    UPSTREAM + ".ExplicitHttpConfig": "http_protocol_options http2_protocol_options",
+    UPSTREAM + ".UseDownstreamHttpConfig": "http_protocol_options http2_protocol_options",
+    UPSTREAM + ".AutoHttpConfig": "http_protocol_options http2_protocol_options",
+}
+
+VALUES: Final[dict[str, str]] = {
+    CLUSTER + "Cluster.type": "STATIC STRICT_DNS LOGICAL_DNS",
+    CLUSTER + "Cluster.lb_policy": "ROUND_ROBIN LEAST_REQUEST RANDOM",
+}
