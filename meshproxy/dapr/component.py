@@ -49,18 +49,24 @@ class SecretKeyRef:
 
 @dataclass(frozen=True, slots=True)
 class MetadataItem:
-    """One entry of `spec.metadata`: a value, or where its value comes from."""
+    """One entry of `spec.metadata`: a value, or where its value comes from.
+
+    Equal without regard to its place: a line added above it changes nothing.
+    """
 
     name: str
     value: str = ""
     secret: SecretKeyRef | None = None
     env: str = ""
-    place: Place = NO_PLACE
+    place: Place = field(default=NO_PLACE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """A Component resource. `init_timeout` is in seconds; no `scopes` means every app."""
+    """A Component resource. `init_timeout` is in seconds; no `scopes` means every app.
+
+    Equal without regard to its place, as its metadata are.
+    """
 
     name: str
     type: str
@@ -71,7 +77,7 @@ class ComponentSpec:
     init_timeout: float = DEFAULT_INIT_TIMEOUT
     secret_store: str = ""
     scopes: tuple[str, ...] = ()
-    place: Place = NO_PLACE
+    place: Place = field(default=NO_PLACE, compare=False)
 
     @property
     def category(self) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from meshproxy.dapr.common_metadata import check_metadata
 from meshproxy.dapr.component import (
@@ -65,6 +65,7 @@ class LoadedComponent:
     def __init__(self, spec: ComponentSpec) -> None:
         self.spec: Final = spec
         self.owner: Final = TaskOwner()
+        self.retries: Final = TaskOwner()
         self.instance: Component | None = None
         self.metadata = Metadata({})
         self.error = ""
@@ -79,6 +80,16 @@ class LoadedComponent:
         """Move on; an illegal move is a bug."""
         assert state in NEXT[self._state], f"{self.spec.name}: {self._state} to {state}"
         self._state = state
+
+
+class Observer(Protocol):
+    """Whoever does something with a component besides answering calls, such as subscribing."""
+
+    async def component_ready(self, loaded: LoadedComponent) -> None:
+        """It can be used from now on."""
+
+    async def component_closing(self, loaded: LoadedComponent) -> None:
+        """It will be closed when this returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +110,86 @@ class Runtime:
         self.identity: Final = identity
         self._settings: Final = settings or Settings()
         self.clock: Final = self._settings.clock
-        self._owner = TaskOwner()
-        mine = [each for each in specs if each.in_scope(identity.app_id, identity.namespace)]
-        self.components: dict[str, LoadedComponent] = {}
-        for spec in mine:
-            first = self.components.setdefault(spec.name, LoadedComponent(spec)).spec
+        self.observers: Final[list[Observer]] = []
+        self.components: dict[str, LoadedComponent] = {
+            name: LoadedComponent(spec) for name, spec in self._mine(specs).items()
+        }
+
+    def _mine(self, specs: Iterable[ComponentSpec]) -> dict[str, ComponentSpec]:
+        """Those in scope, by name. Raises StartupError for two of one name."""
+        mine: dict[str, ComponentSpec] = {}
+        for spec in specs:
+            if not spec.in_scope(self.identity.app_id, self.identity.namespace):
+                continue
+            first = mine.setdefault(spec.name, spec)
             if first is not spec:
                 raise StartupError(
                     f"failed to load components: duplicate definition of Component name "
                     f"{spec.log_name} with existing {first.log_name}"
                 )
+        return mine
 
     # -- life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start every component. Raises StartupError for the first that fails and may not."""
-        stores = [each for each in self.components.values() if _is_secret_store(each.spec)]
-        for each in _by_dependency(stores):
+        waiting = [each for each in self.components.values() if each.state is State.WAITING]
+        for each in _by_dependency([each for each in waiting if _is_secret_store(each.spec)]):
             await self._start(each)
-        others = [each for each in self.components.values() if not _is_secret_store(each.spec)]
+        others = [each for each in waiting if not _is_secret_store(each.spec)]
         # Side by side: one that waits for its server does not keep the others waiting.
         outcomes = await asyncio.gather(*map(self._start, others), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
+    async def change(self, specs: Iterable[ComponentSpec]) -> None:
+        """Make these the components: what is the same stays, the rest is closed, started, or both.
+
+        As in daprd the old one of a component is closed before its successor starts, and whoever
+        has secrets from a store that changes starts again too. Raises StartupError as `start` does,
+        and for two of one name before anything is done.
+        """
+        wanted = self._mine(specs)
+        other = self._other_than(wanted)
+        for name in [name for name in reversed(self.components) if name in other]:
+            await self._close(self.components[name])
+        self.components = {
+            name: LoadedComponent(spec) if name in other else self.components[name]
+            for name, spec in wanted.items()
+        }
+        await self.start()
+
+    def _other_than(self, wanted: dict[str, ComponentSpec]) -> set[str]:
+        """The names that are new, gone or changed, and of those whose secrets are thereby."""
+        current = {name: each.spec for name, each in self.components.items()}
+        specs = {**current, **wanted}
+        other = {name for name in specs if current.get(name) != wanted.get(name)}
+        while True:
+            more = {name for name, spec in specs.items() if spec.secret_store in other} - other
+            if not more:
+                return other
+            other |= more
+
     async def close(self) -> None:
         """Close every component, the last started first."""
-        await self._owner.close()
         for each in reversed(self.components.values()):
-            await _close(each)
+            await self._close(each)
+
+    async def _close(self, loaded: LoadedComponent) -> None:
+        if loaded.state is State.CLOSED:
+            return
+        await loaded.retries.close()
+        if loaded.state is State.READY:
+            for observer in self.observers:
+                await observer.component_closing(loaded)
+        loaded.enter(State.CLOSED)
+        if loaded.instance is not None:
+            try:
+                await loaded.instance.close()
+            except ComponentError as error:
+                logger.warning("%s did not close well: %s", loaded.spec.log_name, error)
+        await loaded.owner.close()
 
     async def _start(self, loaded: LoadedComponent) -> None:
         spec = loaded.spec
@@ -139,7 +200,7 @@ class Runtime:
             if not spec.ignore_errors:
                 raise StartupError(reason) from error
             logger.error("Ignoring error processing component: %s", reason)
-            spawn(self._owner, self._try_again(loaded), f"component {spec.name}")
+            spawn(loaded.retries, self._try_again(loaded), f"component {spec.name}")
 
     async def _try_again(self, loaded: LoadedComponent) -> None:
         wait = RETRY_FIRST
@@ -176,6 +237,8 @@ class Runtime:
         loaded.error = ""
         loaded.enter(State.READY)
         logger.info("Component loaded: %s", spec.log_name)
+        for observer in self.observers:
+            await observer.component_ready(loaded)
 
     def _construct(self, loaded: LoadedComponent) -> Component:
         spec = loaded.spec
@@ -251,18 +314,6 @@ def _by_dependency(stores: Sequence[LoadedComponent]) -> list[LoadedComponent]:
             ordered.append(each)
             waiting = [left for left in waiting if left is not each]
     return ordered
-
-
-async def _close(loaded: LoadedComponent) -> None:
-    if loaded.state is State.CLOSED:
-        return
-    loaded.enter(State.CLOSED)
-    if loaded.instance is not None:
-        try:
-            await loaded.instance.close()
-        except ComponentError as error:
-            logger.warning("%s did not close well: %s", loaded.spec.log_name, error)
-    await loaded.owner.close()
 
 
 def _go(spec: ComponentSpec) -> str:

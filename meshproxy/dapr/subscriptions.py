@@ -1,7 +1,7 @@
 """All subscriptions of one app: which count, when they begin, and when they end.
 
-Owns the merge of declarative and programmatic ones and the life with the app's health. Refuses to
-know files and brokers.
+Owns the merge of declarative and programmatic ones, and their life with the app's health, with
+their components and with resources that change. Refuses to know files and brokers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Unsubscribe
@@ -19,6 +20,10 @@ from meshproxy.dapr.pubsub.programmatic import Compile, parse_subscriptions
 from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.sidecar import Sidecar
 
+if TYPE_CHECKING:
+    from meshproxy.dapr.component import Component
+    from meshproxy.dapr.runtime import LoadedComponent
+
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
 ATTEMPTS: Final = 3
@@ -26,8 +31,21 @@ ATTEMPTS: Final = 3
 _FIRST_WAIT: Final = 0.5  # seconds
 
 
+Topic = tuple[str, str]
+"""The names of a pub/sub component and of a topic: one subscription of an app is for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """A subscription that runs at a component, and how it ends."""
+
+    subscription: Subscription
+    component: Component
+    end: Unsubscribe
+
+
 class Subscriptions:
-    """Those of one sidecar; `active` are the ones that run."""
+    """Those of one sidecar; `active` shows the ones that run. An observer of the runtime."""
 
     def __init__(
         self,
@@ -40,35 +58,77 @@ class Subscriptions:
         self._brokers = Brokers(sidecar.runtime)
         self._compile = compile_rule
         self._sleep = sleep
-        app_id = sidecar.identity.app_id
-        mine = [each for each in declared if not each.scopes or app_id in each.scopes]
-        self._declared = _first_of_each(mine)
+        self._declared = self._mine(declared)
         self._asked: list[Subscription] | None = None
         self._lock = asyncio.Lock()
-        self._ends: list[Unsubscribe] = []
-        self.active: list[Subscription] = []
+        self._app_is_well = False
+        self._active: dict[Topic, _Active] = {}
+        sidecar.runtime.observers.append(self)
+
+    @property
+    def active(self) -> list[Subscription]:
+        """Those that run, in the order in which they began."""
+        return [each.subscription for each in self._active.values()]
 
     async def begin(self) -> None:
         """The app is there and well: ask it once, and subscribe to everything."""
-        channel = self._sidecar.channel
-        if channel is None:
-            return
         async with self._lock:
-            if self._ends or not self._brokers.any():
-                return
-            if self._asked is None:
-                self._asked = await self._ask()
-            for subscription in _merged(self._declared, self._asked):
-                await self._subscribe(subscription)
+            self._app_is_well = True
+            await self._follow()
 
     async def end(self) -> None:
         """The app is not well, or the sidecar ends: take nothing more; what runs, ends first."""
         async with self._lock:
-            ends, self._ends = self._ends, []
-            self.active.clear()
-            await asyncio.gather(*(end() for end in ends))
+            self._app_is_well = False
+            await self._end(self._active)
+
+    async def declare(self, declared: Iterable[Subscription]) -> None:
+        """Other resources: those that are the same run on, the rest ends or begins."""
+        async with self._lock:
+            self._declared = self._mine(declared)
+            await self._follow()
+
+    async def component_ready(self, loaded: LoadedComponent) -> None:
+        """Subscribe at a component that has come late, or come back."""
+        if loaded.spec.category == "pubsub":
+            async with self._lock:
+                await self._follow()
+
+    async def component_closing(self, loaded: LoadedComponent) -> None:
+        """End what runs at it."""
+        async with self._lock:
+            gone = [
+                topic for topic, each in self._active.items() if each.component is loaded.instance
+            ]
+            await self._end(gone)
 
     # -- parts -------------------------------------------------------------------------------
+
+    def _mine(self, declared: Iterable[Subscription]) -> list[Subscription]:
+        app_id = self._sidecar.identity.app_id
+        return _first_of_each(each for each in declared if not each.scopes or app_id in each.scopes)
+
+    async def _follow(self) -> None:
+        """End what is no longer wanted and begin what is not there yet, while the app is well."""
+        if self._sidecar.channel is None or not self._app_is_well or not self._brokers.any():
+            return
+        if self._asked is None:
+            self._asked = await self._ask()
+        wanted = {_topic(each): each for each in _merged(self._declared, self._asked)}
+        await self._end(
+            [
+                topic
+                for topic, each in self._active.items()
+                if wanted.get(topic) != each.subscription
+            ]
+        )
+        for topic, subscription in wanted.items():
+            if topic not in self._active:
+                await self._subscribe(subscription)
+
+    async def _end(self, topics: Iterable[Topic]) -> None:
+        ends = [self._active.pop(topic).end for topic in list(topics)]
+        await asyncio.gather(*(end() for end in ends))
 
     async def _ask(self) -> list[Subscription]:
         channel = self._sidecar.channel
@@ -125,17 +185,20 @@ class Subscriptions:
                     await self._sleep(wait)
                     wait *= 2
             else:
-                self._ends.append(end)
-                self.active.append(subscription)
+                self._active[_topic(subscription)] = _Active(subscription, broker.component, end)
                 logger.info("app is subscribed to topic %s through pubsub=%s", topic, name)
                 return
 
 
+def _topic(subscription: Subscription) -> Topic:
+    return subscription.pubsub, subscription.topic
+
+
 def _first_of_each(subscriptions: Iterable[Subscription]) -> list[Subscription]:
     """Of two for one topic the first counts."""
-    found: dict[tuple[str, str], Subscription] = {}
+    found: dict[Topic, Subscription] = {}
     for each in subscriptions:
-        if found.setdefault((each.pubsub, each.topic), each) is not each:
+        if found.setdefault(_topic(each), each) is not each:
             text = "two declarative subscriptions to topic %s on %s: the first counts"
             logger.warning(text, each.topic, each.pubsub)
     return list(found.values())
@@ -143,6 +206,4 @@ def _first_of_each(subscriptions: Iterable[Subscription]) -> list[Subscription]:
 
 def _merged(declared: list[Subscription], asked: list[Subscription]) -> list[Subscription]:
     """What the app asks for takes the place of what is declared for the same topic."""
-    found = {(each.pubsub, each.topic): each for each in declared}
-    found |= {(each.pubsub, each.topic): each for each in asked}
-    return list(found.values())
+    return list({_topic(each): each for each in (*declared, *asked)}.values())

@@ -6,7 +6,7 @@ import pytest
 
 from meshproxy.dapr.component import ComponentSpec, Identity, MetadataItem, SecretKeyRef
 from meshproxy.dapr.runtime import NEXT, LoadedComponent, Runtime, State
-from meshproxy.errors import StartupError
+from meshproxy.errors import Place, StartupError
 from tests.dapr.support import FakeRegistry, Scripted, component, run, runtime
 
 
@@ -146,7 +146,7 @@ def test_a_component_that_may_fail_is_tried_again_until_it_is_there(caplog):
         assert life.find("state", "s") is None
         assert life.components["s"].state is State.FAILED
         gate.set()
-        await asyncio.gather(*life._owner.tasks)
+        await asyncio.gather(*life.components["s"].retries.tasks)
         assert life.ready("state") == ["s"]
         assert life.components["s"].error == ""
         await life.close()
@@ -198,6 +198,90 @@ def test_a_component_is_found_by_its_kind_only():
     assert life.find("state", "s") is not None
     assert life.find("lock", "s") is None
     assert life.find("state", "t") is None
+
+
+class Watching:
+    """Writes down what a runtime says of its components, among their own events."""
+
+    async def component_ready(self, loaded):
+        Scripted.events.append(f"{loaded.spec.name} ready")
+
+    async def component_closing(self, loaded):
+        Scripted.events.append(f"{loaded.spec.name} closing")
+
+
+def changed(before, after):
+    """What happens when these resources become those."""
+    life = faked(*before)
+
+    async def main():
+        await life.start()
+        Scripted.events.clear()
+        life.observers.append(Watching())
+        await life.change(after)
+
+    run(main())
+    return life
+
+
+def test_what_is_the_same_runs_on_also_on_another_line_and_in_another_order():
+    first, second = component("a", "state.x", {"k": "v"}), component("b", "state.x")
+    moved = ComponentSpec(
+        "a", "state.x", metadata=(MetadataItem("k", "v", place=Place("f", 9)),), place=Place("f", 8)
+    )
+    life = changed([first, second], [second, moved])
+    assert Scripted.events == []
+    assert life.ready("state") == ["b", "a"]
+
+
+def test_a_changed_component_is_closed_before_its_successor_starts():
+    life = changed([component("a", "state.x")], [component("a", "state.x", {"k": "v"})])
+    assert Scripted.events == ["a closing", "a close", "a made", "a init", "a ready"]
+    assert life.find("state", "a").metadata == {"k": "v"}
+
+
+def test_components_come_and_go():
+    life = changed([component("a", "state.x")], [component("b", "state.x")])
+    assert Scripted.events == ["a closing", "a close", "b made", "b init", "b ready"]
+    assert life.ready("state") == ["b"]
+    assert life.find("state", "a") is None
+
+
+def test_with_a_secret_store_those_start_again_whose_secrets_it_holds():
+    user = ComponentSpec("user", "state.x", secret_store="inner")
+    inner = ComponentSpec("inner", "secretstores.x", secret_store="outer")
+    outer, other = component("outer", "secretstores.x"), component("other", "state.x")
+    fresh = component("outer", "secretstores.x", {"k": "v"})
+    changed([outer, inner, user, other], [fresh, inner, user, other])
+    made = [event for event in Scripted.events if event.endswith("made")]
+    assert made == ["outer made", "inner made", "user made"]
+    assert not any(event.startswith("other") for event in Scripted.events)
+
+
+def test_a_component_that_is_tried_again_gives_way_to_its_successor():
+    Scripted.failures["a"] = 1
+    stuck = component("a", "state.x", ignore_errors=True)
+
+    async def main():
+        life = faked(stuck, sleep=lambda seconds: asyncio.Event().wait())
+        await life.start()
+        assert life.components["a"].state is State.FAILED
+        await life.change([component("a", "state.x", {"k": "v"})])
+        assert life.ready("state") == ["a"]
+
+    run(main())
+
+
+def test_a_change_that_names_two_alike_changes_nothing():
+    with pytest.raises(StartupError, match="duplicate definition of Component name b"):
+        changed([component("a", "state.x")], [component("b", "state.x"), component("b", "state.y")])
+    assert Scripted.events == []
+
+
+def test_a_successor_that_fails_and_may_not_is_said():
+    Scripted.failures["b"] = 1
+    with pytest.raises(StartupError, match="process component b error"):
+        changed([], [component("b", "state.x")])
 
 
 def test_the_moves_of_a_component_are_those_of_the_table():

@@ -26,11 +26,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One way for messages. `match` None takes all."""
+    """One way for messages. `match` None takes all; it is the `expression`, compiled."""
 
     path: str
     expression: str = ""
-    match: Match | None = None
+    match: Match | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,3 +234,64 @@ def test_the_list_of_the_app_is_asked_for_again_where_it_fails_and_then_kept():
         assert app.calls.empty()
 
     with_subscriptions(work, app, declared(("", "/a")))
+
+
+def topics(manager):
+    return [each.topic for each in manager.active]
+
+
+def test_with_other_resources_the_same_runs_on_and_the_rest_ends_or_begins():
+    app = App(a=[OK], b=[OK])
+    stays = declared(("event.type == 't'", "/a"), topic="stays")
+
+    async def work(publish, manager):
+        [first] = [each for each in manager._active.values() if each.subscription == stays]
+        again = declared(("event.type == 't'", "/a"), topic="stays")
+        await manager.declare([again, declared(("", "/b"), topic="moves"), declared(("", "/b"))])
+        assert topics(manager) == ["stays", "moves", "orders"]
+        assert first in manager._active.values()
+        await publish("moves")
+        assert (await app.next())[0] == "/b"
+        await manager.declare([])
+        await publish("stays")
+        assert topics(manager) == []
+        assert app.calls.empty()
+
+    gone = declared(("", "/a"), topic="gone")
+    with_subscriptions(work, app, stays, declared(("", "/a"), topic="moves"), gone)
+
+
+def test_resources_that_change_while_the_app_is_ill_wait_until_it_is_well():
+    app = App(a=[OK])
+
+    async def work(publish, manager):
+        await manager.end()
+        await manager.declare([declared(("", "/a"), topic="new")])
+        assert topics(manager) == []
+        await manager.begin()
+        assert topics(manager) == ["new"]
+
+    with_subscriptions(work, app, declared(("", "/a")))
+
+
+def test_a_component_that_changes_or_comes_late_is_subscribed_at():
+    app = App(a=[OK])
+    bus = component("bus", "pubsub.in-memory")
+
+    async def main():
+        life = runtime([])
+        manager = Subscriptions(
+            Sidecar(APP, life, channel=app), [declared(("", "/a"))], compile_rule
+        )
+        await manager.begin()
+        assert (topics(manager), app.asked) == ([], 0)
+        await life.change([bus])
+        assert (topics(manager), app.asked) == (["orders"], 1)
+        await life.change([component("bus", "pubsub.in-memory", {"k": "v"})])
+        await life.find("pubsub", "bus").publish(PublishRequest("orders", b'{"id":"1"}'))
+        assert (await app.next())[0] == "/a"
+        await life.change([])
+        assert topics(manager) == []
+        await life.close()
+
+    run(main())
