@@ -1,22 +1,25 @@
-"""Calls from the sidecar to its app over HTTP: messages, events, questions. Knows none of them.
+"""The app beside the sidecar, as building blocks see it: what it is asked and told. Knows no wire.
 
-Owns the client and what every such call carries: the app's token, and the sidecar's app id.
+Owns the contract; `http_app_channel.py` and `grpc_app_channel.py` fulfil it, by `--app-protocol`.
 Invoked services do not go this way: the router streams them.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import ComponentError
-from meshproxy.dapr.concurrency import Slots
 
 if TYPE_CHECKING:
-    import aiohttp
+    from meshproxy.dapr.api.state import SaveItem
+    from meshproxy.dapr.concurrency import Slots
+    from meshproxy.dapr.pubsub.subscription import Match, Subscription
+
+SUCCESS: Final = "SUCCESS"
+RETRY: Final = "RETRY"
+DROP: Final = "DROP"
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of an answer; a longer one is an error."""
@@ -24,102 +27,114 @@ MAX_ANSWER: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class AppAnswer:
-    """What the app has answered."""
+    """What the app has answered; `status` is HTTP's."""
 
     status: int
     body: bytes
 
 
-class AppChannel:
-    """The app of this sidecar. No timeout is set, as in daprd."""
+class AppRefusal(ComponentError):
+    """The app has answered, and not as it should: `status` is HTTP's, or gRPC's with `is_grpc`."""
 
-    def __init__(self, settings: AppSettings, app_id: str) -> None:
-        secure = settings.protocol == "https"
-        scheme = "https" if secure else "http"
-        self._base: Final = f"{scheme}://{settings.channel_address}:{settings.port}"
-        # As daprd: an app beside us shows a certificate that nobody has signed.
-        self._ssl: Final = not secure
-        self._headers = {"dapr-app-id": app_id}
-        if settings.token:
-            self._headers["dapr-api-token"] = settings.token
-        most = settings.max_concurrency
-        self.slots: Final = Slots(most) if most > 0 else None
+    def __init__(self, text: str, status: int, *, is_grpc: bool = False) -> None:
+        super().__init__(text)
+        self.status: Final = status
+        self.is_grpc: Final = is_grpc
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEvent:
+    """One message for the app: `event` is the CloudEvent, `body` the same as JSON text.
+
+    `path` is that of the rule it has matched, `metadata` the broker's.
+    """
+
+    pubsub: str
+    topic: str
+    path: str
+    event: Mapping[str, Any]
+    body: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkEntry:
+    """One message of several: `event` is its CloudEvent; None where it is the raw `data`."""
+
+    id: str
+    event: Mapping[str, Any] | None
+    data: bytes = b""
+    content_type: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkTopicEvent:
+    """Several messages of one topic, for one path; `id` names the delivery."""
+
+    id: str
+    pubsub: str
+    topic: str
+    path: str
+    entries: Sequence[BulkEntry]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingEvent:
+    """What an input binding has read. `path` is its route at an HTTP app, mostly its name."""
+
+    name: str
+    path: str
+    data: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAnswer:
+    """What the app wants done after a binding's event, and what it answers to the binding.
+
+    `states` are for `store`, `to` names output bindings that shall get `data`.
+    """
+
+    data: bytes = b""
+    store: str = ""
+    states: tuple[SaveItem, ...] = ()
+    to: tuple[str, ...] = ()
+    parallel: bool = False
+
+
+class AppChannel(Protocol):
+    """The app. Every method raises ComponentError, AppRefusal among them. No timeout is set."""
+
+    @property
+    def slots(self) -> Slots | None:
         """The places at the app, which invoked services share; None for any number."""
-        self._session: aiohttp.ClientSession | None = None
 
     async def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> AppAnswer:
-        """One call; `path` begins with a slash. Raises ComponentError without an answer."""
-        slots = self.slots
-        if slots is None:
-            return await self._send(method, path, body, headers or {})
-        await _place(slots)
-        try:
-            return await self._send(method, path, body, headers or {})
-        finally:
-            slots.give_back()
+        """One call of a path, which begins with a slash."""
 
-    async def _send(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AppAnswer:
-        import aiohttp
-        from yarl import URL
+    async def list_topic_subscriptions(
+        self, compile_rule: Callable[[str], Match]
+    ) -> list[Subscription]:
+        """What the app wants to hear; each that is not usable is logged and left out."""
 
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=1024, ssl=self._ssl),
-                timeout=aiohttp.ClientTimeout(total=None),
-                auto_decompress=True,
-            )
-        try:
-            async with self._session.request(
-                method,
-                URL(self._base + path, encoded=True),
-                data=body or None,
-                headers={**headers, **self._headers},
-                allow_redirects=False,
-            ) as response:
-                return AppAnswer(response.status, await _body(response, f"{method} {path}"))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ComponentError(f"the app did not answer {method} {path}: {error}") from error
+    async def on_topic_event(self, event: TopicEvent) -> str:
+        """Tell of one message: SUCCESS or DROP. Raises where it shall come again."""
+
+    async def on_bulk_topic_event(self, event: BulkTopicEvent) -> dict[str, str]:
+        """Tell of several: SUCCESS, RETRY or DROP by the ids; one that is not there is to RETRY."""
+
+    async def has_input_binding(self, name: str, path: str) -> bool:
+        """Whether the app takes the events of a binding."""
+
+    async def on_binding_event(self, event: BindingEvent) -> BindingAnswer:
+        """Tell of what a binding has read. Raises where the app has not taken it."""
+
+    async def is_well(self, path: str) -> bool:
+        """One look at its health; `path` is for an HTTP app."""
 
     async def close(self) -> None:
         """Let go of the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-
-async def _place(slots: Slots) -> None:
-    """Wait for a place; whoever is cancelled meanwhile has none."""
-    given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    granted = False
-
-    def proceed() -> None:
-        nonlocal granted
-        granted = True
-        if not given.done():
-            given.set_result(None)
-
-    if slots.take(proceed):
-        return
-    try:
-        await given
-    except asyncio.CancelledError:
-        if granted:
-            slots.give_back()
-        else:
-            slots.give_up(proceed)
-        raise
-
-
-async def _body(response: aiohttp.ClientResponse, call: str) -> bytes:
-    pieces, size = [], 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > MAX_ANSWER:
-            raise ComponentError(f"the app's answer to {call} has more than {MAX_ANSWER} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)

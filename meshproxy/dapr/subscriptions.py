@@ -16,7 +16,7 @@ from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Unsubscribe
 from meshproxy.dapr.pubsub.brokers import Brokers
 from meshproxy.dapr.pubsub.delivery import Delivery
-from meshproxy.dapr.pubsub.programmatic import Compile, parse_subscriptions
+from meshproxy.dapr.pubsub.programmatic import Compile
 from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.sidecar import Sidecar
 
@@ -136,27 +136,13 @@ class Subscriptions:
         wait = _FIRST_WAIT
         for attempt in range(ATTEMPTS + 1):
             try:
-                answer = await channel.send("GET", "/dapr/subscribe")
+                return await channel.list_topic_subscriptions(self._compile)
             except ComponentError as error:
                 logger.error("error getting the subscriptions of the app: %s", error)
-            else:
-                if answer.status == 404:
-                    return []
-                if answer.status == 200:
-                    return self._parsed(answer.body)
-                text = "app returned http status code %d from subscription endpoint"
-                logger.warning(text, answer.status)
             if attempt < ATTEMPTS:
                 await self._sleep(wait)
                 wait *= 2
         return []
-
-    def _parsed(self, body: bytes) -> list[Subscription]:
-        try:
-            return parse_subscriptions(body, self._compile)
-        except ValueError as error:
-            logger.error("failed reading the subscriptions of the app: %s", error)
-            return []
 
     async def _subscribe(self, subscription: Subscription) -> None:
         broker = self._brokers.find(subscription.pubsub)

@@ -44,7 +44,7 @@ async def _save(api: Api, request: HttpRequest) -> HttpResponse:
     document = request.json()
     if not isinstance(document, list):
         raise malformed("expected a list of items")
-    items = [_save_item(each, request.metadata) for each in document]
+    items = [save_item(each, request.metadata) for each in document]
     await api.state.save(request.params["store"], items)
     return NO_CONTENT
 
@@ -77,7 +77,7 @@ async def _transact(api: Api, request: HttpRequest) -> HttpResponse:
         operation = _object(each)
         kind, inner = operation.get("operation"), _object(operation.get("request"))
         if kind == "upsert":
-            operations.append(_save_item(inner, shared))
+            operations.append(save_item(inner, shared))
         elif kind == "delete":
             operations.append(_delete_item(inner, shared))
         else:
@@ -119,7 +119,8 @@ def _metadata(item: StateItem) -> dict[str, str]:
     return {} if item.expires is None else {TTL_EXPIRE_TIME: expire_time(item.expires)}
 
 
-def _save_item(document: Any, shared: Mapping[str, str]) -> SaveItem:
+def save_item(document: Any, shared: Mapping[str, str]) -> SaveItem:
+    """An item to write as JSON has it; the `shared` metadata win. Raises ApiError."""
     item = _object(document)
     return SaveItem(
         _key(item),

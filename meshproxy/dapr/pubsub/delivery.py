@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from meshproxy.dapr.app_channel import AppAnswer
-from meshproxy.dapr.cloud_event import CLOUD_EVENT, NotAnEvent, expired, from_raw, read
+from meshproxy.dapr.app_channel import DROP, TopicEvent
+from meshproxy.dapr.cloud_event import NotAnEvent, expired, from_raw, read
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Message, PublishRequest
 from meshproxy.dapr.pubsub.brokers import Broker, Brokers
@@ -24,28 +24,7 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
-SUCCESS: Final = "SUCCESS"
-RETRY: Final = "RETRY"
-DROP: Final = "DROP"
 _RAW: Final = frozenset({"true", "1", "t", "yes", "y", "on"})
-
-_OURS: Final = frozenset(
-    (
-        "connection",
-        "content-length",
-        "content-type",
-        "dapr-api-token",
-        "dapr-app-id",
-        "expect",
-        "host",
-        "pubsubname",
-        "traceparent",
-        "tracestate",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-"""Headers that no message may bring along."""
 
 
 class Delivery:
@@ -97,23 +76,11 @@ class Delivery:
 
     async def _ask(self, path: str, event: dict[str, Any], message: Message) -> str:
         """SUCCESS or DROP. Raises ComponentError where the message shall come again."""
-        headers = {
-            **_headers(message),
-            "content-type": CLOUD_EVENT,
-            "pubsubName": self._subscription.pubsub,
-        }
-        for name in ("traceparent", "tracestate"):
-            value = event.get(name)
-            if isinstance(value, str) and value.isprintable() and value:
-                headers[name] = value
         body = orjson.dumps(event) if self._raw else message.data
-        path = path if path.startswith("/") else f"/{path}"
-        answer = await self._channel.send("POST", path, body, headers)
-        verdict = verdict_of(answer)
-        if verdict == RETRY:
-            text = f"the app answered {answer.status} to the event {event.get('id')}: retry"
-            raise ComponentError(text)
-        return verdict
+        subscription = self._subscription
+        return await self._channel.on_topic_event(
+            TopicEvent(subscription.pubsub, subscription.topic, path, event, body, message.metadata)
+        )
 
     async def _failed(self, message: Message, error: ComponentError) -> None:
         """Without a dead letter topic the broker delivers it again."""
@@ -140,34 +107,3 @@ class Delivery:
                 self._broker.topic(topic), message.data, message.content_type, message.metadata
             ),
         )
-
-
-def verdict_of(answer: AppAnswer) -> str:
-    """What an answer of the app means."""
-    if answer.status == 404:
-        return DROP
-    if not 200 <= answer.status < 300:
-        return RETRY
-    try:
-        document = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return SUCCESS
-    status = document.get("status", "") if isinstance(document, dict) else ""
-    if status in ("", SUCCESS):
-        return SUCCESS
-    return DROP if status == DROP else RETRY
-
-
-def _headers(message: Message) -> dict[str, str]:
-    """The broker's metadata, as far as they can be headers; none replaces one of ours."""
-    return {
-        name: value
-        for name, value in message.metadata.items()
-        if name.lower() not in _OURS
-        and name.isascii()
-        and name.isprintable()
-        and " " not in name
-        and ":" not in name
-        and value.isascii()
-        and value.isprintable()
-    }

@@ -10,8 +10,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_health import AppHealth
 from meshproxy.dapr.app_settings import AppHealthSettings, AppSettings
+from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.sidecar import Sidecar
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
@@ -51,30 +53,21 @@ async def _listens(app: AppSettings) -> bool:
 
 
 async def _watch(facts: Sidecar, settings: AppHealthSettings) -> None:
-    import aiohttp
-
-    app = facts.app
-    path = settings.path if settings.path.startswith("/") else f"/{settings.path}"
-    url = f"http://{app.channel_address}:{app.port}{path}"
-    headers = {"dapr-api-token": app.token} if app.token else {}
+    channel = facts.channel
+    assert channel is not None
     health = AppHealth(settings.threshold)
-    timeout = aiohttp.ClientTimeout(total=settings.probe_timeout)
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-        while True:
-            if health.record(await _is_well(session, url)):
-                word = "healthy" if health.healthy else "unhealthy"
-                logger.info("App entered %s status", word)
-                facts.app_healthy = health.healthy
-                facts.app_changed(health.healthy)
-            await asyncio.sleep(settings.probe_interval)
+    while True:
+        if health.record(await _is_well(channel, settings)):
+            word = "healthy" if health.healthy else "unhealthy"
+            logger.info("App entered %s status", word)
+            facts.app_healthy = health.healthy
+            facts.app_changed(health.healthy)
+        await asyncio.sleep(settings.probe_interval)
 
 
-async def _is_well(session: object, url: str) -> bool:
-    import aiohttp
-
-    assert isinstance(session, aiohttp.ClientSession)
+async def _is_well(channel: AppChannel, settings: AppHealthSettings) -> bool:
     try:
-        async with session.get(url, allow_redirects=False) as response:
-            return 200 <= response.status < 300
-    except (aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(settings.probe_timeout):
+            return await channel.is_well(settings.path)
+    except (ComponentError, TimeoutError):
         return False

@@ -19,10 +19,10 @@ from meshproxy.config.dapr import Resources, load_configurations, load_resources
 from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
-from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.http_api import HTTP_API
+from meshproxy.dapr.http_app_channel import HttpAppChannel
 from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.runtime import Runtime
@@ -85,7 +85,7 @@ class DaprSidecar:
             app_healthy=options.app.health is None,
         )
         if options.app.port:
-            self.facts.channel = AppChannel(options.app, options.app_id)
+            self.facts.channel = HttpAppChannel(options.app, options.app_id)
         self._subscriptions = Subscriptions(self.facts, resources.subscriptions, compile_rule)
         self.facts.subscriptions = lambda: [each.shown() for each in self._subscriptions.active]
         self.facts.app_changed = self._app_changed

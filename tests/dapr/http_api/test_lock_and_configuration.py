@@ -6,8 +6,8 @@ import json
 import pytest
 from aiohttp import web
 
-from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import AppSettings
+from meshproxy.dapr.http_app_channel import HttpAppChannel
 from meshproxy.dapr.sidecar import Sidecar
 from tests.dapr.http_api.support import Client, error
 from tests.dapr.support import APP, component, run, runtime
@@ -133,7 +133,7 @@ def test_the_app_is_told_of_changes_until_it_unsubscribes(redis_server):
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        channel = AppChannel(AppSettings(port=port, token="t"), "app")
+        channel = HttpAppChannel(AppSettings(port=port, token="t"), "app")
         life = runtime(
             [component("conf", "configuration.redis", {"redisHost": redis_server.address})]
         )

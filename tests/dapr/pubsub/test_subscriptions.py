@@ -7,10 +7,11 @@ import json
 import pytest
 
 from meshproxy.config.dapr.subscription import compile_rule
-from meshproxy.dapr.app_channel import AppAnswer
+from meshproxy.dapr.app_channel import DROP, RETRY, SUCCESS, AppAnswer
+from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.http_app_channel import HttpAppChannel, verdict_of
 from meshproxy.dapr.pubsub.broker import PublishRequest
-from meshproxy.dapr.pubsub.delivery import DROP, RETRY, SUCCESS, verdict_of
 from meshproxy.dapr.pubsub.programmatic import make_rule
 from meshproxy.dapr.pubsub.subscription import Kind, Subscription
 from meshproxy.dapr.sidecar import Sidecar
@@ -18,10 +19,11 @@ from meshproxy.dapr.subscriptions import Subscriptions
 from tests.dapr.support import APP, component, run, runtime
 
 
-class App:
+class App(HttpAppChannel):
     """Answers by path, one answer after the other; the last one stays."""
 
     def __init__(self, **answers) -> None:
+        super().__init__(AppSettings(port=1), "app")
         self.answers = {f"/{path}": list(given) for path, given in answers.items()}
         self.calls: asyncio.Queue = asyncio.Queue()
         self.asked = 0
