@@ -16,6 +16,7 @@ from meshproxy.server.flags import FlagError, parse, to_options, usage
 
 if TYPE_CHECKING:
     from meshproxy.errors import ConfigError
+    from meshproxy.server.dapr.flags import Parsed
     from meshproxy.server.options import Options
 
 USAGE: Final = """\
@@ -85,6 +86,8 @@ def _envoy(arguments: list[str]) -> int:
     from meshproxy.server.dapr import command
 
     dapr = command.read(arguments)
+    if dapr is not None and (dapr.given.get("wait") or dapr.given.get("build-info")):
+        return _ask_dapr(dapr)
     given = parse(arguments if dapr is None else dapr.rest)
     if "help" in given:
         print(USAGE + usage() + DAPR_USAGE + command.usage())
@@ -108,6 +111,20 @@ def _envoy(arguments: list[str]) -> int:
             return _report_text(found)
         return _serve(options)
     return 0
+
+
+def _ask_dapr(dapr: Parsed) -> int:
+    """daprd's flags that start no sidecar."""
+    from meshproxy.dapr.app_settings import RUNTIME_VERSION
+    from meshproxy.server.dapr.wait import wait_until_ready
+
+    if dapr.given.get("build-info"):
+        print(f"meshproxy {__version__}, as daprd {RUNTIME_VERSION}")
+        return 0
+    if wait_until_ready(dapr.given.get("dapr-http-port", 3500)):
+        return 0
+    print("timeout waiting for the sidecar", file=sys.stderr)
+    return 1
 
 
 def _serve(options: Options) -> int:

@@ -53,13 +53,16 @@ class Subscriptions:
         declared: Iterable[Subscription],
         compile_rule: Compile,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        *,
+        ask: bool = True,
     ) -> None:
+        """`ask`: the app is asked for its own ones too."""
         self._sidecar = sidecar
         self._brokers = Brokers(sidecar.runtime)
         self._compile = compile_rule
         self._sleep = sleep
         self._declared = self._mine(declared)
-        self._asked: list[Subscription] | None = None
+        self._asked: list[Subscription] | None = None if ask else []
         self._lock = asyncio.Lock()
         self._app_is_well = False
         self._active: dict[Topic, _Active] = {}

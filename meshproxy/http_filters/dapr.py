@@ -13,6 +13,7 @@ from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 TYPE: Final = "meshproxy.extensions.filters.http.dapr.Dapr"
 GRPC_TYPE: Final = "meshproxy.extensions.filters.http.dapr.Grpc"
 INTERNAL_TYPE: Final = "meshproxy.extensions.filters.http.dapr.Internal"
+MADE_TYPE: Final = "meshproxy.extensions.filters.http.dapr.Made"
 # None is a message: the sidecar puts them on its own listeners (`server/dapr/`).
 
 
@@ -22,6 +23,13 @@ def dapr(config: Any, context: FactoryContext) -> FilterFactory:
     from meshproxy.http_filters.dapr_api import DaprFilter
 
     return lambda: DaprFilter(config)
+
+
+@HTTP_FILTERS.register(MADE_TYPE)
+def made(config: Any, context: FactoryContext) -> FilterFactory:
+    """What stands around an API: `config` is the factory itself."""
+    factory: FilterFactory = config
+    return factory
 
 
 @HTTP_FILTERS.register(GRPC_TYPE)

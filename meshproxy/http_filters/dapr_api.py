@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import logging
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api import Api
@@ -125,13 +124,9 @@ class DaprFilter(InvokingFilter):
         assert headers is not None
         headers.remove(invocation.API_TOKEN)
         query = (headers.get(b":path") or b"").decode("latin-1").partition("?")[2]
-        request = HttpRequest(
-            method=(headers.get(b":method") or b"").decode("latin-1"),
-            params=self._params,
-            query=tuple(parse_qsl(query, keep_blank_values=True)) if query else (),
-            headers=headers,
-            body=b"".join(self._chunks),
-        )
+        method = (headers.get(b":method") or b"").decode("latin-1")
+        body = b"".join(self._chunks)
+        request = HttpRequest.of(method, self._params, query, headers, body)
         self._chunks.clear()
         self.callbacks.spawn(self._answer(endpoint, request), f"dapr {endpoint.path}")
 

@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,7 @@ class Server:
     ) -> None:
         self._sidecar = sidecar
         self._forced = False
+        self._signalled = False
         self._own_listeners: Sequence[Any] = ()
         self.options = options
         self.config = config
@@ -291,19 +292,33 @@ class Server:
         logger.info("starting main dispatch loop")
 
     async def _end(self) -> None:
+        cut = spawn(self._owner, self._cut.wait(), "second signal")
+        if self._sidecar is not None and self._signalled:  # who calls for the end means it
+            await self._unless_cut(cut, self._sidecar.block(), "block shutdown")
         self._enter(State.DRAINING)
         if self._sidecar is not None:
-            await self._sidecar.leave()
+            await self._unless_cut(cut, self._sidecar.leave(), "leave")
         grace = self.options.drain_time_s
         seconds = DEFAULT_GRACE if grace == _ENVOY_DRAIN_TIME else float(grace)
         logger.info("draining: %.0f s at most", seconds)
-        draining = spawn(self._owner, drain(self.listeners, seconds), "drain")
-        cut = spawn(self._owner, self._cut.wait(), "second signal")
-        await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
+        await self._unless_cut(cut, self._drain(seconds), "drain")
         for listener in self.listeners:
             listener.close()
         if self.wasm is not None:
             self.wasm.close()
+
+    async def _unless_cut(
+        self, cut: asyncio.Task[Any], step: Coroutine[Any, Any, Any], name: str
+    ) -> None:
+        """One step of ending, which a second signal ends too."""
+        task = spawn(self._owner, step, name)
+        await asyncio.wait((task, cut), return_when=asyncio.FIRST_COMPLETED)
+        task.cancel()
+
+    async def _drain(self, seconds: float) -> None:
+        if not await drain(self.listeners, seconds) and self._sidecar is not None:
+            dapr_logger.error("Graceful shutdown timeout exceeded, forcing shutdown")
+            self._forced = True
 
     def _enter(self, state: State) -> None:
         if state not in NEXT[self._state]:
@@ -323,6 +338,7 @@ class Server:
             self._cut.set()
             return
         logger.warning("caught %s", number.name)
+        self._signalled = True
         self._quit.set()
 
     def _quit_by_api(self, force: bool) -> None:

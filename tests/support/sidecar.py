@@ -42,7 +42,7 @@ class Sidecar:
         self._folder = tempfile.mkdtemp(prefix=f"sidecar-{app_id}-")
         self._log = Path(self._folder, "log")
         command = [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
-        command += ["--dapr-grpc-port", "0"]
+        command += ["--dapr-grpc-port", "0", "--metrics-port", "0"]
         command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -90,6 +90,12 @@ class Sidecar:
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, f"no '{text}' in\n{self.log}"
             time.sleep(0.02)
+
+    def port_of(self, name: str) -> int:
+        """The port of a further listener, by its word in the log: `public`, `metrics`."""
+        match = re.search(rf"{name} server listening on TCP address: [\d.]+:(\d+)", self.log)
+        assert match is not None, self.log
+        return int(match[1])
 
     @property
     def internal_port(self) -> int:

@@ -37,6 +37,9 @@ HTTP_API: Final = Table(
     )
 )
 
+PUBLIC_API: Final = Table(sidecar.PUBLIC)
+"""What the public port serves: to look, not to change anything."""
+
 _INTERNAL: Final = error_response(ApiError("ERR_INTERNAL", "the call has failed", 500))
 
 

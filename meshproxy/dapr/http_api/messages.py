@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -24,6 +25,19 @@ class HttpRequest:
     query: tuple[tuple[str, str], ...] = ()
     headers: HeaderMap = field(default_factory=HeaderMap)
     body: bytes = b""
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        params: Mapping[str, str],
+        query: str,
+        headers: HeaderMap,
+        body: bytes = b"",
+    ) -> Self:
+        """A request whose query is still text."""
+        pairs = tuple(parse_qsl(query, keep_blank_values=True)) if query else ()
+        return cls(method, params, pairs, headers, body)
 
     def first(self, name: str) -> str | None:
         """The first value of a query parameter."""

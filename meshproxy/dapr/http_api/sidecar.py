@@ -36,10 +36,13 @@ async def _shutdown(api: Api, request: HttpRequest) -> HttpResponse:
     return NO_CONTENT
 
 
-ENDPOINTS: Final = (
+PUBLIC: Final = (
     endpoint("GET", "/v1.0/healthz", _healthz, public=True),
     endpoint("GET", "/v1.0/healthz/outbound", _outbound, public=True),
     endpoint("GET", "/v1.0/metadata", _get_metadata),
+)
+ENDPOINTS: Final = (
+    *PUBLIC,
     endpoint("PUT", "/v1.0/metadata/{key}", _put_metadata),
     endpoint("POST", "/v1.0/shutdown", _shutdown),
 )

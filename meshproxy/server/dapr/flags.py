@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from meshproxy.dapr.app_settings import AppHealthSettings, AppSettings
-from meshproxy.server.dapr.options import DaprOptions
+from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions, Edges
 from meshproxy.server.flags import FlagError
 
 TEXT: Final = "string"
@@ -62,8 +63,8 @@ FLAGS: Final = (
     Flag("config", MANY, "file of a Configuration; may be given several times"),
     Flag("max-body-size", TEXT, "largest body of a request to the API", "4Mi"),
     Flag("read-buffer-size", TEXT, "largest headers of a request to the API", "4Ki"),
-    Flag("dapr-http-max-request-size", NUMBER, "the same in MB, the older name"),
-    Flag("dapr-http-read-buffer-size", NUMBER, "the same in KB, the older name"),
+    Flag("dapr-http-max-request-size", NUMBER, "--max-body-size in MB, its older name"),
+    Flag("dapr-http-read-buffer-size", NUMBER, "--read-buffer-size in KB, its older name"),
     Flag("unix-domain-socket", TEXT, "folder of sockets, which take the place of the ports"),
     Flag("dapr-graceful-shutdown-seconds", NUMBER, "seconds in which calls may end", "5"),
     Flag("log-level", TEXT, "debug|info|warn|error|fatal", "info", shared=True),
@@ -71,17 +72,18 @@ FLAGS: Final = (
     Flag("mode", TEXT, "standalone", "standalone", shared=True),
     Flag("enable-mtls", SWITCH, "not supported", "false"),
     Flag("enable-api-logging", SWITCH, "log every call of the API", "false"),
-    Flag("allowed-origins", TEXT, "not supported"),
+    Flag("allowed-origins", TEXT, "origins that CORS allows, by commas; *: all; none: no CORS"),
     Flag("app-ssl", SWITCH, "not supported", "false"),
-    Flag("dapr-public-port", NUMBER, "not supported"),
-    Flag("dapr-block-shutdown-duration", TEXT, "not supported"),
-    Flag("metrics-port", NUMBER, "", "9090", "metrics are at the admin endpoint"),
-    Flag("metrics-listen-address", TEXT, "", "", "metrics are at the admin endpoint"),
-    Flag("enable-metrics", SWITCH, "", "true", "metrics are at the admin endpoint"),
+    Flag("dapr-public-port", NUMBER, "port on which only health and metadata are served"),
+    Flag("dapr-public-listen-address", TEXT, "address of that port; by default all"),
+    Flag("dapr-block-shutdown-duration", TEXT, "serve on until the app is ill, or this time over"),
+    Flag("metrics-port", NUMBER, "port of the metrics; 0: a free one", "9090"),
+    Flag("metrics-listen-address", TEXT, "address of the metrics", "0.0.0.0"),  # noqa: S104
+    Flag("enable-metrics", SWITCH, "serve metrics", "true"),
     Flag("profile-port", NUMBER, "", "7777", "there is no profiler to ask"),
     Flag("enable-profiling", SWITCH, "", "false", "there is no profiler to ask"),
     Flag("app-binding-options-timeout", TEXT, "", "", "input bindings are not there"),
-    Flag("disable-init-endpoints", TEXT, "", "", "the app is not asked at start"),
+    Flag("disable-init-endpoints", TEXT, "what not to ask the app for: config, subscribe"),
     Flag("disable-builtin-k8s-secret-store", SWITCH, "", "", "there is none"),
     Flag("hot-reload-reconcile-interval", TEXT, "", "", "resources are read at start only"),
     Flag("placement-host-address", TEXT, "", "", _NO_ACTORS),
@@ -95,7 +97,11 @@ FLAGS: Final = (
     Flag("control-plane-address", TEXT, "", "", _NO_MTLS),
     Flag("control-plane-trust-domain", TEXT, "", "", _NO_MTLS),
     Flag("control-plane-namespace", TEXT, "", "", _NO_MTLS),
+    Flag("wait", SWITCH, "wait until another sidecar's APIs answer, 60 s at most", "false"),
+    Flag("build-info", SWITCH, "say which version this is", "false"),
 )
+INIT_ENDPOINTS: Final = frozenset({"config", "subscribe"})
+_TRUTHY: Final = frozenset({"1", "t", "true", "y", "yes", "on"})
 _BY_NAME: Final = {flag.name: flag for flag in FLAGS}
 _MODES: Final = frozenset({"standalone", "kubernetes"})
 LEVELS: Final = {
@@ -196,6 +202,7 @@ def to_options(given: Mapping[str, Any], env: Mapping[str, str]) -> DaprOptions:
         enable_api_logging=given.get("enable-api-logging", False),
         log_as_json=given.get("log-as-json", False),
         api_token=env.get("DAPR_API_TOKEN", ""),
+        edges=_edges(given, env, number),
         notes=tuple(ignored(given)),
     )
     for name in ("dapr-http-port", "dapr-grpc-port"):
@@ -239,10 +246,7 @@ def _refuse(given: Mapping[str, Any]) -> None:
         raise FlagError(f"--mode {given['mode']} is not supported: use standalone")
     if given.get("app-protocol", "http") != "http":
         raise FlagError(f"--app-protocol {given['app-protocol']} is not supported: use http")
-    for name in ("enable-mtls", "app-ssl", "allowed-origins"):
-        if given.get(name):
-            raise FlagError(f"--{name} is not supported")
-    for name in ("dapr-public-port", "dapr-block-shutdown-duration"):
+    for name in ("enable-mtls", "app-ssl"):
         if given.get(name):
             raise FlagError(f"--{name} is not supported")
 
@@ -283,13 +287,48 @@ def _app(
     )
 
 
+def _edges(
+    given: Mapping[str, Any], env: Mapping[str, str], number: Callable[[str, int], int]
+) -> Edges:
+    unasked = frozenset(_addresses(given.get("disable-init-endpoints", "")))
+    for name in sorted(unasked - INIT_ENDPOINTS):
+        raise _invalid("disable-init-endpoints", name, ", ".join(sorted(INIT_ENDPOINTS)))
+    return Edges(
+        metrics_port=number("metrics-port", 65535) if given.get("enable-metrics", True) else None,
+        metrics_port_given="metrics-port" in given,
+        metrics_listen_address=given.get("metrics-listen-address") or ALL_ADDRESSES,
+        public_port=number("dapr-public-port", 65535) if "dapr-public-port" in given else None,
+        public_listen_address=given.get("dapr-public-listen-address") or ALL_ADDRESSES,
+        allowed_origins=_addresses(given.get("allowed-origins", "")),
+        block_shutdown=_duration(given, "dapr-block-shutdown-duration"),
+        h2c=env.get("DAPR_HTTP_DISABLE_H2C", "").lower() not in _TRUTHY,
+        unasked=unasked,
+    )
+
+
+def _duration(given: Mapping[str, Any], name: str) -> float | None:
+    """Seconds of a Go duration, None where none is given."""
+    text = given.get(name, "")
+    if not text:
+        return None
+    try:
+        seconds = seconds_of(text)
+    except DurationError:
+        seconds = -1.0
+    if seconds < 0:
+        raise _invalid(name, text, "a duration such as 5s or 1m30s")
+    return seconds
+
+
 def _addresses(text: str) -> tuple[str, ...]:
     return tuple(address.strip() for address in text.split(",") if address.strip())
 
 
 def _size(given: Mapping[str, Any], name: str, older: str, unit: str) -> int:
     """A Kubernetes quantity in bytes; the older flag counts in units of its own."""
-    if name not in given and given.get(older, -1) > 0:
+    if name not in given and given.get(older, -1) != -1:  # -1: the default, as in daprd
+        if given[older] < 1:
+            raise _invalid(older, str(given[older]), "a number above 0, or -1 for the default")
         return int(given[older]) * _SUFFIXES[unit]
     text = given.get(name, _BY_NAME[name].default)
     match = _QUANTITY.fullmatch(text)

@@ -7,11 +7,14 @@ built from objects and not from a message.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from meshproxy.config import HttpFilterConfig, ServerConfig, load_config
 from meshproxy.dapr.invoker import CLUSTER_HEADER
+from meshproxy.http.filter import FilterFactory
+from meshproxy.http_filters.dapr import MADE_TYPE
 from meshproxy.network.listener import ListenerConfig
 
 _HEADER: Final = CLUSTER_HEADER.decode()
@@ -23,16 +26,19 @@ _MANAGER: Final = (
 _TYPE_URL: Final = "type.googleapis.com/"
 
 
-def api_listener(name: str, address: dict[str, Any], max_headers: int) -> dict[str, Any]:
-    """A listener that speaks HTTP/1.1 and HTTP/2, in the words of Envoy's YAML.
+def api_listener(
+    name: str, address: dict[str, Any], max_headers: int, codec: str = "AUTO"
+) -> dict[str, Any]:
+    """A listener that speaks HTTP/1.1 and, unless `codec` says HTTP1, HTTP/2; as Envoy's YAML.
 
+    Its port is its own: a second sidecar does not share it, but fails, as a second daprd does.
     Requests that go on to the router take the cluster that the filter has written into
     `CLUSTER_HEADER`, without a time limit, as daprd has none.
     """
     manager = {
         "@type": _TYPE_URL + _MANAGER,
         "stat_prefix": name,
-        "codec_type": "AUTO",
+        "codec_type": codec,
         "server_header_transformation": "PASS_THROUGH",
         "generate_request_id": False,
         "skip_xff_append": True,
@@ -61,7 +67,12 @@ def api_listener(name: str, address: dict[str, Any], max_headers: int) -> dict[s
         ],
     }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
-    return {"name": name, "address": address, "filter_chains": [chain]}
+    return {
+        "name": name,
+        "address": address,
+        "enable_reuse_port": False,
+        "filter_chains": [chain],
+    }
 
 
 def app_cluster(name: str, host: str, port: int) -> dict[str, Any]:
@@ -90,12 +101,21 @@ def read(document: dict[str, Any]) -> ServerConfig:
     return load_config(yaml=json.dumps(document))
 
 
-def with_filter(listener: ListenerConfig, type_name: str, filter_config: Any) -> ListenerConfig:
-    """The listener with Dapr's filter before its router."""
+def filter_config(type_name: str, config: Any) -> HttpFilterConfig:
+    """The filter that is an API itself."""
+    return HttpFilterConfig("dapr", type_name, config)
+
+
+def made(name: str, factory: FilterFactory) -> HttpFilterConfig:
+    """A filter that stands before an API."""
+    return HttpFilterConfig(name, MADE_TYPE, factory)
+
+
+def with_filters(listener: ListenerConfig, filters: Sequence[HttpFilterConfig]) -> ListenerConfig:
+    """The listener with Dapr's filters before its router."""
     chain = listener.filter_chains[0]
     http = chain.filters[-1]
     manager = http.config
-    own = HttpFilterConfig("dapr", type_name, filter_config)
-    manager = replace(manager, filters=(own, *manager.filters))
+    manager = replace(manager, filters=(*filters, *manager.filters))
     chain = replace(chain, filters=(replace(http, config=manager),))
     return replace(listener, filter_chains=(chain,))

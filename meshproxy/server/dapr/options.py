@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from meshproxy.dapr.app_settings import AppSettings
+
+ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (daprd's default: a pod's other containers may call)
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """What stands around the APIs; times are seconds, a port of None is not opened.
+
+    `metrics_port_given`: that it cannot be had is an error. `block_shutdown` None: a signal ends
+    the sidecar at once. `h2c`: the HTTP API speaks HTTP/2 too. `unasked`: what the app is not asked
+    for at its start (`config`, `subscribe`).
+    """
+
+    metrics_port: int | None = 9090
+    metrics_port_given: bool = False
+    metrics_listen_address: str = ALL_ADDRESSES
+    public_port: int | None = None
+    public_listen_address: str = ALL_ADDRESSES
+    allowed_origins: tuple[str, ...] = ()
+    block_shutdown: float | None = None
+    h2c: bool = True
+    unasked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +55,5 @@ class DaprOptions:
     enable_api_logging: bool = False
     log_as_json: bool = False
     api_token: str = ""
+    edges: Edges = field(default_factory=Edges)
     notes: tuple[str, ...] = ()

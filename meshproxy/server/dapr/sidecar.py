@@ -21,7 +21,7 @@ from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_settings import RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
-from meshproxy.dapr.http_api import HTTP_API
+from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.http_app_channel import HttpAppChannel
 from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
 from meshproxy.dapr.peers import Peers
@@ -32,31 +32,37 @@ from meshproxy.dapr.subscriptions import Subscriptions
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
+from meshproxy.http_filters.dapr_cors import cors
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
+from meshproxy.http_filters.dapr_page import public
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import wait_for_app
 from meshproxy.server.dapr.listeners import (
     api_listener,
     app_cluster,
+    filter_config,
+    made,
     pipe_address,
     read,
     socket_address,
-    with_filter,
+    with_filters,
 )
-from meshproxy.server.dapr.options import DaprOptions
+from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions
 
 if TYPE_CHECKING:
+    from meshproxy.config import HttpFilterConfig
     from meshproxy.dapr.name_resolution.resolver import NameResolver
     from meshproxy.upstream.cluster_manager import ClusterManager
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
-EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (daprd's default: a pod's other containers may call)
 LOOPBACK: Final = "127.0.0.1"
 INTERNAL: Final = "dapr-internal"
 HTTP: Final = "dapr-http"
 GRPC: Final = "dapr-grpc"
+PUBLIC: Final = "dapr-public"
+_SHOWN: Final = {INTERNAL: "internal", GRPC: "gRPC", HTTP: "HTTP", PUBLIC: "public"}
 RESOLVER: Final = "name-resolution"
 
 
@@ -72,6 +78,7 @@ class DaprSidecar:
         identity = Identity(options.app_id, options.namespace)
         self._owner = TaskOwner()
         self._own: list[ListenerConfig] = []
+        self._app_ill = asyncio.Event()
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
         self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
@@ -86,7 +93,10 @@ class DaprSidecar:
         )
         if options.app.port:
             self.facts.channel = HttpAppChannel(options.app, options.app_id)
-        self._subscriptions = Subscriptions(self.facts, resources.subscriptions, compile_rule)
+        unasked = options.edges.unasked
+        self._subscriptions = Subscriptions(
+            self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
+        )
         self.facts.subscriptions = lambda: [each.shown() for each in self._subscriptions.active]
         self.facts.app_changed = self._app_changed
 
@@ -121,17 +131,23 @@ class DaprSidecar:
         )
         internal = InternalFilterConfig(invoker, options.max_body_size)
         grpc = self._grpc_config(api.api)
-        filters: dict[str, tuple[str, Any]] = {
-            INTERNAL: (INTERNAL_TYPE, internal),
-            GRPC: (GRPC_TYPE, grpc),
-            HTTP: (TYPE, api),
+        filters: dict[str, list[HttpFilterConfig]] = {
+            INTERNAL: [filter_config(INTERNAL_TYPE, internal)],
+            GRPC: [filter_config(GRPC_TYPE, grpc)],
+            HTTP: [*self._before_http(), filter_config(TYPE, api)],
+            PUBLIC: [made("public", public(api.api, PUBLIC_API))],
         }
         listeners = [
             each for each in self._listeners() if grpc or not each["name"].startswith(GRPC)
         ]
         own = read({"static_resources": {"listeners": listeners}})
-        self._own = [with_filter(each, *filters[_kind(each.name)]) for each in own.listeners]
+        self._own = [with_filters(each, filters[_kind(each.name)]) for each in own.listeners]
         return self._own
+
+    def _before_http(self) -> list[HttpFilterConfig]:
+        """What stands before the HTTP API, the outermost first."""
+        origins = self.options.edges.allowed_origins
+        return [made("cors", cors(origins))] if origins else []
 
     def _grpc_config(self, api: Api) -> Any:
         """The gRPC API, None where the package with its messages is not installed."""
@@ -151,23 +167,28 @@ class DaprSidecar:
         between = socket_address(host, options.dapr_internal_grpc_port or 0)
         # A call has more headers between sidecars than it had before.
         listeners = [api_listener(INTERNAL, between, size + 4096)]
+        edges = options.edges
+        if edges.public_port is not None:
+            where = socket_address(edges.public_listen_address, edges.public_port)
+            listeners.append(api_listener(PUBLIC, where, size))
         apis = ((HTTP, options.dapr_http_port, size), (GRPC, options.dapr_grpc_port, size << 10))
         for name, port, headers in apis:
+            codec = "HTTP1" if name == HTTP and not edges.h2c else "AUTO"
             if options.unix_domain_socket:
                 file = f"dapr-{options.app_id}-{name.removeprefix('dapr-')}.socket"
                 path = f"{options.unix_domain_socket}/{file}"
-                listeners.append(api_listener(name, pipe_address(path), headers))
+                listeners.append(api_listener(name, pipe_address(path), headers, codec))
                 continue
-            for index, address in enumerate(options.dapr_listen_addresses or (EVERYWHERE,)):
+            for index, address in enumerate(options.dapr_listen_addresses or (ALL_ADDRESSES,)):
                 where = socket_address(address, port)
                 shown = f"{name}-{index}" if index else name
-                listeners.append(api_listener(shown, where, headers))
+                listeners.append(api_listener(shown, where, headers, codec))
         return listeners
 
     def _host_ip(self) -> str:
         """Where other sidecars find this one."""
         given = self.options.dapr_internal_grpc_listen_address or LOOPBACK
-        return given if given != EVERYWHERE else os.environ.get("DAPR_HOST_IP", LOOPBACK)
+        return given if given != ALL_ADDRESSES else os.environ.get("DAPR_HOST_IP", LOOPBACK)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -202,7 +223,7 @@ class DaprSidecar:
                 resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
                 await resolver.register(f"{self._host_ip()}:{address.port}")
             else:
-                word = "gRPC" if _kind(name) == GRPC else "HTTP"
+                word = _SHOWN[_kind(name)]
                 logger.info("%s server listening on TCP address: %s", word, address.text)
         self.facts.outbound_ready = True
         if self.options.app.port:
@@ -212,17 +233,38 @@ class DaprSidecar:
 
     def _app_is_there(self) -> None:
         self._initialized()
+        for name, what in (("config", "dapr configuration"), ("subscribe", "subscription")):
+            if name in self.options.edges.unasked:
+                logger.info("Skipping programmatic %s loading", what)
         if self.facts.app_healthy:
             self._app_changed(True)
 
     def _app_changed(self, healthy: bool) -> None:
         """Messages come only while the app is well."""
+        if not healthy:
+            self._app_ill.set()
         change = self._subscriptions.begin() if healthy else self._subscriptions.end()
         spawn(self._owner, change, "subscriptions")
 
     def _initialized(self) -> None:
         elapsed = (time.monotonic() - self._started) * 1000
         logger.info("dapr initialized. Status: Running. Init Elapsed %.0fms", elapsed)
+
+    async def block(self) -> None:
+        """`--dapr-block-shutdown-duration`: serve on until the app is ill, or the time over."""
+        seconds = self.options.edges.block_shutdown
+        if seconds is None:
+            return
+        text = "Blocking graceful shutdown for %gs or until app reports unhealthy..."
+        logger.info(text, seconds)
+        if not self.facts.app_healthy:
+            self._app_ill.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._app_ill.wait()
+            logger.info("App reported unhealthy, entering shutdown...")
+        except TimeoutError:
+            logger.info("Block shutdown period expired, entering shutdown...")
 
     async def leave(self) -> None:
         """Before the last answers: others no longer find this sidecar, and health says no."""
@@ -247,7 +289,7 @@ class DaprSidecar:
 
 def _kind(name: str) -> str:
     """The first listener of its kind: those on further addresses have a number in their names."""
-    return next(kind for kind in (INTERNAL, GRPC, HTTP) if name.startswith(kind))
+    return next(kind for kind in _SHOWN if name.startswith(kind))
 
 
 def _resources(options: DaprOptions, allow_unsupported: bool) -> Resources:

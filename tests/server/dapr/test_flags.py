@@ -4,7 +4,7 @@ import pytest
 
 from meshproxy.dapr.app_settings import AppHealthSettings, AppSettings
 from meshproxy.server.dapr import command, flags
-from meshproxy.server.dapr.options import DaprOptions
+from meshproxy.server.dapr.options import DaprOptions, Edges
 from meshproxy.server.flags import FlagError
 from meshproxy.server.options import Options
 
@@ -51,7 +51,8 @@ def test_folders_files_and_addresses_may_be_several():
 @pytest.mark.parametrize(
     ("argument", "size"),
     [("--max-body-size=1M", 1_000_000), ("--max-body-size=16Mi", 16 << 20),
-     ("--max-body-size=500", 500), ("--dapr-http-max-request-size=8", 8 << 20)],
+     ("--max-body-size=500", 500), ("--dapr-http-max-request-size=8", 8 << 20),
+     ("--dapr-http-max-request-size=-1", 4 << 20)],
 )  # fmt: skip
 def test_sizes_are_quantities(argument, size):
     assert options("--app-id=x", argument).max_body_size == size
@@ -71,6 +72,14 @@ def test_sizes_are_quantities(argument, size):
         (["--app-id=x", "--mode=kubernetes"], "--mode kubernetes is not supported"),
         (["--app-id=x", "--app-protocol=grpc"], "--app-protocol grpc is not supported"),
         (["--app-id=x", "--enable-mtls"], "--enable-mtls is not supported"),
+        (["--app-id=x", "--dapr-http-max-request-size=0"], "expected a number above 0"),
+        (["--app-id=x", "--dapr-http-read-buffer-size=0"], "expected a number above 0"),
+        (["--app-id=x", "--dapr-http-read-buffer-size=-2"], "expected a number above 0"),
+        (["--app-id=x", "--dapr-block-shutdown-duration=5"], "expected a duration such as"),
+        (["--app-id=x", "--dapr-block-shutdown-duration=-5s"], "expected a duration such as"),
+        (["--app-id=x", "--disable-init-endpoints=config,actors"], "expected config, subscribe"),
+        (["--app-id=x", "--metrics-port=70000"], "expected a number from 0 to 65535"),
+        (["--app-id=x", "--dapr-public-port=70000"], "expected a number from 0 to 65535"),
         (
             ["--app-id=x", "--enable-app-health-check", "--app-health-probe-timeout=9000"],
             "app-health-probe-timeout must be smaller",
@@ -80,6 +89,22 @@ def test_sizes_are_quantities(argument, size):
 def test_what_cannot_be_is_refused(arguments, message):
     with pytest.raises(FlagError, match=message):
         options(*arguments)
+
+
+def test_what_stands_around_the_apis():
+    given = options(
+        "--app-id=x", "--metrics-port=1", "--metrics-listen-address=::1", "--dapr-public-port=3501",
+        "--dapr-public-listen-address=127.0.0.1", "--allowed-origins=http://a, http://b",
+        "--dapr-block-shutdown-duration=1m", "--disable-init-endpoints=subscribe",
+        DAPR_HTTP_DISABLE_H2C="TRUE",
+    )  # fmt: skip
+    assert given.edges == Edges(
+        metrics_port=1, metrics_port_given=True, metrics_listen_address="::1",
+        public_port=3501, public_listen_address="127.0.0.1", allowed_origins=("http://a", "http://b"),
+        block_shutdown=60.0, h2c=False, unasked=frozenset({"subscribe"}),
+    )  # fmt: skip
+    off = options("--app-id=x", "--enable-metrics=false", DAPR_HTTP_DISABLE_H2C="no")
+    assert off.edges == Edges(metrics_port=None)
 
 
 def test_envoys_flags_may_stand_beside():
@@ -112,9 +137,9 @@ def test_levels_are_those_of_daprd():
 
 
 def test_what_has_no_meaning_is_said_once_each():
-    given = options("--app-id=x", "--placement-host-address=a", "--metrics-port=1")
+    given = options("--app-id=x", "--placement-host-address=a", "--profile-port=1")
     assert len(given.notes) == 2
-    assert given.notes[0].startswith("--metrics-port has no meaning here:")
+    assert given.notes[0].startswith("--profile-port has no meaning here:")
     assert not options("--app-id=x", "--placement-host-address=", "--enable-profiling=false").notes
 
 
