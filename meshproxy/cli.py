@@ -132,7 +132,7 @@ def _serve(options: Options) -> int:
 
     from meshproxy.errors import StartupError
     from meshproxy.server import logging
-    from meshproxy.server.server import main as serve
+    from meshproxy.server.process import main as serve
 
     try:
         sink = logging.configure(options)

@@ -76,6 +76,19 @@ class Mapping(Node):
         self.entries: dict[str, tuple[Mark, Node]] = {}
 
 
+Plain: TypeAlias = ScalarValue | list["Plain"] | dict[str, "Plain"]
+
+
+def plain(node: Node) -> Plain:
+    """What a tree says, without its places; two that are equal mean the same."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, (_, value) in node.entries.items()}
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    assert isinstance(node, Scalar)
+    return node.value
+
+
 class TreeError(Exception):
     """The document cannot become a tree; says why (`code`, `message`) and where (`mark`)."""
 

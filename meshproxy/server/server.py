@@ -1,7 +1,8 @@
-"""One proxy process: from its flags to its exit code.
+"""One server: from a read configuration to the exit code.
 
-Owns the event loop, signals, states and the order of starting and stopping. Refuses to know how
-requests are served: `build.py` wires that.
+Owns signals, states and the order of starting and stopping. Refuses to know where a configuration
+comes from and what comes after the server (`process.py`), and how requests are served: `build.py`
+wires that.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import asyncio
 import gc
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import meshproxy
+from meshproxy.config.bootstrap import ServerConfig
 from meshproxy.config.cel import CelEngine
-from meshproxy.errors import ConfigErrors, StartupError
+from meshproxy.errors import StartupError
 from meshproxy.http.log_file import AccessLogManager
 from meshproxy.network.connector import Connector
 from meshproxy.network.dispatcher import LoopDispatcher
@@ -51,79 +52,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger("meshproxy.main")
 dapr_logger = logging.getLogger("meshproxy.dapr.runtime")
 _ENVOY_DRAIN_TIME = 600
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _STATS_FLUSH_INTERVAL = 5.0  # seconds; Envoy's default stats_flush_interval
 
 
-def main(options: Options) -> int:
-    """Serve until a signal; returns the exit code."""
-    started = time.monotonic()
-    from meshproxy.config import load_config
-
-    logger.info("initializing meshproxy %s", meshproxy.__version__)
-    try:
-        loaded = load_config(
-            options.config_path,
-            options.config_yaml or ("{}" if options.dapr and not options.config_path else ""),
-            allow_unsupported=options.allow_unsupported,
-        )
-    except ConfigErrors as errors:
-        for error in errors.errors:
-            logger.critical("%s", error)
-        logger.critical("error initializing configuration '%s': exiting", options.config_path)
-        return 1
-    for warning in loaded.warnings:
-        logger.warning("%s", warning)
-    try:
-        sidecar = _sidecar(options)
-        if sidecar is not None:
-            loaded = sidecar.extend(loaded)
-        return _run(lambda: Server(options, loaded, started, sidecar).serve())
-    except ConfigErrors as errors:
-        for found in errors.errors:
-            logger.critical("%s", found)
-        dapr_logger.critical("Fatal error from runtime: failed to load resources from disk")
-    except StartupError as error:
-        if options.dapr is not None:
-            dapr_logger.critical("Fatal error from runtime: %s", error)
-        else:
-            logger.critical("error initializing: %s", error)
-    return 1
-
-
-def _sidecar(options: Options) -> DaprSidecar | None:
-    """Dapr's part, where daprd's flags have asked for it."""
-    if options.dapr is None:
-        return None
-    from meshproxy.server.dapr.sidecar import DaprSidecar
-
-    return DaprSidecar(options.dapr, allow_unsupported=options.allow_unsupported)
-
-
-def _run(main_coroutine: Callable[[], Any]) -> int:
-    """Run on uvloop where there is one: it halves the cost of a socket."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if sys.platform != "win32":
-        try:
-            import uvloop
-
-            factory = uvloop.new_event_loop
-        except ImportError:
-            logger.warning("uvloop is not there: the standard event loop takes its place")
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return int(runner.run(main_coroutine()))
+Prepared = tuple[ServerConfig, "DaprSidecar | None"]
+"""What a server is made of: Envoy's configuration, and Dapr's part where it was asked for."""
 
 
 class Server:
-    """The process at run time. Fulfils `admin.view.ServerView`."""
+    """The process at run time. Fulfils `admin.view.ServerView`.
+
+    `prepare` reads everything anew, for a successor, and says in the log why it cannot.
+    """
 
     def __init__(
         self,
         options: Options,
-        config: Any,
+        prepared: Prepared,
         started: float,
-        sidecar: DaprSidecar | None = None,
+        prepare: Callable[[], Prepared | None],
     ) -> None:
-        self._sidecar = sidecar
+        config, self._sidecar = prepared
+        self._prepare = prepare
+        self.successor: Prepared | None = None
         self._forced = False
         self._signalled = False
         self._own_listeners: Sequence[Any] = ()
@@ -170,6 +122,7 @@ class Server:
             self._enter(State.INITIALIZING)
             if self._sidecar is not None:
                 self._sidecar.quit = self._quit_by_api
+                self._sidecar.restart = self.restart
                 self._own_listeners = await self._sidecar.start(manager)
             await self._start_listeners(dispatcher, manager)
             if self.wasm is not None:
@@ -190,7 +143,10 @@ class Server:
             if self._sidecar is not None:
                 await self._sidecar.close()
             await self._owner.close()
-        logger.info("exiting")
+            if self.successor is not None:
+                # None is lost, and none kills, until the next server hears them.
+                signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        logger.info("exiting" if self.successor is None else "restarting")
         return int(self._forced)
 
     async def _start_admin(self) -> Any:
@@ -330,9 +286,29 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
-        loop.add_signal_handler(signal.SIGHUP, self.reopen_logs)
+        again = self.reopen_logs if self._sidecar is None else self.restart
+        loop.add_signal_handler(signal.SIGHUP, again)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+    def restart(self) -> None:
+        """End as for a signal, and have a successor in this process, made of what is on disk.
+
+        What SIGHUP means to daprd. Where the files cannot be used, nothing happens.
+        """
+        if self._quit.is_set():
+            return
+        logger.warning("restarting in place")
+        self.successor = self._prepare()
+        if self.successor is None:
+            logger.error("not restarting: what is on disk cannot be used")
+        else:
+            self._quit.set()
 
     def _on_signal(self, number: signal.Signals) -> None:
+        if self.successor is not None:
+            logger.warning("caught %s: not restarting", number.name)
+            self.successor = None
+            return
         if self._quit.is_set():
             logger.warning("caught %s again: ending now", number.name)
             self._cut.set()

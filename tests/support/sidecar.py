@@ -53,7 +53,11 @@ class Sidecar:
                 start_new_session=True,
                 env={**os.environ, "XDG_RUNTIME_DIR": self._folder, **(env or {})},
             )
-        self.port = 0
+
+    @property
+    def port(self) -> int:
+        """Where the HTTP API is, since the last start of its runtime."""
+        return int(_LISTENING.findall(self.log)[-1])
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -66,10 +70,8 @@ class Sidecar:
         return self
 
     def _is_up(self) -> bool:
-        match = _LISTENING.search(self.log)
-        if match is None:
+        if _LISTENING.search(self.log) is None:
             return False
-        self.port = int(match[1])
         return not self._ready or "dapr initialized" in self.log
 
     def __exit__(self, *error: object) -> None:
@@ -85,10 +87,14 @@ class Sidecar:
 
     def wait_for(self, text: str) -> None:
         """Until the log has this text."""
+        self.wait_for_count(text, 1)
+
+    def wait_for_count(self, text: str, count: int) -> None:
+        """Until the log has this text so many times."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while text not in self.log:
+        while self.log.count(text) < count:
             assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, f"no '{text}' in\n{self.log}"
+            assert time.monotonic() < deadline, f"not {count} of '{text}' in\n{self.log}"
             time.sleep(0.02)
 
     def port_of(self, name: str) -> int:

@@ -22,12 +22,12 @@ def check_resources(
     problems = Problems()
     found = load_resources(resources_paths, problems)
     load_configurations(configs, problems, found)
-    _note_duplicates(found, problems)
+    note_duplicates(found, problems)
     errors, warnings = problems.split(allow_unsupported=allow_unsupported)
     return tuple(errors), (*found.warnings, *warnings)
 
 
-def _note_duplicates(found: Resources, problems: Problems) -> None:
+def note_duplicates(found: Resources, problems: Problems) -> None:
     """Two components of one name are wrong where an app could see both."""
     for first, second in combinations(found.components, 2):
         if first.name == second.name and _meet(first, second):

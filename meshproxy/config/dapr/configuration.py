@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from meshproxy.config.dapr.reading import Fields
 from meshproxy.config.loader import load_documents
+from meshproxy.config.nodes import plain
 from meshproxy.dapr.component import ComponentSpec, MetadataItem
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.secretstores.scopes import SecretScope
+from meshproxy.errors import Code
 
 if TYPE_CHECKING:
     from meshproxy.config.dapr.resources import Resources
@@ -24,7 +26,6 @@ NOT_SUPPORTED: Final = (
     "api",
     "appHttpPipeline",
     "components",
-    "features",
     "httpPipeline",
     "logging",
     "metric",
@@ -35,6 +36,8 @@ NOT_SUPPORTED: Final = (
     "workflow",
 )
 _ACCESS: Final = ("allow", "deny")
+HOT_RELOAD: Final = "HotReload"
+"""The one feature of `features` that there is; it is on unless it is put out."""
 
 
 def load_configurations(paths: Iterable[str], problems: Problems, found: Resources) -> None:
@@ -42,6 +45,7 @@ def load_configurations(paths: Iterable[str], problems: Problems, found: Resourc
     for path in paths:
         for document in load_documents(Path(path), problems):
             resource = Fields(document, "", problems)
+            found.fixed.append(plain(document))
             if resource.choice("kind", ("Configuration",), required=True):
                 _build(resource, found)
 
@@ -54,6 +58,8 @@ def _build(resource: Fields, found: Resources) -> None:
     if spec is None:
         return
     spec.unsupported(*NOT_SUPPORTED)
+    for each in spec.many("features"):
+        _feature(each, found)
     secrets = spec.one("secrets")
     if secrets is not None:
         found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
@@ -62,6 +68,17 @@ def _build(resource: Fields, found: Resources) -> None:
     if naming is not None:
         found.name_resolution = _name_resolution(naming)
     spec.end()
+
+
+def _feature(entry: Fields, found: Resources) -> None:
+    name, enabled = entry.text("name", required=True), entry.boolean("enabled")
+    entry.end()
+    if name == HOT_RELOAD:
+        found.hot_reload = enabled
+    elif enabled:
+        entry.error(
+            Code.UNSUPPORTED_FIELD, f"there is no feature '{name}'", "name", expected=HOT_RELOAD
+        )
 
 
 def _name_resolution(entry: Fields) -> ComponentSpec:

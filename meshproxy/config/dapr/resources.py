@@ -19,6 +19,7 @@ from meshproxy.config.dapr.component import build_component
 from meshproxy.config.dapr.reading import Fields
 from meshproxy.config.dapr.subscription import V1, V2, build_subscription
 from meshproxy.config.loader import load_documents
+from meshproxy.config.nodes import Plain, plain
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentSpec
 from meshproxy.dapr.pubsub.subscription import Subscription
@@ -38,19 +39,29 @@ LATER: Final = (
 """Kinds that daprd has, and that are refused here."""
 CONFIGURATION: Final = "Configuration"
 """The kind that `--config` names; in a folder of resources it says nothing, as in daprd."""
+LIVE: Final = frozenset({"Component", "Subscription"})
+"""The kinds that a running sidecar follows; where another one changes, it starts again."""
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _MAX_NAME: Final = 253
 
 
 @dataclass(slots=True)
 class Resources:
-    """Everything that was read; `warnings` were no reason to stop."""
+    """Everything that was read; `warnings` were no reason to stop.
+
+    `unreadable` are those of files that are no YAML: whatever stood in them is missing here.
+    `fixed` has the documents of what a running sidecar cannot follow, `hot_reload` whether it
+    shall look for changes at all.
+    """
 
     components: list[ComponentSpec] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
     name_resolution: ComponentSpec | None = None
     secret_scopes: list[SecretScope] = field(default_factory=list)
+    hot_reload: bool = True
+    fixed: list[Plain] = field(default_factory=list)
     warnings: list[ConfigError] = field(default_factory=list)
+    unreadable: list[ConfigError] = field(default_factory=list)
 
 
 def load_resources(paths: Iterable[str], problems: Problems) -> Resources:
@@ -82,6 +93,7 @@ def _files(path: Path, problems: Problems, found: Resources) -> list[Path]:
 def _load_file(file: Path, problems: Problems, found: Resources) -> None:
     unreadable = Problems()
     documents = load_documents(file, unreadable)
+    found.unreadable += unreadable.found
     found.warnings += unreadable.found
     for document in documents:
         _load(Fields(document, "", problems), found)
@@ -101,6 +113,8 @@ def _load(resource: Fields, found: Resources) -> None:
             ConfigError(Code.TYPE_UNKNOWN, text, resource.place_of("kind"), expected=expected)
         )
         return
+    if kind not in LIVE:
+        found.fixed.append(plain(resource.node))
     version = resource.choice("apiVersion", KINDS[kind], required=True)
     name, namespace = _metadata(resource)
     if kind == "Subscription":

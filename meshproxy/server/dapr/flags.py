@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from meshproxy.dapr.app_settings import AppHealthSettings, AppSettings
 from meshproxy.dapr.duration import DurationError, seconds_of
-from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions, Edges
+from meshproxy.server.dapr.options import ALL_ADDRESSES, RECONCILE_INTERVAL, DaprOptions, Edges
 from meshproxy.server.flags import FlagError
 
 TEXT: Final = "string"
@@ -66,6 +66,7 @@ FLAGS: Final = (
     Flag("dapr-http-max-request-size", NUMBER, "--max-body-size in MB, its older name"),
     Flag("dapr-http-read-buffer-size", NUMBER, "--read-buffer-size in KB, its older name"),
     Flag("unix-domain-socket", TEXT, "folder of sockets, which take the place of the ports"),
+    Flag("hot-reload-reconcile-interval", TEXT, "time until resources are read again", "60s"),
     Flag("dapr-graceful-shutdown-seconds", NUMBER, "seconds in which calls may end", "5"),
     Flag("log-level", TEXT, "debug|info|warn|error|fatal", "info", shared=True),
     Flag("log-as-json", SWITCH, "log lines in JSON", "false"),
@@ -85,7 +86,6 @@ FLAGS: Final = (
     Flag("app-binding-options-timeout", TEXT, "", "", "input bindings are not there"),
     Flag("disable-init-endpoints", TEXT, "what not to ask the app for: config, subscribe"),
     Flag("disable-builtin-k8s-secret-store", SWITCH, "", "", "there is none"),
-    Flag("hot-reload-reconcile-interval", TEXT, "", "", "resources are read at start only"),
     Flag("placement-host-address", TEXT, "", "", _NO_ACTORS),
     Flag("scheduler-host-address", TEXT, "", "", _NO_ACTORS),
     Flag("scheduler-job-streams", NUMBER, "", "", _NO_ACTORS),
@@ -199,6 +199,8 @@ def to_options(given: Mapping[str, Any], env: Mapping[str, str]) -> DaprOptions:
         read_buffer_size=_size(given, "read-buffer-size", "dapr-http-read-buffer-size", "Ki"),
         unix_domain_socket=given.get("unix-domain-socket", ""),
         graceful_shutdown_seconds=number("dapr-graceful-shutdown-seconds", 86_400),
+        hot_reload_reconcile_interval=_duration(given, "hot-reload-reconcile-interval")
+        or RECONCILE_INTERVAL,
         enable_api_logging=given.get("enable-api-logging", False),
         log_as_json=given.get("log-as-json", False),
         api_token=env.get("DAPR_API_TOKEN", ""),

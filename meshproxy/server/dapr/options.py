@@ -9,6 +9,8 @@ from meshproxy.dapr.app_settings import AppSettings
 
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (daprd's default: a pod's other containers may call)
 
+RECONCILE_INTERVAL: Final = 60.0  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Edges:
@@ -52,6 +54,7 @@ class DaprOptions:
     read_buffer_size: int = 4 * 1024
     unix_domain_socket: str = ""
     graceful_shutdown_seconds: int = 5
+    hot_reload_reconcile_interval: float = RECONCILE_INTERVAL
     enable_api_logging: bool = False
     log_as_json: bool = False
     api_token: str = ""

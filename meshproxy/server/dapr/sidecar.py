@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.config import ServerConfig
 from meshproxy.config.dapr import Resources, load_configurations, load_resources
+from meshproxy.config.dapr.check import note_duplicates
 from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
@@ -38,6 +39,7 @@ from meshproxy.http_filters.dapr_page import public
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import wait_for_app
+from meshproxy.server.dapr.hot_reload import HotReload
 from meshproxy.server.dapr.listeners import (
     api_listener,
     app_cluster,
@@ -72,7 +74,8 @@ class DaprSidecar:
     def __init__(self, options: DaprOptions, *, allow_unsupported: bool = False) -> None:
         self.options: Final = options
         self._started = time.monotonic()
-        resources = _resources(options, allow_unsupported)
+        self._allow_unsupported = allow_unsupported
+        self._resources = resources = _resources(options, allow_unsupported)
         for warning in resources.warnings:
             logger.warning("%s", warning)
         identity = Identity(options.app_id, options.namespace)
@@ -83,6 +86,7 @@ class DaprSidecar:
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
         self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
         self.quit: Callable[[bool], None] = lambda force: None
+        self.restart: Callable[[], None] = lambda: None
         self.facts: Final = Sidecar(
             identity,
             Runtime(identity, resources.components),
@@ -226,10 +230,36 @@ class DaprSidecar:
                 word = _SHOWN[_kind(name)]
                 logger.info("%s server listening on TCP address: %s", word, address.text)
         self.facts.outbound_ready = True
+        if self._resources.hot_reload:
+            spawn(self._owner, self._hot_reload().run(), "hot reload")
         if self.options.app.port:
             spawn(self._owner, wait_for_app(self.facts, self._app_is_there), "app")
         else:
             self._initialized()
+
+    def _hot_reload(self) -> HotReload:
+        options = self.options
+        return HotReload(
+            (*options.resources_path, *options.config),
+            options.hot_reload_reconcile_interval,
+            lambda: _resources(options, self._allow_unsupported, again=True),
+            self._follow,
+        )
+
+    async def _follow(self, fresh: Resources) -> None:
+        """Take over what has changed on disk, by starting again where nothing less will do."""
+        if fresh.fixed != self._resources.fixed:
+            logger.info("resources have changed that are read at start: restarting")
+            self._resources.fixed = fresh.fixed  # once for a change, also where it is refused
+            self.restart()
+            return
+        try:
+            await self.facts.runtime.change(fresh.components)
+        except StartupError as error:
+            logger.critical("Fatal error from runtime: %s", error)
+            self.quit(True)
+            return
+        await self._subscriptions.declare(fresh.subscriptions)
 
     def _app_is_there(self) -> None:
         self._initialized()
@@ -292,11 +322,20 @@ def _kind(name: str) -> str:
     return next(kind for kind in _SHOWN if name.startswith(kind))
 
 
-def _resources(options: DaprOptions, allow_unsupported: bool) -> Resources:
+def _resources(options: DaprOptions, allow_unsupported: bool, *, again: bool = False) -> Resources:
+    """What is on disk. Raises ConfigErrors.
+
+    `again`: also for what would close components that run now: a file that cannot be read, perhaps
+    half written, is passed over at the start, and two of one name are left to the runtime there.
+    """
     problems = Problems()
     resources = load_resources(options.resources_path, problems)
     load_configurations(options.config, problems, resources)
+    if again:
+        note_duplicates(resources, problems)
     errors, warnings = problems.split(allow_unsupported=allow_unsupported)
+    if again:
+        errors = [*resources.unreadable, *errors]
     if errors:
         raise ConfigErrors(errors)
     resources.warnings += warnings

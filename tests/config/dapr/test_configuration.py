@@ -68,3 +68,24 @@ def test_name_resolution_is_read_as_a_component(tmp_path):
     assert errors == [
         ":12:16: spec.nameResolution.component: 'consul' is not known; expected sqlite"
     ]
+
+
+def test_hot_reload_is_on_unless_it_is_put_out_and_no_other_feature_is_there(tmp_path):
+    def features(name, enabled):
+        return load(tmp_path, TEXT + f"  features: [{{name: {name}, enabled: {enabled}}}]\n")
+
+    assert load(tmp_path, TEXT)[0].hot_reload
+    assert features("HotReload", "true")[0].hot_reload
+    found, errors = features("HotReload", "false")
+    assert not found.hot_reload
+    assert not errors
+    assert features("Other", "false")[1] == []
+    assert features("Other", "true")[1] == [
+        ":11:21: spec.features[0].name: there is no feature 'Other'; expected HotReload"
+    ]
+
+
+def test_a_configuration_is_the_same_until_what_it_says_changes(tmp_path):
+    first = load(tmp_path, TEXT)[0].fixed
+    assert load(tmp_path, "# a comment\n" + TEXT)[0].fixed == first
+    assert load(tmp_path, TEXT.replace("[a, b]", "[a]"))[0].fixed != first

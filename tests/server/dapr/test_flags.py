@@ -26,6 +26,16 @@ def test_every_spelling_of_pflag_is_taken():
     assert not options("--app-id", "x", "--log-as-json=false").log_as_json
 
 
+def test_resources_are_read_again_at_an_interval_of_which_0_is_the_default():
+    name = "--hot-reload-reconcile-interval"
+    assert options("--app-id=x").hot_reload_reconcile_interval == 60
+    assert options("--app-id=x", f"{name}=0").hot_reload_reconcile_interval == 60
+    assert options("--app-id=x", f"{name}=1m30s").hot_reload_reconcile_interval == 90
+    for wrong in ("soon", "-1s", "5"):
+        with pytest.raises(FlagError, match="expected a duration such as 5s or 1m30s"):
+            options("--app-id=x", f"{name}={wrong}")
+
+
 def test_the_app_and_its_health():
     given = options(
         "--app-id=x", "--app-port=80", "--enable-app-health-check", "--app-health-check-path=/up",
