@@ -19,7 +19,7 @@ from meshproxy.proxy_wasm.exports import misfit
 from meshproxy.proxy_wasm.linking import UNKNOWN, answered_by
 from meshproxy.wasm.binary import START_EXPORT, check_header, read_leb, sections
 from meshproxy.wasm.engine import CompiledModule, Engine
-from meshproxy.wasm.instance import Import, type_names, type_text
+from meshproxy.wasm.signatures import Import, type_names, type_text
 
 SECTION_NAMES: Final = (
     "custom", "type", "import", "function", "table", "memory", "global", "export", "start",

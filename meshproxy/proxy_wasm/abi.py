@@ -7,7 +7,7 @@ Refuses to do anything. Names are the specification's, verbatim, so that grep fi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 # Versions, in the order in which Envoy looks for their marker exports.
@@ -78,17 +78,18 @@ class Hostcall:
     """One import from `env`. `*` marks an address the host writes to, `:64` an i64.
 
     Every parameter else is an i32, and so is the result, a status. `versions`: those of the ABI
-    that have it; every guest may import it all the same.
+    that have it; every guest may import it all the same. `types`: the parameters' Wasm types.
     """
 
     name: str
     parameters: tuple[str, ...]
     versions: tuple[int, ...] = (V0_1_0, V0_2_0, V0_2_1)
 
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The Wasm types of the parameters."""
-        return tuple("i64" if name.endswith(":64") else "i32" for name in self.parameters)
+    types: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        types = tuple("i64" if name.endswith(":64") else "i32" for name in self.parameters)
+        object.__setattr__(self, "types", types)
 
 
 _HOSTCALLS: Final = """

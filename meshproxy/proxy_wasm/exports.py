@@ -14,8 +14,8 @@ from meshproxy.proxy_wasm.abi import CALLBACKS, Callback
 from meshproxy.proxy_wasm.core.abi_core import CALLBACK_MAPS
 from meshproxy.proxy_wasm.trace import traced_export
 from meshproxy.wasm.errors import ModuleError
-from meshproxy.wasm.instance import type_text
 from meshproxy.wasm.raw_call import Call
+from meshproxy.wasm.signatures import type_text
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context

@@ -23,7 +23,8 @@ from meshproxy.proxy_wasm.hostcalls import Hostcalls
 from meshproxy.proxy_wasm.memory import Memory
 from meshproxy.proxy_wasm.trace import traced_import
 from meshproxy.proxy_wasm.wasi import Wasi
-from meshproxy.wasm.instance import Import, Instance, type_text
+from meshproxy.wasm.instance import Instance
+from meshproxy.wasm.signatures import Import, type_text
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.vm import Vm

@@ -165,6 +165,8 @@ class Plugin:
         if not restart.begin():
             self.stats.vm_reload_backoff.value += 1
             return
+        clock = self._pool.services.monotonic
+        began = clock()
         try:
             config = while_serving(self.config)
             self._serve(self._pool.root(config, loaded.module, self._vm_key))
@@ -173,6 +175,8 @@ class Plugin:
             self.stats.vm_reload_failure.value += 1
             LOGGER.error("wasm log%s: reload failed: %s", self.config.log_prefix, error)
             return
+        finally:
+            restart.took((clock() - began) / 1e9)
         self.stats.vm_reload_success.value += 1
 
 

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher
 
 MAX_RESTARTS: Final = 10
-"""Fresh VMs per interval where no policy is given: beyond them requests are refused, or requests
-that trap would make the proxy do nothing but start VMs."""
+"""Fresh VMs at once, and per interval, where no policy is given: beyond them requests are refused,
+or requests that trap would make the proxy do nothing but start VMs."""
+SHARE: Final = 0.005
+"""Of the loop's time, what they may take: half of what a hundredth of all requests notices."""
+SLOW_SHARE: Final = 0.05
+"""The same for VMs of which even one per interval takes more than its SHARE."""
 
 
 class Restart(Protocol):
@@ -22,6 +26,9 @@ class Restart(Protocol):
 
     def begin(self) -> bool:
         """Whether a fresh VM may be started now; it is counted as started then."""
+
+    def took(self, seconds: float) -> None:
+        """The fresh VM was started, or could not be, in this time; everybody else waited."""
 
     def failed(self) -> None:
         """The fresh VM could not be started."""
@@ -46,33 +53,49 @@ class Backoff:
         self._loaded = now
         return True
 
+    def took(self, seconds: float) -> None:
+        """The wait is long enough for every VM."""
+
     def failed(self) -> None:
         """The next attempt waits as long, too."""
 
 
 class Budget:
-    """No policy: at once, but not more than MAX_RESTARTS times per interval (seconds)."""
+    """No policy: at once, but not more than MAX_RESTARTS and then as many per interval (seconds),
+    one by one. VMs that start slowly get fewer, so that all of them take a SHARE of the time; one
+    per interval there always is, unless even that one would take more than a SLOW_SHARE.
+    """
 
     def __init__(self, dispatcher: Dispatcher, interval: float) -> None:
         self._dispatcher = dispatcher
         self._interval = interval
-        self._window = dispatcher.now()
-        self._left = 0
+        self._cost = SHARE * interval / MAX_RESTARTS  # seconds that one of them may take
+        self._left = float(MAX_RESTARTS)
+        self._at = dispatcher.now()  # when `_left` was true
+        self._began = self._at - interval
+        self._not_before = self._at
 
     def begin(self) -> bool:
-        """Whether there are restarts left in this interval."""
+        """Whether there is a restart left now."""
         now = self._dispatcher.now()
-        if now >= self._window:
-            self._window = now + self._interval
-            self._left = MAX_RESTARTS
-        if not self._left:
+        earned = (now - self._at) * MAX_RESTARTS / self._interval
+        self._left = min(self._left + earned, MAX_RESTARTS)
+        self._at = now
+        waited = now - self._began >= self._interval
+        if now < self._not_before or (self._left < 1 and not waited):
             return False
         self._left -= 1
+        self._began = now
         return True
+
+    def took(self, seconds: float) -> None:
+        """A slow start is paid with those that could have come in its time."""
+        self._left -= max(0.0, seconds / self._cost - 1)
+        self._not_before = max(self._not_before, self._dispatcher.now() + seconds / SLOW_SHARE)
 
     def failed(self) -> None:
         """It will not get better within the interval."""
-        self._left = 0
+        self._not_before = max(self._not_before, self._dispatcher.now() + self._interval)
 
 
 def restart_policy(config: PluginConfig, dispatcher: Dispatcher) -> Restart | None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import wasmtime
-from wasmtime import Config, Module, WasmtimeError
+from wasmtime import Config, FuncType, Module, WasmtimeError
 
 from meshproxy.wasm.binary import MalformedBinaryError, export_start
 from meshproxy.wasm.errors import ModuleError
 from meshproxy.wasm.limits import Ticker
 from meshproxy.wasm.module_cache import ModuleCache, default_directory
+from meshproxy.wasm.signatures import Import, Signature, type_names
 
 # What no filter needs is off: less to attack, and a module that wants it is refused by name.
 OFF: Final = (
@@ -32,9 +34,12 @@ ON: Final = (
 OPT_LEVEL: Final = "speed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompiledModule:
-    """Native code of one module. `name` is for messages; `digest` is the SHA-256 of its source."""
+    """Native code of one module. `name` is for messages; `digest` is the SHA-256 of its source.
+
+    What it imports and exports is asked once: a VM may be started many times.
+    """
 
     name: str
     digest: str
@@ -45,7 +50,28 @@ class CompiledModule:
         """What it wants, in order."""
         return self.module.imports
 
-    @property
+    @functools.cached_property
+    def function_imports(self) -> tuple[Import, ...]:
+        """The functions it wants, in order. Raises ModuleError where it wants something else."""
+        found = []
+        for item in self.imports:
+            if not isinstance(item.type, FuncType):
+                kind = type(item.type).__name__.removesuffix("Type").lower()
+                what = f"{kind} {item.module}.{item.name}"
+                raise ModuleError(self.name, f"imports the {what}; only functions exist")
+            found.append(Import(item.module, item.name or "", *type_names(item.type)))
+        return tuple(found)
+
+    @functools.cached_property
+    def function_types(self) -> Mapping[str, Signature]:
+        """The types of the functions it exports."""
+        return {
+            item.name: type_names(item.type)
+            for item in self.module.exports
+            if isinstance(item.type, FuncType)
+        }
+
+    @functools.cached_property
     def exports(self) -> frozenset[str]:
         """The names of everything it exports."""
         return frozenset(item.name for item in self.module.exports)

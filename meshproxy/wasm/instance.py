@@ -14,16 +14,16 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import wasmtime
-from wasmtime import Func, FuncType, Memory, MemoryType, Module, Store, Trap, WasmtimeError
+from wasmtime import Func, Memory, MemoryType, Module, Store, Trap, WasmtimeError
 
 from meshproxy.wasm.engine import CompiledModule, Engine
 from meshproxy.wasm.errors import ModuleError
 from meshproxy.wasm.limits import Limits, ticks
 from meshproxy.wasm.raw_call import Call, Gate, MemoryWindow, function_type, parse_trap
+from meshproxy.wasm.signatures import Import, Signature
 
 if TYPE_CHECKING:
     from wasmtime._exportable import AsExtern
@@ -32,28 +32,10 @@ RESULT: Final = 1024
 FORMATS: Final = {"i32": "I", "i64": "q"}
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
-    """A function that a module wants: `env.proxy_log (i32, i32, i32) -> i32`."""
-
-    module: str
-    name: str
-    parameters: tuple[str, ...]
-    results: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name} {type_text(self.parameters, self.results)}"
-
-
 Resolver = Callable[[Import], Callable[..., int]]
 """Gives the host function for an import: unsigned ints in (i64 signed), a u32 out.
 
 Raises LookupError with the reason where there is none."""
-
-
-def type_text(parameters: Sequence[str], results: Sequence[str]) -> str:
-    """A function type as errors show it: `(i32, i32) -> i32`."""
-    return f"({', '.join(parameters)}) -> {', '.join(results) or 'nothing'}"
 
 
 class Inner(Protocol):
@@ -101,7 +83,7 @@ class Instance:
         )
         self.gate = Gate(store)
         self.gate.set_deadline(ticks(limits.start_timeout))
-        imports = [self._function_import(item) for item in module.imports]
+        imports = module.function_imports
         extra = inner.imports if inner is not None else ()
         linked = self._link(engine, [*imports, *extra], resolve)
         functions: Sequence[Func] = linked[: len(imports)]
@@ -113,17 +95,14 @@ class Instance:
             raise ModuleError(module.name, "exports no memory named 'memory'")
         self.memory = memory
 
-    def function_type(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    def function_type(self, name: str) -> Signature | None:
         """Parameter and result types of an exported function, None where there is none."""
-        found = self._exports.get(name)
-        if not isinstance(found, Func):
-            return None
-        return type_names(found.type(self.gate.store))
+        return self.module.function_types.get(name)
 
     def function(self, name: str) -> Call:
         """The raw call of an exported function; KeyError where there is none."""
         try:
-            return self.gate.bind(self.exported(name))
+            return self.gate.bind(self.exported(name), self.module.function_types[name])
         except TypeError as error:
             raise ModuleError(self.module.name, f"exports {name}, but {error}") from error
 
@@ -131,16 +110,7 @@ class Instance:
         """Free the store. Its functions may not be called and its memory not be seen afterwards."""
         self.gate.close()
 
-    def _function_import(self, item: wasmtime.ImportType) -> Import:
-        if not isinstance(item.type, FuncType):
-            kind = type(item.type).__name__.removesuffix("Type").lower()
-            raise ModuleError(
-                self.module.name,
-                f"imports the {kind} {item.module}.{item.name}; only functions exist",
-            )
-        return Import(item.module, item.name or "", *type_names(item.type))
-
-    def _link(self, engine: Engine, imports: list[Import], resolve: Resolver) -> list[Func]:
+    def _link(self, engine: Engine, imports: Sequence[Import], resolve: Resolver) -> list[Func]:
         """A function of the shim for every import, in order."""
         targets: list[Callable[..., int]] = []
         for item in imports:
@@ -162,7 +132,7 @@ class Instance:
             )
             for target, item in zip(targets, imports, strict=True)
         ]
-        shim = engine.compile(engine.assemble(shim_text(imports)), "shim")
+        shim = engine.compile(engine.assemble(shim_text(tuple(imports))), "shim")
         exports = self.instantiate(shim.module, [memory, *hosts]).exports(store)
         return [function for function in exports.by_index if isinstance(function, Func)]
 
@@ -183,11 +153,6 @@ class Instance:
             raise ModuleError(self.module.name, parse_trap(str(error)).reason) from error
 
 
-def type_names(signature: FuncType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """A function type as the names of its parameter and result types."""
-    return tuple(map(str, signature.params)), tuple(map(str, signature.results))
-
-
 def argument_reader(block: memoryview, parameters: Sequence[str]) -> Callable[[], Sequence[int]]:
     """A function that reads the arguments the shim stored; others than i32 and i64 are left out."""
     if all(kind == "i32" for kind in parameters):
@@ -196,7 +161,8 @@ def argument_reader(block: memoryview, parameters: Sequence[str]) -> Callable[[]
     return functools.partial(layout.unpack, block[: layout.size])
 
 
-def shim_text(imports: Sequence[Import]) -> str:
+@functools.lru_cache(maxsize=64)  # a VM that starts again has the same ones
+def shim_text(imports: tuple[Import, ...]) -> str:
     """The shim for these imports as WAT; its exports are functions in the same order."""
     lines = ['(module $host (import "" "" (memory 1 1))']
     lines += [f'(import "" "{index}" (func $h{index}))' for index in range(len(imports))]

@@ -30,6 +30,7 @@ from wasmtime import Func, FuncType, Memory, Store, ValType
 from wasmtime import _ffi as ffi
 
 from meshproxy.wasm.errors import GuestTrap, Refused
+from meshproxy.wasm.signatures import Signature
 
 SLOT: Final = 4
 """u32 words in a raw value."""
@@ -86,11 +87,10 @@ class Gate:
         """Interrupt guest code when the engine's epoch has grown by `ticks`."""
         _set_epoch_deadline(self._address, ticks)
 
-    def bind(self, function: Func) -> Call:
-        """The raw call of a guest function whose parameters and result are all i32."""
-        signature = function.type(self.store)
-        parameters, results = signature.params, signature.results
-        if any(str(value) != _I32 for value in (*parameters, *results)):
+    def bind(self, function: Func, signature: Signature) -> Call:
+        """The raw call of a guest function, whose parameters and result must all be i32."""
+        parameters, results = signature
+        if any(value != _I32 for value in (*parameters, *results)):
             raise TypeError("only i32 parameters and results can be called")
         size = max(len(parameters), len(results), 1)
         slots = (ffi.wasmtime_val_raw_t * size)()

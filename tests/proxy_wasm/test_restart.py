@@ -73,10 +73,33 @@ def test_without_a_policy_the_restarts_of_an_interval_are_bounded():
     clock = Clock()
     restart = policy(clock, UNSPECIFIED)
     assert [restart.begin() for _ in range(MAX_RESTARTS + 2)] == [True] * MAX_RESTARTS + [False] * 2
-    clock.advance(0.999)
+    clock.advance(0.099)
     assert not restart.begin()
     clock.advance(0.002)
-    assert restart.begin()
+    assert [restart.begin(), restart.begin()] == [True, False]
+
+
+def test_restarts_that_were_not_needed_are_not_saved_for_a_later_storm():
+    clock = Clock()
+    restart = policy(clock, UNSPECIFIED)
+    clock.advance(3600)
+    assert sum(restart.begin() for _ in range(100)) == MAX_RESTARTS
+
+
+@pytest.mark.parametrize(
+    ("cost", "started"), [(0.0005, 10 + 100), (0.005, 10), (0.05, 10), (0.5, 1)]
+)
+def test_without_a_policy_vms_that_start_slowly_take_no_larger_part_of_the_time(cost, started):
+    # Ten seconds in which every request traps.
+    clock = Clock()
+    restart = policy(clock, UNSPECIFIED)
+    count = 0
+    for _ in range(10_000):
+        if restart.begin():
+            restart.took(cost)
+            count += 1
+        clock.advance(0.001)
+    assert count == pytest.approx(started, abs=1)
 
 
 def test_without_a_policy_a_start_that_failed_is_the_last_of_its_interval():

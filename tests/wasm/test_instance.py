@@ -6,9 +6,10 @@ import wasmtime
 
 from meshproxy.wasm.engine import Engine
 from meshproxy.wasm.errors import GuestTrap, ModuleError, Refused
-from meshproxy.wasm.instance import Import, Instance, shim_text
+from meshproxy.wasm.instance import Instance, shim_text
 from meshproxy.wasm.limits import Limits
 from meshproxy.wasm.raw_call import MemoryWindow, parse_trap
+from meshproxy.wasm.signatures import Import
 
 ENGINE = Engine()
 
@@ -198,7 +199,7 @@ def test_types_that_are_no_integers_are_left_out_of_the_arguments():
 
 
 def test_the_shim_names_its_functions_after_the_imports():
-    text = shim_text([Import("env", "weird name", ("i32",), ())])
+    text = shim_text((Import("env", "weird name", ("i32",), ()),))
     assert "$weird_name.0" in text
     wasmtime.wat2wasm(text)
 

@@ -24,8 +24,9 @@ from wasmtime import Func, Memory, MemoryType, Table
 from meshproxy.proxy_wasm.abi import HOSTCALLS
 from meshproxy.resources import abi_core_file
 from meshproxy.wasm.engine import Engine
-from meshproxy.wasm.instance import Import, Instance
+from meshproxy.wasm.instance import Instance
 from meshproxy.wasm.raw_call import MemoryWindow
+from meshproxy.wasm.signatures import Import
 
 if TYPE_CHECKING:
     from wasmtime._exportable import AsExtern
