@@ -12,6 +12,7 @@ from typing import Any
 from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import Identity
+from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 
@@ -36,6 +37,7 @@ class Sidecar:
     app_changed: Callable[[bool], None] = lambda healthy: None
     channel: AppChannel | None = None
     subscriptions: Callable[[], Sequence[dict[str, Any]]] = list
+    resiliency: Resiliency = field(default_factory=Resiliency)
     extended: dict[str, str] = field(default_factory=dict)
 
     @property

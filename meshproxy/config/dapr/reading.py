@@ -154,6 +154,14 @@ class Fields:
         inner = self.one(name)
         return {key: inner.text(key) for key in inner.node.entries} if inner is not None else {}
 
+    def named(self, name: str) -> dict[str, Fields]:
+        """A mapping of free names to mappings."""
+        inner = self.one(name)
+        if inner is None:
+            return {}
+        found = {key: inner.one(key) for key in inner.node.entries}
+        return {key: fields for key, fields in found.items() if fields is not None}
+
     def ignore(self, *names: str) -> None:
         """Fields that say nothing to a sidecar, such as labels."""
         self._asked.update(names)

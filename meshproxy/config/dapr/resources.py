@@ -17,23 +17,24 @@ from typing import Final
 
 from meshproxy.config.dapr.component import build_component
 from meshproxy.config.dapr.reading import Fields
+from meshproxy.config.dapr.resiliency import Note, build_resiliency, check_policy_names
 from meshproxy.config.dapr.subscription import V1, V2, build_subscription
 from meshproxy.config.loader import load_documents
 from meshproxy.config.nodes import Plain, plain
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentSpec
 from meshproxy.dapr.pubsub.subscription import Subscription
+from meshproxy.dapr.resiliency import ResiliencySpec
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.errors import Code, ConfigError, Place
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 API_GROUP: Final = "dapr.io"
-KINDS: Final = {"Component": ("dapr.io/v1alpha1",), "Subscription": (V1, V2)}
+KINDS: Final = {"Component": (V1,), "Resiliency": (V1,), "Subscription": (V1, V2)}
 """The kinds that are read, each with the versions of it."""
 LATER: Final = (
     "HTTPEndpoint",
     "MCPServer",
-    "Resiliency",
     "WorkflowAccessPolicy",
 )
 """Kinds that daprd has, and that are refused here."""
@@ -52,11 +53,14 @@ class Resources:
     `unreadable` are those of files that are no YAML: whatever stood in them is missing here.
     `fixed` has the documents of what a running sidecar cannot follow, `hot_reload` whether it
     shall look for changes at all.
+    `policy_names` note the names of resiliency policies that are in no resource.
     """
 
     components: list[ComponentSpec] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
     name_resolution: ComponentSpec | None = None
+    resiliencies: list[ResiliencySpec] = field(default_factory=list)
+    policy_names: list[Note] = field(default_factory=list)
     secret_scopes: list[SecretScope] = field(default_factory=list)
     hot_reload: bool = True
     fixed: list[Plain] = field(default_factory=list)
@@ -70,6 +74,7 @@ def load_resources(paths: Iterable[str], problems: Problems) -> Resources:
     for path in paths:
         for file in _files(Path(path), problems, found):
             _load_file(file, problems, found)
+    check_policy_names(found)
     return found
 
 
@@ -117,7 +122,11 @@ def _load(resource: Fields, found: Resources) -> None:
         found.fixed.append(plain(resource.node))
     version = resource.choice("apiVersion", KINDS[kind], required=True)
     name, namespace = _metadata(resource)
-    if kind == "Subscription":
+    if kind == "Resiliency":
+        resiliency = build_resiliency(name, namespace, resource, found)
+        if resiliency is not None:
+            found.resiliencies.append(resiliency)
+    elif kind == "Subscription":
         subscription = build_subscription(version, resource)
         if subscription is not None:
             found.subscriptions.append(subscription)

@@ -26,6 +26,7 @@ from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.http_app_channel import HttpAppChannel
 from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
 from meshproxy.dapr.peers import Peers
+from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
@@ -94,6 +95,7 @@ class DaprSidecar:
             SecretScopes(resources.secret_scopes),
             lambda force: self.quit(force),
             app_healthy=options.app.health is None,
+            resiliency=Resiliency(resources.resiliencies, identity),
         )
         if options.app.port:
             self.facts.channel = HttpAppChannel(options.app, options.app_id)

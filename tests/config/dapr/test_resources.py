@@ -112,7 +112,7 @@ def test_an_unknown_kind_is_passed_over_by_name(tmp_path):
     assert not errors
     assert str(found.warnings[0]) == (
         f"{tmp_path}/a.yaml:2:1: a resource of the unknown kind 'ConfigMap' is passed over; "
-        "expected Component, Subscription"
+        "expected Component, Resiliency, Subscription"
     )
 
 
