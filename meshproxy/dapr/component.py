@@ -39,6 +39,12 @@ class ComponentError(Exception):
     """A component cannot do what it was asked; the text is shown to the caller and in the log."""
 
 
+class Permanent(ComponentError):
+    """An error that another attempt would not change, and that says nothing of the component's
+    health: the request was wrong.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class SecretKeyRef:
     """`secretKeyRef`: the secret `name` of the component's secret store, and the key inside."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.resiliency import BINDING
 from meshproxy.dapr.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -40,4 +41,5 @@ class BindingsApi:
             supported = " ".join(binding.operations)
             text = f"binding {name} does not support operation {operation}. supported operations:"
             raise ComponentError(f"{text}{supported}")
-        return await binding.invoke(operation, request)
+        policy = self._sidecar.resiliency.outbound(name, BINDING)
+        return await policy.run(lambda: binding.invoke(operation, request))

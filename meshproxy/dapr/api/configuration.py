@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.configuration.configuration_store import Items, Unsubscribe, UpdateHandler
+from meshproxy.dapr.resiliency import CONFIGURATION
 from meshproxy.dapr.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class ConfigurationApi:
         """The items of these keys, or of all where none is named."""
         found = self._find(store)
         try:
-            return await found.get(keys, metadata)
+            policy = self._sidecar.resiliency.outbound(store, CONFIGURATION)
+            return await policy.run(lambda: found.get(keys, metadata))
         except ComponentError as error:
             text = f"failed to get {list(keys)} from Configuration store {store}: {error}"
             raise ApiError("ERR_CONFIGURATION_GET", text) from error
@@ -42,7 +44,8 @@ class ConfigurationApi:
         found = self._find(store)
         name = str(uuid.uuid4())
         try:
-            end = await found.subscribe(keys, metadata, handler(name))
+            policy = self._sidecar.resiliency.outbound(store, CONFIGURATION)
+            end = await policy.run(lambda: found.subscribe(keys, metadata, handler(name)))
         except ComponentError as error:
             text = f"failed to subscribe {list(keys)} from Configuration store {store}: {error}"
             code = "ERR_CONFIGURATION_SUBSCRIBE"

@@ -8,6 +8,7 @@ from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.key_prefix import IllegalKey, KeyPrefix
 from meshproxy.dapr.lock.lock_store import UnlockStatus
+from meshproxy.dapr.resiliency import LOCK
 from meshproxy.dapr.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class LockApi:
             raise ApiError("ERR_MALFORMED_REQUEST", text, 400, Grpc.INVALID_ARGUMENT)
         found, key = self._find(store, resource, owner)
         try:
-            return await found.try_lock(key, owner, expiry)
+            policy = self._sidecar.resiliency.outbound(store, LOCK)
+            return await policy.run(lambda: found.try_lock(key, owner, expiry))
         except ComponentError as error:
             raise ApiError("ERR_TRY_LOCK", f"failed to try acquiring lock: {error}") from error
 
@@ -37,7 +39,8 @@ class LockApi:
         """Give a lock back."""
         found, key = self._find(store, resource, owner)
         try:
-            return await found.unlock(key, owner)
+            policy = self._sidecar.resiliency.outbound(store, LOCK)
+            return await policy.run(lambda: found.unlock(key, owner))
         except ComponentError as error:
             raise ApiError("ERR_UNLOCK", f"failed to release lock: {error}") from error
 

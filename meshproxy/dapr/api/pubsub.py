@@ -23,6 +23,7 @@ from meshproxy.dapr.cloud_event import (
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import MESSAGE_TTL, PublishRequest
 from meshproxy.dapr.pubsub.brokers import Broker, Brokers
+from meshproxy.dapr.resiliency import PUBSUB
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.state.ttl import parse_ttl
 
@@ -61,7 +62,8 @@ class PubSubApi:
         broker = self._find(pubsub, topic)
         request = self._request(broker, topic, entry, trace)
         try:
-            await broker.component.publish(request)
+            policy = self._sidecar.resiliency.outbound(pubsub, PUBSUB)
+            await policy.run(lambda: broker.component.publish(request))
         except ComponentError as error:
             text = f"error when publish to topic {topic} in pubsub {pubsub}: {error}"
             raise self._error("PUBLISH_MESSAGE", text, 500, Grpc.INTERNAL, pubsub) from error
@@ -80,7 +82,8 @@ class PubSubApi:
         if not requests:
             return []
         try:
-            outcomes = await broker.component.bulk_publish(requests)
+            policy = self._sidecar.resiliency.outbound(pubsub, PUBSUB)
+            outcomes = await policy.run(lambda: broker.component.bulk_publish(requests))
         except ComponentError as error:
             return [(name, str(error)) for name in names]
         return [

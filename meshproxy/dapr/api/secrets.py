@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.resiliency import SECRETSTORE
 from meshproxy.dapr.secretstores.secret_store import Secret
 from meshproxy.dapr.sidecar import Sidecar
 
@@ -30,7 +31,8 @@ class SecretsApi:
             text = f'access denied by policy to get "{name}" from "{store}"'
             raise ApiError("ERR_PERMISSION_DENIED", text, 403, Grpc.PERMISSION_DENIED)
         try:
-            return await found.get_secret(name, metadata)
+            policy = self._sidecar.resiliency.outbound(store, SECRETSTORE)
+            return await policy.run(lambda: found.get_secret(name, metadata))
         except ComponentError as error:
             text = f"failed getting secret with key {name} from secret store {store}: {error}"
             raise ApiError("ERR_SECRET_GET", text) from error
@@ -41,7 +43,8 @@ class SecretsApi:
         """Every secret that the scopes allow."""
         found = self._store(store)
         try:
-            secrets = await found.bulk_get_secret(metadata)
+            policy = self._sidecar.resiliency.outbound(store, SECRETSTORE)
+            secrets = await policy.run(lambda: found.bulk_get_secret(metadata))
         except ComponentError as error:
             text = f"failed getting secrets from secret store {store}: {error}"
             raise ApiError("ERR_SECRET_GET", text) from error

@@ -17,8 +17,9 @@ from meshproxy.dapr.api_error import (
     help_link,
     resource_info,
 )
-from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.component import ComponentError, Permanent
 from meshproxy.dapr.key_prefix import IllegalKey, KeyPrefix
+from meshproxy.dapr.resiliency import STATESTORE, Policy
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.state.store import (
     QUERY_API,
@@ -87,12 +88,13 @@ class BulkItem:
 
 
 class _Store:
-    """A store with the prefix of its keys."""
+    """A store with the prefix of its keys, and the policy around its calls."""
 
-    def __init__(self, name: str, store: StateStore, prefix: KeyPrefix) -> None:
+    def __init__(self, name: str, store: StateStore, prefix: KeyPrefix, policy: Policy) -> None:
         self.name = name
         self.store = store
         self.prefix = prefix
+        self.policy = policy
 
 
 class StateApi:
@@ -108,7 +110,8 @@ class StateApi:
         found = self._find(store)
         try:
             stored = self._stored(found, key)
-            return await found.store.get(_get(stored, consistency, metadata))
+            request = _get(stored, consistency, metadata)
+            return await found.policy.run(lambda: found.store.get(request))
         except ComponentError as error:
             text = f"fail to get {key} from state store {store}: {error}"
             raise _failed("ERR_STATE_GET", text) from error
@@ -122,7 +125,8 @@ class StateApi:
         if not keys:
             return []
         try:
-            answers = await found.store.bulk_get([_get(key, "", metadata) for key in stored])
+            requests = [_get(key, "", metadata) for key in stored]
+            answers = await found.policy.run(lambda: found.store.bulk_get(requests))
         except ComponentError as error:
             raise _failed("ERR_STATE_BULK_GET", str(error)) from error
         return [
@@ -188,12 +192,11 @@ class StateApi:
         if not operations:
             return
         try:
-            await found.store.multi(
-                [
-                    _set(key, each) if isinstance(each, SaveItem) else _delete(key, each)
-                    for key, each in zip(keys, operations, strict=True)
-                ]
-            )
+            requests = [
+                _set(key, each) if isinstance(each, SaveItem) else _delete(key, each)
+                for key, each in zip(keys, operations, strict=True)
+            ]
+            await found.policy.run(lambda: found.store.multi(requests))
         except ComponentError as error:
             text = f"error while executing state transaction: {error}"
             raise ApiError("ERR_STATE_TRANSACTION", text) from error
@@ -214,26 +217,48 @@ class StateApi:
     # -- parts -------------------------------------------------------------------------------
 
     async def _each(self, found: _Store, requests: Sequence[Operation]) -> None:
-        """A single call where it is one; else the first error of a bulk call is raised.
-
-        A mismatch counts less than a failure: it is the app's to handle.
-        """
+        """A single call where it is one; else the first error of a bulk call is raised."""
         store = found.store
         if len(requests) == 1:
             request = requests[0]
-            await (store.set(request) if isinstance(request, SetRequest) else store.delete(request))
+            if isinstance(request, SetRequest):
+                await found.policy.run(lambda: store.set(request))
+            else:
+                await found.policy.run(lambda: store.delete(request))
         elif requests:
-            errors = [error for error in await store.bulk(requests) if error is not None]
-            others = [e for e in errors if not isinstance(e, EtagMismatch | EtagInvalid)]
-            if errors:
-                raise (others or errors)[0]
+            await self._bulk(found, requests)
+
+    async def _bulk(self, found: _Store, requests: Sequence[Operation]) -> None:
+        """What has failed is tried again alone, where a policy says so.
+
+        A mismatch counts less than a failure: it is the app's to handle.
+        """
+        left = list(requests)
+        wrong: list[ComponentError] = []
+
+        async def attempt() -> None:
+            outcomes = list(zip(left, await found.store.bulk(left), strict=True))
+            wrong.extend(error for _, error in outcomes if isinstance(error, Permanent))
+            failed = [
+                (request, error)
+                for request, error in outcomes
+                if error is not None and not isinstance(error, Permanent)
+            ]
+            left[:] = [request for request, _ in failed]
+            if failed:
+                raise failed[0][1]
+
+        await found.policy.run(attempt)
+        if wrong:
+            raise wrong[0]
 
     def _find(self, name: str) -> _Store:
         runtime = self._sidecar.runtime
         loaded = runtime.loaded("state", name)
         if loaded is not None:
             prefix = KeyPrefix(loaded.metadata, name, runtime.identity)
-            return _Store(name, cast("StateStore", loaded.instance), prefix)
+            policy = self._sidecar.resiliency.outbound(name, STATESTORE)
+            return _Store(name, cast("StateStore", loaded.instance), prefix, policy)
         if not runtime.ready("state"):
             info = error_info("DAPR_STATE_NOT_CONFIGURED", self._known())
             text = f"state store {name} is not configured"

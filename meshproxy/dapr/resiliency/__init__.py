@@ -4,12 +4,13 @@
     item = await policy.run(lambda: store.get(request))            # raises as the operation does
 
 An operation that fails raises ComponentError; `CodeError` also says with which status, which a
-retry's `matching` may want to know, and an error whose class is a `Permanent` is not tried again.
+retry's `matching` may want to know, and a `Permanent` is not tried again.
 What the policies give up on by themselves is `CircuitOpen` and `DeadlineExceeded`, ComponentErrors
 too. As in daprd an attempt stands inside of its timeout, that inside of the circuit breaker, and
 that inside of the retries.
 """
 
+from meshproxy.dapr.component import Permanent
 from meshproxy.dapr.resiliency.circuit_breaker import CircuitBreakerPolicy
 from meshproxy.dapr.resiliency.policy import (
     CircuitOpen,
@@ -18,7 +19,6 @@ from meshproxy.dapr.resiliency.policy import (
     Execution,
     Means,
     Observer,
-    Permanent,
     Policy,
     Target,
 )

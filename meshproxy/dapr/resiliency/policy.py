@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
-from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.component import ComponentError, Permanent
 from meshproxy.dapr.resiliency.circuit_breaker import CircuitBreaker
 from meshproxy.dapr.resiliency.retry import Backoff, RetryPolicy
 
@@ -35,12 +35,6 @@ class CodeError(ComponentError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code: Final = code
-
-
-class Permanent(ComponentError):
-    """A failure that another attempt would not change, and that says nothing of the target's
-    health: the request was wrong.
-    """
 
 
 class CircuitOpen(Permanent):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
-from meshproxy.dapr.component import Component, ComponentError
+from meshproxy.dapr.component import Component, ComponentError, Permanent
 
 ETAG: Final = "ETAG"
 TRANSACTIONAL: Final = "TRANSACTIONAL"
@@ -25,14 +25,14 @@ Concurrency = Literal["", "first-write", "last-write"]
 Consistency = Literal["", "strong", "eventual"]
 
 
-class EtagMismatch(ComponentError):
+class EtagMismatch(Permanent):
     """Somebody else has changed the key since the ETag was read."""
 
     def __init__(self, reason: str = "possible etag mismatch. error from state store") -> None:
         super().__init__(reason)
 
 
-class EtagInvalid(ComponentError):
+class EtagInvalid(Permanent):
     """The ETag cannot be one of this store's."""
 
 
