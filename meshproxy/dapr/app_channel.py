@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from meshproxy.dapr.component import ComponentError
 
 if TYPE_CHECKING:
-    from meshproxy.dapr.api.state import SaveItem
     from meshproxy.dapr.concurrency import Slots
     from meshproxy.dapr.pubsub.subscription import Match, Subscription
+    from meshproxy.dapr.state.items import SaveItem
 
 SUCCESS: Final = "SUCCESS"
 RETRY: Final = "RETRY"

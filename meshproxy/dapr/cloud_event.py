@@ -32,6 +32,14 @@ class NotAnEvent(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """The trace that a call belongs to: the headers `traceparent` and `tracestate`."""
+
+    parent: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a message comes from and goes to; `now` is seconds since 1970."""
 

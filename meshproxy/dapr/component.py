@@ -45,6 +45,11 @@ class Permanent(ComponentError):
     """
 
 
+def is_truthy(text: str) -> bool:
+    """Whether a text says yes in one of the spellings that Dapr takes."""
+    return text.lower() in _TRUTHY
+
+
 @dataclass(frozen=True, slots=True)
 class SecretKeyRef:
     """`secretKeyRef`: the secret `name` of the component's secret store, and the key inside."""
@@ -154,7 +159,7 @@ class Metadata(Mapping[str, str]):
         text = self.get(name)
         if text is None:
             return default
-        if text.lower() in _TRUTHY:
+        if is_truthy(text):
             return True
         if text.lower() in _FALSY:
             return False

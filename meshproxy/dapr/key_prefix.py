@@ -26,7 +26,8 @@ class KeyPrefix:
 
     def __init__(self, metadata: Metadata, name: str, identity: Identity) -> None:
         """`name` is the component's. Raises IllegalKey for a literal with the separator."""
-        strategy = metadata.get("keyPrefix", "") or "appid"
+        # In lower case, as daprd has it, also where it is the prefix itself.
+        strategy = metadata.get("keyPrefix", "").lower() or "appid"
         if SEPARATOR in strategy:
             raise IllegalKey(strategy)
         app = identity.app_id
@@ -43,6 +44,11 @@ class KeyPrefix:
         if SEPARATOR in key:
             raise IllegalKey(key)
         return self._start + key
+
+    @property
+    def start(self) -> str:
+        """What every stored key begins with; empty without a prefix."""
+        return self._start
 
     def original(self, stored: str) -> str:
         """The app's own key again."""

@@ -12,6 +12,7 @@ from typing import Any
 from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import Identity
+from meshproxy.dapr.outbox import Outboxes
 from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
@@ -39,6 +40,10 @@ class Sidecar:
     subscriptions: Callable[[], Sequence[dict[str, Any]]] = list
     resiliency: Resiliency = field(default_factory=Resiliency)
     extended: dict[str, str] = field(default_factory=dict)
+    outboxes: Outboxes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outboxes = Outboxes(self.runtime)
 
     @property
     def ready(self) -> bool:

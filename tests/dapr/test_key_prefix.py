@@ -16,6 +16,8 @@ from meshproxy.dapr.key_prefix import IllegalKey, KeyPrefix
         ({"keyPrefix": "namespace"}, "", "app||k"),
         ({"keyPrefix": "none"}, "", "k"),
         ({"keyPrefix": "shared"}, "", "shared||k"),
+        ({"keyPrefix": "Shared"}, "", "shared||k"),
+        ({"keyPrefix": "NAME"}, "", "store||k"),
     ],
 )
 def test_a_strategy_makes_the_stored_key(given, namespace, stored):

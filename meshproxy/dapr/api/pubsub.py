@@ -17,6 +17,7 @@ from meshproxy.dapr.cloud_event import (
     EXPIRATION,
     NotAnEvent,
     Origin,
+    Trace,
     envelope,
     rfc3339,
 )
@@ -40,14 +41,6 @@ class Entry:
     content_type: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """The trace that the call belongs to."""
-
-    parent: str = ""
-    state: str = ""
 
 
 class PubSubApi:

@@ -6,8 +6,8 @@ Owns what stands between an app and a store: key prefixes, features, and which e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, cast
 
 from meshproxy.dapr.api_error import (
     ApiError,
@@ -17,84 +17,77 @@ from meshproxy.dapr.api_error import (
     help_link,
     resource_info,
 )
+from meshproxy.dapr.cloud_event import Trace
+from meshproxy.dapr.common_metadata import state_cipher
 from meshproxy.dapr.component import ComponentError, Permanent
 from meshproxy.dapr.key_prefix import IllegalKey, KeyPrefix
 from meshproxy.dapr.resiliency import STATESTORE, Policy
 from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.dapr.state.items import (
+    BulkItem,
+    DeleteItem,
+    SaveItem,
+    delete_request,
+    get_request,
+    set_request,
+)
+from meshproxy.dapr.state.query import QueryError, parse_query
 from meshproxy.dapr.state.store import (
     QUERY_API,
     TRANSACTIONAL,
-    Concurrency,
-    Consistency,
-    DeleteRequest,
     EtagInvalid,
     EtagMismatch,
-    GetRequest,
     Operation,
+    QueryResult,
     SetRequest,
     StateItem,
+    is_json,
 )
-from meshproxy.dapr.state.ttl import parse_ttl
 
 if TYPE_CHECKING:
-    from meshproxy.dapr.state.store import StateStore
+    from meshproxy.dapr.runtime import LoadedComponent
+    from meshproxy.dapr.state.store import Queriable, StateStore
 
 _DOCS: Final = "https://docs.dapr.io/reference/components-reference/supported-state-stores/"
-_CONCURRENCY: Final[dict[str, Concurrency]] = {
-    "": "",
-    "first-write": "first-write",
-    "last-write": "last-write",
-}
-_CONSISTENCY: Final[dict[str, Consistency]] = {"": "", "strong": "strong", "eventual": "eventual"}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """`concurrency` and `consistency` as the app has written them."""
-
-    concurrency: str = ""
-    consistency: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SaveItem:
-    """One item to write, by the app's own key; see `SetRequest`."""
-
-    key: str
-    value: bytes
-    binary: bool = False
-    etag: str | None = None
-    options: Options = Options()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteItem:
-    """One item to remove, by the app's own key."""
-
-    key: str
-    etag: str | None = None
-    options: Options = Options()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class BulkItem:
-    """One answer of a bulk read: `item` None where the key is not there; `error` may say why."""
-
-    key: str
-    item: StateItem | None = None
-    error: str = ""
+_NO_TRACE: Final = Trace()
 
 
 class _Store:
-    """A store with the prefix of its keys, and the policy around its calls."""
+    """A store as the app sees it: with the prefix of its keys, values that are readable, and the
+    policy around its calls.
+    """
 
-    def __init__(self, name: str, store: StateStore, prefix: KeyPrefix, policy: Policy) -> None:
+    __slots__ = ("_cipher", "loaded", "name", "policy", "prefix", "store")
+
+    def __init__(
+        self, name: str, loaded: LoadedComponent, prefix: KeyPrefix, policy: Policy
+    ) -> None:
         self.name = name
-        self.store = store
+        self.loaded = loaded
+        self.store = cast("StateStore", loaded.instance)
         self.prefix = prefix
         self.policy = policy
+        self._cipher = state_cipher(loaded.spec, loaded.metadata)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the store is not to see its values."""
+        return self._cipher is not None
+
+    def request(self, key: str, item: SaveItem | DeleteItem) -> Operation:
+        """What the store is asked to do; `key` is as stored."""
+        if isinstance(item, DeleteItem):
+            return delete_request(key, item)
+        if self._cipher is not None:
+            item = replace(item, value=self._cipher.close(item.value), binary=True)
+        return set_request(key, item)
+
+    def opened(self, item: StateItem) -> StateItem:
+        """An item as the app has saved it. Raises ComponentError."""
+        if self._cipher is None:
+            return item
+        value = self._cipher.open(item.value)
+        return replace(item, value=value, binary=not is_json(value))
 
 
 class StateApi:
@@ -102,6 +95,7 @@ class StateApi:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
+        self._stores: dict[str, _Store] = {}
 
     async def get(
         self, store: str, key: str, consistency: str, metadata: Mapping[str, str]
@@ -110,8 +104,9 @@ class StateApi:
         found = self._find(store)
         try:
             stored = self._stored(found, key)
-            request = _get(stored, consistency, metadata)
-            return await found.policy.run(lambda: found.store.get(request))
+            request = get_request(stored, consistency, metadata)
+            item = await found.policy.run(lambda: found.store.get(request))
+            return None if item is None else found.opened(item)
         except ComponentError as error:
             text = f"fail to get {key} from state store {store}: {error}"
             raise _failed("ERR_STATE_GET", text) from error
@@ -125,23 +120,18 @@ class StateApi:
         if not keys:
             return []
         try:
-            requests = [_get(key, "", metadata) for key in stored]
+            requests = [get_request(key, "", metadata) for key in stored]
             answers = await found.policy.run(lambda: found.store.bulk_get(requests))
         except ComponentError as error:
             raise _failed("ERR_STATE_BULK_GET", str(error)) from error
-        return [
-            BulkItem(key, error=str(answer))
-            if isinstance(answer, ComponentError)
-            else BulkItem(key, answer)
-            for key, answer in zip(keys, answers, strict=True)
-        ]
+        return [_bulk_item(found, key, answer) for key, answer in zip(keys, answers, strict=True)]
 
     async def save(self, store: str, items: Sequence[SaveItem]) -> None:
         """Write items, each by itself: some may be written where this raises."""
         found = self._find(store)
         keys = [self._stored(found, item.key) for item in items]
         try:
-            requests = [_set(key, item) for key, item in zip(keys, items, strict=True)]
+            requests = [found.request(key, item) for key, item in zip(keys, items, strict=True)]
             await self._each(found, requests)
         except ComponentError as error:
             text = f"failed saving state in state store {store}: {error}"
@@ -152,7 +142,7 @@ class StateApi:
         found = self._find(store)
         keys = [self._stored(found, item.key) for item in items]
         try:
-            requests = [_delete(key, item) for key, item in zip(keys, items, strict=True)]
+            requests = [found.request(key, item) for key, item in zip(keys, items, strict=True)]
             await self._each(found, requests)
         except ComponentError as error:
             if bulk:
@@ -161,25 +151,18 @@ class StateApi:
             text = f"failed deleting state with key {items[0].key}: {error}"
             raise _failed("ERR_STATE_DELETE", text, error) from error
 
-    async def transact(self, store: str, operations: Sequence[SaveItem | DeleteItem]) -> None:
+    async def transact(
+        self,
+        store: str,
+        operations: Sequence[SaveItem | DeleteItem],
+        trace: Trace = _NO_TRACE,
+    ) -> None:
         """All operations in their order, or none."""
         found = self._find(store)
         if TRANSACTIONAL not in found.store.features:
-            text = f"state store {store} doesn't support transactions"
-            raise ApiError(
-                "ERR_STATE_STORE_NOT_SUPPORTED",
-                text,
-                500,
-                Grpc.UNIMPLEMENTED,
-                (
-                    error_info("DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED", self._known()),
-                    resource_info("state", store),
-                    help_link(
-                        _DOCS, "Check the list of state stores and the features they support"
-                    ),
-                ),
-            )
-        keys = [self._stored(found, operation.key) for operation in operations]
+            raise self._no_transactions(store)
+        for operation in operations:
+            self._stored(found, operation.key)
         most = found.store.multi_max_size
         if most is not None and len(operations) > most:
             text = (
@@ -189,30 +172,53 @@ class StateApi:
             raise ApiError(
                 "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS", text, 400, Grpc.INVALID_ARGUMENT
             )
-        if not operations:
-            return
+        if operations:
+            await self._transact(found, operations, trace)
+
+    async def _transact(
+        self, found: _Store, operations: Sequence[SaveItem | DeleteItem], trace: Trace
+    ) -> None:
+        outbox = self._sidecar.outboxes.of(found.name)
+        markers: list[SetRequest] = []
+        if outbox is not None:
+            try:
+                operations, markers = await outbox.announce(operations, trace)
+            except ComponentError as error:
+                text = f"error while publishing outbox message: {error}"
+                info = error_info("DAPR_PUBSUB_OUTBOX", {**self._known(), "error": str(error)})
+                raise ApiError("ERR_PUBLISH_OUTBOX", text, details=(info,)) from error
         try:
-            requests = [
-                _set(key, each) if isinstance(each, SaveItem) else _delete(key, each)
-                for key, each in zip(keys, operations, strict=True)
-            ]
-            await found.policy.run(lambda: found.store.multi(requests))
+            requests = [found.request(found.prefix.stored(each.key), each) for each in operations]
+            every = [*requests, *markers]
+            await found.policy.run(lambda: found.store.multi(every))
         except ComponentError as error:
+            if outbox is not None and isinstance(error, EtagMismatch | EtagInvalid):
+                outbox.give_up(markers)
             text = f"error while executing state transaction: {error}"
             raise ApiError("ERR_STATE_TRANSACTION", text) from error
 
-    async def query(self, store: str) -> NoReturn:
-        """No store here can be asked by what is in its values."""
+    async def query(self, store: str, body: bytes, metadata: Mapping[str, str]) -> QueryResult:
+        """The app's items that fit; their keys are the app's own again."""
         found = self._find(store)
-        assert QUERY_API not in found.store.features
-        info = error_info("DAPR_STATE_QUERYING_NOT_SUPPORTED", self._known())
-        raise ApiError(
-            "ERR_STATE_STORE_NOT_SUPPORTED",
-            f"state store {store} does not support querying",
-            500,
-            Grpc.INTERNAL,
-            (info, resource_info("state", store)),
-        )
+        if QUERY_API not in found.store.features:
+            raise self._no_queries(store)
+        try:
+            if found.encrypted:
+                raise QueryError("cannot query encrypted store")
+            for name in metadata:
+                if name.lower() == "queryselectedattributes":
+                    raise QueryError(f"the metadata '{name}' is not supported")
+            query = parse_query(body)
+            store_of_queries = cast("Queriable", found.store)
+            start = found.prefix.start
+            result = await found.policy.run(lambda: store_of_queries.query(query, start))
+        except (ComponentError, QueryError) as error:
+            text = f"failed query in state store {store}: {error}"
+            info = error_info("DAPR_STATE_QUERY_FAILED", self._known())
+            details = (info, resource_info("state", store))
+            raise ApiError("ERR_STATE_QUERY", text, details=details) from error
+        items = (replace(each, key=found.prefix.original(each.key)) for each in result.items)
+        return QueryResult(tuple(items), result.token)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -256,9 +262,12 @@ class StateApi:
         runtime = self._sidecar.runtime
         loaded = runtime.loaded("state", name)
         if loaded is not None:
-            prefix = KeyPrefix(loaded.metadata, name, runtime.identity)
-            policy = self._sidecar.resiliency.outbound(name, STATESTORE)
-            return _Store(name, cast("StateStore", loaded.instance), prefix, policy)
+            known = self._stores.get(name)
+            if known is None or known.loaded is not loaded:
+                prefix = KeyPrefix(loaded.metadata, name, runtime.identity)
+                policy = self._sidecar.resiliency.outbound(name, STATESTORE)
+                known = self._stores[name] = _Store(name, loaded, prefix, policy)
+            return known
         if not runtime.ready("state"):
             info = error_info("DAPR_STATE_NOT_CONFIGURED", self._known())
             text = f"state store {name} is not configured"
@@ -285,6 +294,31 @@ class StateApi:
                 ),
             ) from None
 
+    def _no_transactions(self, store: str) -> ApiError:
+        return ApiError(
+            "ERR_STATE_STORE_NOT_SUPPORTED",
+            f"state store {store} doesn't support transactions",
+            500,
+            Grpc.UNIMPLEMENTED,
+            (
+                error_info("DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED", self._known()),
+                resource_info("state", store),
+                help_link(_DOCS, "Check the list of state stores and the features they support"),
+            ),
+        )
+
+    def _no_queries(self, store: str) -> ApiError:
+        return ApiError(
+            "ERR_STATE_STORE_NOT_SUPPORTED",
+            f"state store {store} does not support querying",
+            500,
+            Grpc.INTERNAL,
+            (
+                error_info("DAPR_STATE_QUERYING_NOT_SUPPORTED", self._known()),
+                resource_info("state", store),
+            ),
+        )
+
     def _known(self) -> dict[str, str]:
         return {"appID": self._sidecar.identity.app_id}
 
@@ -299,40 +333,10 @@ def _failed(code: str, text: str, error: ComponentError | None = None) -> ApiErr
     return ApiError(code, text, status, grpc)
 
 
-def _concurrency(text: str) -> Concurrency:
-    if text not in _CONCURRENCY:
-        raise ComponentError(f"unrecognized concurrency model '{text}'")
-    return _CONCURRENCY[text]
-
-
-def _consistency(text: str) -> Consistency:
-    if text not in _CONSISTENCY:
-        raise ComponentError(f"unrecognized consistency model '{text}'")
-    return _CONSISTENCY[text]
-
-
-def _get(key: str, consistency: str, metadata: Mapping[str, str]) -> GetRequest:
-    return GetRequest(key, _consistency(consistency), metadata)
-
-
-def _set(key: str, item: SaveItem) -> SetRequest:
-    return SetRequest(
-        key,
-        item.value,
-        item.binary,
-        item.etag,
-        _concurrency(item.options.concurrency),
-        _consistency(item.options.consistency),
-        parse_ttl(item.metadata),
-        item.metadata,
-    )
-
-
-def _delete(key: str, item: DeleteItem) -> DeleteRequest:
-    return DeleteRequest(
-        key,
-        item.etag,
-        _concurrency(item.options.concurrency),
-        _consistency(item.options.consistency),
-        item.metadata,
-    )
+def _bulk_item(found: _Store, key: str, answer: StateItem | ComponentError | None) -> BulkItem:
+    try:
+        if answer is None or isinstance(answer, StateItem):
+            return BulkItem(key, None if answer is None else found.opened(answer))
+    except ComponentError as error:
+        answer = error
+    return BulkItem(key, error=str(answer))

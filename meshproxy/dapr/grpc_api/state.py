@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from meshproxy.dapr.api.state import DeleteItem, Options, SaveItem
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.grpc_api.method import method
+from meshproxy.dapr.state.items import DeleteItem, Options, SaveItem
 from meshproxy.dapr.state.store import StateItem
 from meshproxy.dapr.state.ttl import TTL_EXPIRE_TIME, expire_time
 
@@ -73,8 +73,11 @@ async def _transact(api: Api, request: Any) -> None:
     await api.state.transact(request.storeName, operations)
 
 
-async def _query(api: Api, request: Any) -> None:
-    await api.state.query(request.store_name)
+async def _query(api: Api, request: Any) -> dict[str, Any]:
+    metadata = dict(request.metadata)
+    found = await api.state.query(request.store_name, request.query.encode(), metadata)
+    results = [{"key": i.key, "data": i.value, "etag": i.etag} for i in found.items]
+    return {"results": results, "token": found.token}
 
 
 def _metadata(item: StateItem) -> dict[str, str]:

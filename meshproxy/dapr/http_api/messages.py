@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from meshproxy.dapr.api_error import ApiError, malformed
+from meshproxy.dapr.cloud_event import Trace
 from meshproxy.http.header_map import HeaderMap
 
 JSON: Final = b"application/json"
@@ -60,6 +61,11 @@ class HttpRequest:
             if key.startswith(_METADATA):
                 found.setdefault(key[len(_METADATA) :], value)
         return found
+
+    @property
+    def trace(self) -> Trace:
+        """The trace that the request belongs to."""
+        return Trace(self.header(b"traceparent") or "", self.header(b"tracestate") or "")
 
     def json(self) -> Any:
         """The body as JSON. Raises ApiError where it is none."""

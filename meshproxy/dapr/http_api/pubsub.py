@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from meshproxy.dapr.api.pubsub import Entry, Trace
+from meshproxy.dapr.api.pubsub import Entry
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.cloud_event import is_json, media_type
 from meshproxy.dapr.http_api.messages import (
@@ -31,7 +31,7 @@ _FAILED: Final = "ERR_PUBSUB_PUBLISH_MESSAGE"
 async def _publish(api: Api, request: HttpRequest) -> HttpResponse:
     params = request.params
     entry = Entry(request.body, request.header(b"content-type") or "", request.metadata)
-    await api.pubsub.publish(params["pubsub"], params["topic"], entry, _trace(request))
+    await api.pubsub.publish(params["pubsub"], params["topic"], entry, request.trace)
     return NO_CONTENT
 
 
@@ -46,7 +46,7 @@ async def _bulk_publish(api: Api, request: HttpRequest) -> HttpResponse:
     except ValueError as error:
         text = f"error when unmarshaling the request for topic {topic} pubsub {pubsub}: {error}"
         raise ApiError("ERR_PUBSUB_EVENTS_SER", text, 400, Grpc.INVALID_ARGUMENT) from None
-    failed = await api.pubsub.bulk_publish(pubsub, topic, entries, _trace(request))
+    failed = await api.pubsub.bulk_publish(pubsub, topic, entries, request.trace)
     if not failed:
         return NO_CONTENT
     listed = [{"entryId": name, "error": reason} for name, reason in failed]
@@ -79,10 +79,6 @@ def _data(event: Any, kind: str) -> bytes:
         except binascii.Error as error:
             raise ValueError(f"the event is no base64: {error}") from None
     return event.encode()
-
-
-def _trace(request: HttpRequest) -> Trace:
-    return Trace(request.header(b"traceparent") or "", request.header(b"tracestate") or "")
 
 
 ENDPOINTS: Final = (

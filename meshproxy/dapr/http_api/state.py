@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from meshproxy.dapr.api.state import BulkItem, DeleteItem, Options, SaveItem
 from meshproxy.dapr.api_error import ApiError, Grpc, malformed
 from meshproxy.dapr.http_api.messages import (
     JSON,
@@ -18,6 +17,7 @@ from meshproxy.dapr.http_api.messages import (
     json_response,
 )
 from meshproxy.dapr.http_api.table import endpoint
+from meshproxy.dapr.state.items import BulkItem, DeleteItem, Options, SaveItem
 from meshproxy.dapr.state.store import StateItem
 from meshproxy.dapr.state.ttl import TTL_EXPIRE_TIME, expire_time
 
@@ -83,12 +83,16 @@ async def _transact(api: Api, request: HttpRequest) -> HttpResponse:
         else:
             text = f"operation type {kind} not supported"
             raise ApiError("ERR_NOT_SUPPORTED_STATE_OPERATION", text, 400, Grpc.UNIMPLEMENTED)
-    await api.state.transact(request.params["store"], operations)
+    await api.state.transact(request.params["store"], operations, request.trace)
     return NO_CONTENT
 
 
 async def _query(api: Api, request: HttpRequest) -> HttpResponse:
-    await api.state.query(request.params["store"])
+    found = await api.state.query(request.params["store"], request.body, request.metadata)
+    if not found.items:
+        return NO_CONTENT
+    shown: dict[str, Any] = {"results": [_query_item(each) for each in found.items]}
+    return json_response({**shown, "token": found.token} if found.token else shown)
 
 
 def _bulk_item(found: BulkItem) -> dict[str, Any]:
@@ -103,6 +107,10 @@ def _bulk_item(found: BulkItem) -> dict[str, Any]:
         if metadata := _metadata(item):
             shown["metadata"] = metadata
     return shown
+
+
+def _query_item(item: StateItem) -> dict[str, Any]:
+    return {"key": item.key, "data": _json_value(item), "etag": item.etag}
 
 
 def _json_value(item: StateItem) -> Any:

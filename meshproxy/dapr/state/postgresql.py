@@ -22,8 +22,11 @@ import orjson
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.postgresql import FAILURES, open_pool
+from meshproxy.dapr.state.postgresql_query import select_of
+from meshproxy.dapr.state.query import Query
 from meshproxy.dapr.state.store import (
     ETAG,
+    QUERY_API,
     TRANSACTIONAL,
     TTL,
     DeleteRequest,
@@ -32,9 +35,11 @@ from meshproxy.dapr.state.store import (
     GetRequest,
     Operation,
     Outcome,
+    QueryResult,
     SetRequest,
     StateItem,
     StateStoreError,
+    is_json,
 )
 from meshproxy.network.tasks import spawn
 
@@ -295,9 +300,18 @@ class _Connected:
 
 
 class PostgresStateStoreV1(_PostgresStateStore):
-    """`state.postgresql` v1."""
+    """`state.postgresql` v1, which can be queried."""
 
+    features = frozenset({ETAG, QUERY_API, TRANSACTIONAL, TTL})
     _layout = _V1
+
+    async def query(self, query: Query, prefix: str) -> QueryResult:
+        """The items that fit; the token of a page is how many are before the next one."""
+        statement, values = select_of(query, prefix, self._table, self._layout.columns)
+        async with self._connected() as connection:
+            rows = await connection.fetch(statement, *values)
+        end = int(query.token or 0) + len(rows)
+        return QueryResult(tuple(map(self._item, rows)), str(end) if query.limit else "")
 
     def _table_name(self, metadata: Metadata) -> str:
         return _checked(metadata.get("tableName", "") or "state")
@@ -337,11 +351,7 @@ class PostgresStateStoreV2(_PostgresStateStore):
     def _item(self, row: Any) -> StateItem:
         """Nothing says whether a value is the caller's bytes: what is no JSON is."""
         data: bytes = row["value"]
-        try:
-            orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return StateItem(row["key"], data, row["etag"], True, row["expires"])
-        return StateItem(row["key"], data, row["etag"], False, row["expires"])
+        return StateItem(row["key"], data, row["etag"], not is_json(data), row["expires"])
 
     def _check_etag(self, etag: str) -> None:
         try:

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, cast
 
-import orjson
-
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.redis_client import RedisClient, RedisError
 from meshproxy.dapr.state.store import (
@@ -29,6 +27,7 @@ from meshproxy.dapr.state.store import (
     SetRequest,
     StateItem,
     StateStoreError,
+    is_json,
 )
 from meshproxy.dapr.state.ttl import TTL_IN_SECONDS, parse_ttl
 
@@ -232,11 +231,7 @@ def _get(client: RedisClient, key: str) -> Awaitable[Any]:
 
 def _item(key: str, data: bytes, version: bytes) -> StateItem:
     """Redis does not keep whether a value is the caller's bytes: what is no JSON is."""
-    try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return StateItem(key, data, version.decode(), binary=True)
-    return StateItem(key, data, version.decode())
+    return StateItem(key, data, version.decode(), binary=not is_json(data))
 
 
 async def _has_json(client: RedisClient) -> bool:

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import orjson
 
 from meshproxy.dapr.component import Component, ComponentError, Permanent
+
+if TYPE_CHECKING:
+    from meshproxy.dapr.state.query import Query
 
 ETAG: Final = "ETAG"
 TRANSACTIONAL: Final = "TRANSACTIONAL"
@@ -61,6 +66,15 @@ class StateItem:
     etag: str = ""
     binary: bool = False
     expires: float | None = None
+
+
+def is_json(data: bytes) -> bool:
+    """Whether a value is JSON, where the store does not say: what is none is the caller's bytes."""
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +134,21 @@ class StateStore(Component, Protocol):
 
     async def multi(self, operations: Sequence[Operation]) -> None:
         """All in this order, or nothing; a store without TRANSACTIONAL is never asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """The items of one page; `token` asks for the next one, empty where there are no pages."""
+
+    items: tuple[StateItem, ...]
+    token: str = ""
+
+
+class Queriable(Protocol):
+    """What a store with QUERY_API does besides."""
+
+    async def query(self, query: Query, prefix: str) -> QueryResult:
+        """The items that fit, of those whose keys begin with `prefix`."""
 
 
 class OneByOne:

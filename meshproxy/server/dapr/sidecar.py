@@ -306,6 +306,7 @@ class DaprSidecar:
         try:
             async with asyncio.timeout(self.options.graceful_shutdown_seconds):
                 await self._subscriptions.end()
+                await self.facts.outboxes.end()
         except TimeoutError:
             logger.warning("messages that the app has not answered stay with their broker")
 

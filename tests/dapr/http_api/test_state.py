@@ -263,8 +263,10 @@ def test_too_many_operations_for_the_store_are_refused(client):
     ("metadata", "message"),
     [
         ({"keyPrefix": "a||b"}, "can't contain"),
-        ({"primaryEncryptionKey": "00"}, "the metadata 'primaryEncryptionKey' is not supported"),
-        ({"outboxPublishPubsub": "p"}, "the metadata 'outboxPublishPubsub' is not supported"),
+        ({"primaryEncryptionKey": "00"}, "no secretKeyRef is given"),
+        ({"outboxPublishPubsub": "p"}, "outboxPublishPubsub and outboxPublishTopic are needed"),
+        ({"outboxPubsub": "p"}, "an outbox needs outboxPublishPubsub and outboxPublishTopic"),
+        ({"outboxDiscardWhenMissingState": "x"}, "expected true or false"),
     ],
 )
 def test_metadata_that_cannot_be_kept_stops_the_start(metadata, message):
