@@ -1,6 +1,6 @@
 """The app beside the sidecar, as building blocks see it: what it is asked and told. Knows no wire.
 
-Owns the contract; `http_app_channel.py` and `grpc_app_channel.py` fulfil it, by `--app-protocol`.
+Owns the contract, which `http_app_channel.py` and `grpc_api/app_channel.py` fulfil.
 Invoked services do not go this way: the router streams them.
 """
 

@@ -8,6 +8,12 @@ from typing import Final
 RUNTIME_VERSION: Final = "1.18.3"
 """The version of daprd whose behaviour this is; SDKs read it."""
 
+PROTOCOLS: Final = ("http", "https", "h2c", "grpc", "grpcs")
+"""What an app may speak."""
+
+APP_CLUSTER: Final = "dapr/app"
+"""The name of the cluster that is the app."""
+
 
 @dataclass(frozen=True, slots=True)
 class AppHealthSettings:
@@ -21,7 +27,10 @@ class AppHealthSettings:
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
-    """How the app is reached; `port` 0: there is no app to call."""
+    """How the app is reached; `port` 0: there is no app to call.
+
+    `protocol` is one of PROTOCOLS.
+    """
 
     port: int = 0
     protocol: str = "http"
@@ -29,3 +38,18 @@ class AppSettings:
     max_concurrency: int = -1
     health: AppHealthSettings | None = None
     token: str = ""
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether the app is a server of gRPC, with Dapr's callbacks among its services."""
+        return self.protocol in ("grpc", "grpcs")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.protocol in ("https", "grpcs")
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether it is spoken to in HTTP/2."""
+        return self.protocol in ("h2c", "grpc", "grpcs")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from meshproxy.dapr.app_settings import AppSettings
 
 
 class Slots:
@@ -34,3 +38,44 @@ class Slots:
     def give_up(self, proceed: Callable[[], None]) -> None:
         """Wait no more."""
         self._waiting.remove(proceed)
+
+
+def slots_of(settings: AppSettings) -> Slots | None:
+    """The places of `--app-max-concurrency`; None for any number."""
+    most = settings.max_concurrency
+    return Slots(most) if most > 0 else None
+
+
+@asynccontextmanager
+async def place(slots: Slots | None) -> AsyncIterator[None]:
+    """Have a place while the block runs; whoever is cancelled while it waits has none."""
+    if slots is None:
+        yield
+        return
+    await _wait(slots)
+    try:
+        yield
+    finally:
+        slots.give_back()
+
+
+async def _wait(slots: Slots) -> None:
+    given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    granted = False
+
+    def proceed() -> None:
+        nonlocal granted
+        granted = True
+        if not given.done():
+            given.set_result(None)
+
+    if slots.take(proceed):
+        return
+    try:
+        await given
+    except asyncio.CancelledError:
+        if granted:
+            slots.give_back()
+        else:
+            slots.give_up(proceed)
+        raise

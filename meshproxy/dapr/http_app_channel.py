@@ -1,6 +1,6 @@
 """Calls from the sidecar to an app that speaks HTTP: messages, events, questions.
 
-Owns the client, what every such call carries (the app's token, and the sidecar's app id), and the
+Owns what every such call carries (the app's token, and the sidecar's app id), and the
 paths and forms of Dapr's app callbacks. Refuses to know what follows from an answer.
 
 Source: https://docs.dapr.io/reference/api/pubsub_api/ and bindings_api/.
@@ -8,7 +8,6 @@ Source: https://docs.dapr.io/reference/api/pubsub_api/ and bindings_api/.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -29,16 +28,17 @@ from meshproxy.dapr.app_channel import (
     BulkTopicEvent,
     TopicEvent,
 )
-from meshproxy.dapr.app_settings import AppSettings
+from meshproxy.dapr.app_settings import APP_CLUSTER, AppSettings
 from meshproxy.dapr.cloud_event import CLOUD_EVENT
 from meshproxy.dapr.component import ComponentError
-from meshproxy.dapr.concurrency import Slots
+from meshproxy.dapr.concurrency import place, slots_of
+from meshproxy.dapr.exchange import exchange
 from meshproxy.dapr.http_api.state import save_item
 from meshproxy.dapr.pubsub.programmatic import parse_subscriptions
+from meshproxy.http.header_map import HeaderMap
+from meshproxy.router.async_client import AsyncClient
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from meshproxy.dapr.pubsub.subscription import Match, Subscription
 
 BULK: Final = "com.dapr.event.sent.bulk"
@@ -63,57 +63,45 @@ _OURS: Final = frozenset(
 
 
 class HttpAppChannel:
-    """The app of this sidecar. No timeout is set, as in daprd. See `AppChannel`."""
+    """The app of this sidecar. No timeout is set, as in daprd. Implements `AppChannel`."""
 
-    def __init__(self, settings: AppSettings, app_id: str) -> None:
-        secure = settings.protocol == "https"
-        scheme = "https" if secure else "http"
-        self._base: Final = f"{scheme}://{settings.channel_address}:{settings.port}"
-        # As daprd: an app beside us shows a certificate that nobody has signed.
-        self._ssl: Final = not secure
-        self._headers = {"dapr-app-id": app_id}
+    def __init__(self, settings: AppSettings, app_id: str, client: AsyncClient) -> None:
+        self._client = client
+        self._authority: Final = f"{settings.channel_address}:{settings.port}".encode()
+        self._own: Final = [(b"dapr-app-id", app_id.encode())]
         if settings.token:
-            self._headers["dapr-api-token"] = settings.token
-        most = settings.max_concurrency
-        self.slots: Final = Slots(most) if most > 0 else None
-        self._session: aiohttp.ClientSession | None = None
+            self._own.append((b"dapr-api-token", settings.token.encode()))
+        self._taken: Final = {name for name, _ in self._own}
+        self.slots: Final = slots_of(settings)
 
     async def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> AppAnswer:
         """One call; `path` begins with a slash. Raises ComponentError without an answer."""
-        slots = self.slots
-        if slots is None:
+        async with place(self.slots):
             return await self._send(method, path, body, headers or {})
-        await _place(slots)
-        try:
-            return await self._send(method, path, body, headers or {})
-        finally:
-            slots.give_back()
 
     async def _send(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> AppAnswer:
-        import aiohttp
-        from yarl import URL
-
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=1024, ssl=self._ssl),
-                timeout=aiohttp.ClientTimeout(total=None),
-                auto_decompress=True,
-            )
+        pairs = [
+            (b":method", method.encode()),
+            (b":path", path.encode()),
+            (b":scheme", b"http"),
+            (b":authority", self._authority),
+        ]
+        if body or method == "POST":
+            pairs.append((b"content-length", b"%d" % len(body)))
+        for text, value in headers.items():
+            name = text.lower().encode()
+            if name not in self._taken:
+                pairs.append((name, value.encode()))
+        sent = HeaderMap([*pairs, *self._own])
         try:
-            async with self._session.request(
-                method,
-                URL(self._base + path, encoded=True),
-                data=body or None,
-                headers={**headers, **self._headers},
-                allow_redirects=False,
-            ) as response:
-                return AppAnswer(response.status, await _body(response, f"{method} {path}"))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            answer = await exchange(self._client, APP_CLUSTER, sent, body, MAX_ANSWER)
+        except ComponentError as error:
             raise ComponentError(f"the app did not answer {method} {path}: {error}") from error
+        return AppAnswer(answer.status, answer.body)
 
     # -- what the app is asked and told ----------------------------------------------------------
 
@@ -188,47 +176,8 @@ class HttpAppChannel:
         answer = await self._send("GET", _path(path), b"", {})
         return 200 <= answer.status < 300
 
-    # -- the client ------------------------------------------------------------------------------
-
     async def close(self) -> None:
-        """Let go of the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-
-async def _place(slots: Slots) -> None:
-    """Wait for a place; whoever is cancelled meanwhile has none."""
-    given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    granted = False
-
-    def proceed() -> None:
-        nonlocal granted
-        granted = True
-        if not given.done():
-            given.set_result(None)
-
-    if slots.take(proceed):
-        return
-    try:
-        await given
-    except asyncio.CancelledError:
-        if granted:
-            slots.give_back()
-        else:
-            slots.give_up(proceed)
-        raise
-
-
-async def _body(response: aiohttp.ClientResponse, call: str) -> bytes:
-    pieces, size = [], 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > MAX_ANSWER:
-            raise ComponentError(f"the app's answer to {call} has more than {MAX_ANSWER} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
+        """Its connections are the cluster's."""
 
 
 def verdict_of(answer: AppAnswer) -> str:

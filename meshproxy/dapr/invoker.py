@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.invocation import Target
 from meshproxy.dapr.peers import NotFound, Peers
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.http.header_map import HeaderMap
 
-APP_CLUSTER = "dapr/app"
 CLUSTER_HEADER = b"x-dapr-cluster"
 """Tells the route which cluster to take; it goes no further."""
 

@@ -11,9 +11,10 @@ from typing import Final
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.http_api.messages import HttpResponse, error_response
 from meshproxy.dapr.invocation import Target
-from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
+from meshproxy.dapr.invoker import Invoker
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import (
     CONTINUE,

@@ -237,6 +237,7 @@ class AsyncStream:
             self._answer(self._at_once)
 
     def _answer(self, reply: LocalReply) -> None:
+        self.info.response_code_details = reply.details
         headers, body = render(reply, grpc=asks_for_grpc(self.info.request_headers))
         self.encode_headers(headers, not body)
         self.encode_data(body, True)

@@ -113,6 +113,7 @@ class Server:
         dispatcher = LoopDispatcher(loop, self._owner)
         manager = ClusterManager(self.store, dispatcher, SystemResolver())
         self._cluster_manager = manager
+        client = self._async_client(dispatcher, manager)
         self._install_signals(loop)
         admin = None
         try:
@@ -123,8 +124,8 @@ class Server:
             if self._sidecar is not None:
                 self._sidecar.quit = self._quit_by_api
                 self._sidecar.restart = self.restart
-                self._own_listeners = await self._sidecar.start(manager)
-            await self._start_listeners(dispatcher, manager)
+                self._own_listeners = await self._sidecar.start(manager, client)
+            await self._start_listeners(dispatcher, manager, client)
             if self.wasm is not None:
                 self.wasm.reloader.watch()
             self._ready()
@@ -164,9 +165,10 @@ class Server:
             Path(self.options.admin_address_path).write_text(server.address.text)  # noqa: ASYNC240
         return server
 
-    async def _start_listeners(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
+    async def _start_listeners(
+        self, dispatcher: LoopDispatcher, manager: ClusterManager, client: AsyncClient
+    ) -> None:
         node = self.config.node
-        client = self._async_client(dispatcher, manager)
         caller = HttpCalls(client)
         self._services = services = Services(
             dispatcher=dispatcher,

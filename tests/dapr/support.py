@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.component import (
     ComponentContext,
     ComponentError,
@@ -16,12 +18,49 @@ from meshproxy.dapr.component import (
 )
 from meshproxy.dapr.registry import Registry
 from meshproxy.dapr.runtime import Runtime, Settings
+from meshproxy.network.connector import Connector
+from meshproxy.network.dispatcher import LoopDispatcher
+from meshproxy.network.tasks import TaskOwner
+from meshproxy.router.async_client import AsyncClient
+from meshproxy.router.router import RouterFactory
+from meshproxy.stats.metrics import RouterStats
+from meshproxy.stats.store import Store
+from meshproxy.upstream.cluster import ClusterConfig
+from meshproxy.upstream.cluster_manager import ClusterManager
+from meshproxy.upstream.host import EndpointConfig, LocalityConfig
+from meshproxy.upstream.resolver import SystemResolver
 
 APP = Identity("app", "")
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(coroutine)
+
+
+@asynccontextmanager
+async def client_to_app(port: int, **cluster: Any) -> AsyncIterator[AsyncClient]:
+    """A client whose cluster of the app is this port of loopback."""
+    owner = TaskOwner()
+    dispatcher = LoopDispatcher(asyncio.get_running_loop(), owner)
+    store = Store()
+    manager = ClusterManager(store, dispatcher, SystemResolver())
+    hosts = (LocalityConfig(endpoints=(EndpointConfig("127.0.0.1", port),)),)
+    manager.add(ClusterConfig(name=APP_CLUSTER, endpoints=hosts, **cluster))
+    await manager.initialize()
+    stats = store.scope("http.async-client.").block(RouterStats)
+    try:
+        yield AsyncClient(manager, dispatcher, RouterFactory(Connector(dispatcher), stats))
+    finally:
+        manager.close()
+        cluster = manager.clusters[APP_CLUSTER]
+        for host in cluster.hosts:
+            if host.pool is not None:
+                host.pool.drain()
+        for _ in range(20_000):
+            if not cluster.stats.upstream_cx_active.value:
+                break
+            await asyncio.sleep(0.001)
+        await owner.close()
 
 
 def component(

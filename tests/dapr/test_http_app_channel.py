@@ -16,7 +16,7 @@ from meshproxy.dapr.app_channel import (
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.http_app_channel import HttpAppChannel
-from tests.dapr.support import run
+from tests.dapr.support import client_to_app, run
 
 
 def with_app(handler, work, **settings):
@@ -26,11 +26,11 @@ def with_app(handler, work, **settings):
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        channel = HttpAppChannel(AppSettings(port=runner.addresses[0][1], **settings), "app")
+        port = runner.addresses[0][1]
         try:
-            return await work(channel)
+            async with client_to_app(port) as client:
+                return await work(HttpAppChannel(AppSettings(port=port, **settings), "app", client))
         finally:
-            await channel.close()
             await runner.cleanup()
 
     return run(main())
@@ -108,7 +108,7 @@ def test_no_more_calls_than_allowed_are_under_way_at_one_time():
 @pytest.mark.parametrize("given_at_once", [False, True])
 def test_a_call_that_is_cancelled_while_it_waits_costs_no_place(given_at_once):
     async def main():
-        channel = HttpAppChannel(AppSettings(port=1, max_concurrency=1), "app")
+        channel = HttpAppChannel(AppSettings(port=1, max_concurrency=1), "app", None)
         assert channel.slots.take(lambda: None)
         waiting = asyncio.get_running_loop().create_task(channel.send("GET", "/x"))
         await asyncio.sleep(0)
@@ -126,10 +126,10 @@ def test_a_call_that_is_cancelled_while_it_waits_costs_no_place(given_at_once):
 
 def test_an_app_that_is_not_there_is_an_error():
     async def main():
-        channel = HttpAppChannel(AppSettings(port=1), "app")
-        with pytest.raises(ComponentError, match="the app did not answer GET /x"):
-            await channel.send("GET", "/x")
-        await channel.close()
+        async with client_to_app(1) as client:
+            channel = HttpAppChannel(AppSettings(port=1), "app", client)
+            with pytest.raises(ComponentError, match="the app did not answer GET /x"):
+                await channel.send("GET", "/x")
 
     run(main())
 
@@ -138,7 +138,7 @@ class Told(HttpAppChannel):
     """Answers as it is told, and keeps what it was asked."""
 
     def __init__(self, answer: AppAnswer) -> None:
-        super().__init__(AppSettings(port=1), "app")
+        super().__init__(AppSettings(port=1), "app", None)
         self.answer = answer
         self.asked: list[tuple] = []
 

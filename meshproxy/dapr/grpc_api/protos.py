@@ -39,10 +39,18 @@ def _load(name: str) -> Any:
             del sys.modules[parent]
 
 
-_DAPR: Final = _load("dapr.proto.runtime.v1.dapr_pb2").DESCRIPTOR.services_by_name["Dapr"]
+_SERVICES: Final = {
+    **_load("dapr.proto.runtime.v1.dapr_pb2").DESCRIPTOR.services_by_name,
+    **_load("dapr.proto.runtime.v1.appcallback_pb2").DESCRIPTOR.services_by_name,
+}
 
 
-def classes(method: str) -> tuple[type[Any], type[Any]]:
+def classes(method: str, service: str = "Dapr") -> tuple[type[Any], type[Any]]:
     """The messages of a call: of its request and its response. KeyError for an unknown call."""
-    found = _DAPR.methods_by_name[method]
+    found = _SERVICES[service].methods_by_name[method]
     return GetMessageClass(found.input_type), GetMessageClass(found.output_type)
+
+
+def methods() -> list[str]:
+    """The names of all calls that Dapr's own descriptor has."""
+    return [each.name for each in _SERVICES["Dapr"].methods]

@@ -47,7 +47,7 @@ async def _get_bulk(api: Api, request: Any) -> dict[str, Any] | None:
 
 
 async def _save(api: Api, request: Any) -> None:
-    await api.state.save(request.store_name, [_save_item(each, {}) for each in request.states])
+    await api.state.save(request.store_name, [save_item(each, {}) for each in request.states])
 
 
 async def _delete(api: Api, request: Any) -> None:
@@ -64,7 +64,7 @@ async def _transact(api: Api, request: Any) -> None:
     operations: list[SaveItem | DeleteItem] = []
     for each in request.operations:
         if each.operationType == "upsert":
-            operations.append(_save_item(each.request, shared))
+            operations.append(save_item(each.request, shared))
         elif each.operationType == "delete":
             operations.append(_delete_item(each.request, shared))
         else:
@@ -84,8 +84,11 @@ def _metadata(item: StateItem) -> dict[str, str]:
     return {} if item.expires is None else {TTL_EXPIRE_TIME: expire_time(item.expires)}
 
 
-def _save_item(item: Any, shared: Mapping[str, str]) -> SaveItem:
-    """Values are bytes as they are, but JSON where the metadata say that they are JSON."""
+def save_item(item: Any, shared: Mapping[str, str]) -> SaveItem:
+    """A `StateItem`; the `shared` metadata win. Raises ApiError.
+
+    Values are bytes as they are, but JSON where the metadata say that they are JSON.
+    """
     metadata = {**item.metadata, **shared}
     value, binary = item.value, True
     if next((v for k, v in metadata.items() if k.lower() == "contenttype"), "") == _JSON:

@@ -29,19 +29,24 @@ def parse_subscriptions(body: bytes, compile_rule: Compile) -> list[Subscription
     found = []
     for each in document:
         try:
-            found.append(_subscription(each, compile_rule))
+            found.append(topic_subscription(each, compile_rule))
         except ValueError as error:
             logger.warning("a subscription of the app is passed over: %s: %s", error, each)
     return found
 
 
-def _subscription(document: Any, compile_rule: Compile) -> Subscription:
+def topic_subscription(
+    document: Any, compile_rule: Compile, *, pathless: bool = False
+) -> Subscription:
+    """One entry; `pathless`: without a route it has the empty one. Raises ValueError."""
     if not isinstance(document, dict):
         raise ValueError("expected an object")
     pubsub, topic = _text(document, "pubsubname"), _text(document, "topic")
     if not pubsub or not topic:
         raise ValueError("pubsubname or topic is missing")
     rules = _rules(document, compile_rule)
+    if not rules and pathless:
+        rules = (Rule(""),)
     if not rules:
         raise ValueError("there is no route")
     bulk = document.get("bulkSubscribe") or {}

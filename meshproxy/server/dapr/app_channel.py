@@ -1,11 +1,13 @@
-"""The app beside the sidecar: wait until it listens, then look whether it is well.
+"""The app beside the sidecar: how it is spoken to, whether it listens, whether it is well.
 
-Owns the probing. Refuses to know what the verdicts are for (`dapr/sidecar.py`).
+Owns the choice of the channel, and the probing. Refuses to know what the verdicts are for
+(`dapr/sidecar.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -15,11 +17,28 @@ from meshproxy.dapr.app_health import AppHealth
 from meshproxy.dapr.app_settings import AppHealthSettings, AppSettings
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.errors import StartupError
+from meshproxy.router.async_client import AsyncClient
+from meshproxy.router.grpc_client import GrpcClient
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
 _LOOK: Final = 0.05  # seconds between two looks whether the app listens
 _DIAL: Final = 0.5
+
+
+def app_channel(settings: AppSettings, app_id: str, client: AsyncClient) -> AppChannel:
+    """The channel of `--app-protocol`. Raises StartupError."""
+    if not settings.is_grpc:
+        from meshproxy.dapr.http_app_channel import HttpAppChannel
+
+        return HttpAppChannel(settings, app_id, client)
+    if importlib.util.find_spec("dapr") is None:
+        text = f"--app-protocol {settings.protocol} needs pip install 'meshproxy[dapr]'"
+        raise StartupError(text)
+    from meshproxy.dapr.grpc_api.app_channel import GrpcAppChannel
+
+    return GrpcAppChannel(settings, GrpcClient(client))
 
 
 async def wait_for_app(facts: Sidecar, initialized: Callable[[], None]) -> None:

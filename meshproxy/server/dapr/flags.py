@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from meshproxy.dapr.app_settings import AppHealthSettings, AppSettings
+from meshproxy.dapr.app_settings import PROTOCOLS, AppHealthSettings, AppSettings
 from meshproxy.dapr.duration import DurationError, seconds_of
 from meshproxy.server.dapr.options import ALL_ADDRESSES, RECONCILE_INTERVAL, DaprOptions, Edges
 from meshproxy.server.flags import FlagError
@@ -45,7 +45,7 @@ _NO_MTLS: Final = "Dapr's mTLS is not there"
 FLAGS: Final = (
     Flag("app-id", TEXT, "id of the app, by which others invoke it"),
     Flag("app-port", NUMBER, "port on which the app listens"),
-    Flag("app-protocol", TEXT, "protocol of the app: http", "http"),
+    Flag("app-protocol", TEXT, "protocol of the app: " + "|".join(PROTOCOLS), "http"),
     Flag("app-channel-address", TEXT, "address on which the app listens", "127.0.0.1"),
     Flag("app-max-concurrency", NUMBER, "calls to the app at one time; -1: any number", "-1"),
     Flag("enable-app-health-check", SWITCH, "look whether the app is well", "false"),
@@ -246,9 +246,9 @@ def _refuse(given: Mapping[str, Any]) -> None:
     """What daprd can do, and what would be a lie to accept."""
     if given.get("mode", "standalone") != "standalone":
         raise FlagError(f"--mode {given['mode']} is not supported: use standalone")
-    if given.get("app-protocol", "http") != "http":
-        raise FlagError(f"--app-protocol {given['app-protocol']} is not supported: use http")
-    for name in ("enable-mtls", "app-ssl"):
+    if given.get("app-protocol", "http") not in PROTOCOLS:
+        raise _invalid("app-protocol", given["app-protocol"], "|".join(PROTOCOLS))
+    for name in ("enable-mtls",):
         if given.get(name):
             raise FlagError(f"--{name} is not supported")
 
@@ -281,7 +281,7 @@ def _app(
             raise FlagError(text + "app-health-probe-interval")
     return AppSettings(
         port=number("app-port", 65535),
-        protocol="http",
+        protocol=_protocol(given),
         channel_address=given.get("app-channel-address", "127.0.0.1"),
         max_concurrency=given.get("app-max-concurrency", -1),
         health=health,
@@ -320,6 +320,13 @@ def _duration(given: Mapping[str, Any], name: str) -> float | None:
     if seconds < 0:
         raise _invalid(name, text, "a duration such as 5s or 1m30s")
     return seconds
+
+
+def _protocol(given: Mapping[str, Any]) -> str:
+    """`--app-ssl` is the older way to say https and grpcs."""
+    protocol: str = given.get("app-protocol", "http")
+    secure = {"http": "https", "grpc": "grpcs"}
+    return secure.get(protocol, protocol) if given.get("app-ssl") else protocol
 
 
 def _addresses(text: str) -> tuple[str, ...]:

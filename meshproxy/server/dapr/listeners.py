@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from meshproxy.config import HttpFilterConfig, ServerConfig, load_config
+from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.invoker import CLUSTER_HEADER
 from meshproxy.http.filter import FilterFactory
 from meshproxy.http_filters.dapr import MADE_TYPE
@@ -23,6 +24,8 @@ _ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 _MANAGER: Final = (
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
+_PROTOCOL: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _TYPE_URL: Final = "type.googleapis.com/"
 
 
@@ -75,15 +78,25 @@ def api_listener(
     }
 
 
-def app_cluster(name: str, host: str, port: int) -> dict[str, Any]:
-    """The app beside, by address or name."""
-    endpoint = {"endpoint": {"address": socket_address(host, port)}}
-    return {
+def app_cluster(name: str, app: AppSettings) -> dict[str, Any]:
+    """The app beside, by address or name, in its `--app-protocol`."""
+    endpoint = {"endpoint": {"address": socket_address(app.channel_address, app.port)}}
+    cluster: dict[str, Any] = {
         "name": name,
         "type": "STRICT_DNS",
         "connect_timeout": "5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
+    if app.is_http2:
+        explicit: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+        protocol = {"@type": _TYPE_URL + _PROTOCOL, **explicit}
+        cluster["typed_extension_protocol_options"] = {_PROTOCOL: protocol}
+    if app.is_secure:
+        # As daprd: an app beside us shows a certificate that nobody has signed.
+        alpn = ["h2"] if app.is_http2 else ["http/1.1"]
+        tls = {"@type": _TYPE_URL + _TLS, "common_tls_context": {"alpn_protocols": alpn}}
+        cluster["transport_socket"] = {"name": "tls", "typed_config": tls}
+    return cluster
 
 
 def socket_address(host: str, port: int) -> dict[str, Any]:

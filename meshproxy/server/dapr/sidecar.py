@@ -20,11 +20,10 @@ from meshproxy.config.dapr.check import note_duplicates
 from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
-from meshproxy.dapr.app_settings import RUNTIME_VERSION
+from meshproxy.dapr.app_settings import APP_CLUSTER, RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
-from meshproxy.dapr.http_app_channel import HttpAppChannel
-from meshproxy.dapr.invoker import APP_CLUSTER, Invoker
+from meshproxy.dapr.invoker import Invoker
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.runtime import Runtime
@@ -39,7 +38,7 @@ from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
 from meshproxy.http_filters.dapr_page import public
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
-from meshproxy.server.dapr.app_channel import wait_for_app
+from meshproxy.server.dapr.app_channel import app_channel, wait_for_app
 from meshproxy.server.dapr.hot_reload import HotReload
 from meshproxy.server.dapr.listeners import (
     api_listener,
@@ -56,6 +55,7 @@ from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions
 if TYPE_CHECKING:
     from meshproxy.config import HttpFilterConfig
     from meshproxy.dapr.name_resolution.resolver import NameResolver
+    from meshproxy.router.async_client import AsyncClient
     from meshproxy.upstream.cluster_manager import ClusterManager
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
@@ -97,8 +97,6 @@ class DaprSidecar:
             app_healthy=options.app.health is None,
             resiliency=Resiliency(resources.resiliencies, identity),
         )
-        if options.app.port:
-            self.facts.channel = HttpAppChannel(options.app, options.app_id)
         unasked = options.edges.unasked
         self._subscriptions = Subscriptions(
             self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
@@ -114,7 +112,7 @@ class DaprSidecar:
         Listeners come later (`build_listeners`), when there is a cluster manager to give them.
         """
         app = self.options.app
-        clusters = [app_cluster(APP_CLUSTER, app.channel_address, app.port)] if app.port else []
+        clusters = [app_cluster(APP_CLUSTER, app)] if app.port else []
         taken = {cluster.name for cluster in config.clusters}
         if APP_CLUSTER in taken:
             raise StartupError(f"the cluster name '{APP_CLUSTER}' is the sidecar's own")
@@ -198,12 +196,16 @@ class DaprSidecar:
 
     # -- life --------------------------------------------------------------------------------
 
-    async def start(self, clusters: ClusterManager) -> Sequence[ListenerConfig]:
+    async def start(
+        self, clusters: ClusterManager, client: AsyncClient
+    ) -> Sequence[ListenerConfig]:
         """Before listeners open: every component is up. Returns the listeners' configurations.
 
         Raises StartupError.
         """
         options = self.options
+        if options.app.port:
+            self.facts.channel = app_channel(options.app, options.app_id, client)
         logger.info(
             "starting Dapr Runtime -- version %s -- app %s", RUNTIME_VERSION, options.app_id
         )

@@ -10,7 +10,7 @@ from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.http_app_channel import HttpAppChannel
 from meshproxy.dapr.sidecar import Sidecar
 from tests.dapr.http_api.support import Client, error
-from tests.dapr.support import APP, component, run, runtime
+from tests.dapr.support import APP, client_to_app, component, run, runtime
 
 LOCK, UNLOCK = "/v1.0-alpha1/lock/locks", "/v1.0-alpha1/unlock/locks"
 
@@ -133,29 +133,29 @@ def test_the_app_is_told_of_changes_until_it_unsubscribes(redis_server):
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        channel = HttpAppChannel(AppSettings(port=port, token="t"), "app")
-        life = runtime(
-            [component("conf", "configuration.redis", {"redisHost": redis_server.address})]
-        )
-        await life.start()
-        client = Client(Sidecar(APP, life, channel=channel))
-        name = json.loads(
-            (await client.call("GET", "/v1.0/configuration/conf/subscribe?key=a")).body
-        )["id"]
-        redis_server.client.set("a", "1||v1")
-        assert await asyncio.wait_for(told.get(), 10) == (
-            "/configuration/conf/a",
-            "t",
-            {"id": name, "items": {"a": {"value": "1", "version": "v1"}}},
-        )
-        path = f"/v1.0/configuration/conf/{name}/unsubscribe"
-        assert (await client.call("GET", path)).body == b'{"ok":true}'
-        assert error(await client.call("GET", path))[1] == "ERR_CONFIGURATION_UNSUBSCRIBE"
-        redis_server.client.set("a", "2")
-        assert redis_server.client.pubsub_numsub("__keyspace@0__:a")[0][1] == 0
-        await life.close()
-        await channel.close()
-        await runner.cleanup()
+        async with client_to_app(port) as http:
+            channel = HttpAppChannel(AppSettings(port=port, token="t"), "app", http)
+            life = runtime(
+                [component("conf", "configuration.redis", {"redisHost": redis_server.address})]
+            )
+            await life.start()
+            client = Client(Sidecar(APP, life, channel=channel))
+            name = json.loads(
+                (await client.call("GET", "/v1.0/configuration/conf/subscribe?key=a")).body
+            )["id"]
+            redis_server.client.set("a", "1||v1")
+            assert await asyncio.wait_for(told.get(), 10) == (
+                "/configuration/conf/a",
+                "t",
+                {"id": name, "items": {"a": {"value": "1", "version": "v1"}}},
+            )
+            path = f"/v1.0/configuration/conf/{name}/unsubscribe"
+            assert (await client.call("GET", path)).body == b'{"ok":true}'
+            assert error(await client.call("GET", path))[1] == "ERR_CONFIGURATION_UNSUBSCRIBE"
+            redis_server.client.set("a", "2")
+            assert redis_server.client.pubsub_numsub("__keyspace@0__:a")[0][1] == 0
+            await life.close()
+            await runner.cleanup()
         assert told.empty()
 
     run(work())

@@ -23,7 +23,7 @@ class App(HttpAppChannel):
     """Answers by path, one answer after the other; the last one stays."""
 
     def __init__(self, **answers) -> None:
-        super().__init__(AppSettings(port=1), "app")
+        super().__init__(AppSettings(port=1), "app", None)
         self.answers = {f"/{path}": list(given) for path, given in answers.items()}
         self.calls: asyncio.Queue = asyncio.Queue()
         self.asked = 0

@@ -80,7 +80,7 @@ def test_sizes_are_quantities(argument, size):
         (["--app-id=x", "--max-body-size=big"], 'invalid argument "big" for "--max-body-size"'),
         (["--app-id=x", "--log-as-json=maybe"], "expected true or false"),
         (["--app-id=x", "--mode=kubernetes"], "--mode kubernetes is not supported"),
-        (["--app-id=x", "--app-protocol=grpc"], "--app-protocol grpc is not supported"),
+        (["--app-id=x", "--app-protocol=amqp"], r"expected http\|https\|h2c\|grpc\|grpcs"),
         (["--app-id=x", "--enable-mtls"], "--enable-mtls is not supported"),
         (["--app-id=x", "--dapr-http-max-request-size=0"], "expected a number above 0"),
         (["--app-id=x", "--dapr-http-read-buffer-size=0"], "expected a number above 0"),
@@ -115,6 +115,16 @@ def test_what_stands_around_the_apis():
     )  # fmt: skip
     off = options("--app-id=x", "--enable-metrics=false", DAPR_HTTP_DISABLE_H2C="no")
     assert off.edges == Edges(metrics_port=None)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "plain", "secure"),
+    [("http", "http", "https"), ("grpc", "grpc", "grpcs"), ("h2c", "h2c", "h2c")],
+)
+def test_app_ssl_is_the_older_way_to_say_tls(protocol, plain, secure):
+    given = ["--app-id=x", f"--app-protocol={protocol}"]
+    assert options(*given).app.protocol == plain
+    assert options(*given, "--app-ssl").app.protocol == secure
 
 
 def test_envoys_flags_may_stand_beside():
