@@ -43,9 +43,10 @@ class HttpFilterConfig:
 
 @dataclass(frozen=True, slots=True)
 class RouterConfig:
-    """`Router`, the terminal filter."""
+    """`Router`, the terminal filter; `attempts`: filters may ask for several of them."""
 
     suppress_envoy_headers: bool = False
+    attempts: bool = False
 
 
 def build_http_filters(at: At, problems: Problems) -> tuple[HttpFilterConfig, ...]:

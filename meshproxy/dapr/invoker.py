@@ -5,7 +5,7 @@ Owns the choice between the app beside this sidecar and another sidecar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
@@ -13,6 +13,7 @@ from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.invocation import Target
 from meshproxy.dapr.peers import NotFound, Peers
+from meshproxy.dapr.resiliency import NO_POLICY, Policy
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.http.header_map import HeaderMap
 
@@ -50,6 +51,14 @@ class Invoker:
         if not self.sidecar.app_healthy:
             return invocation.failed(app_id, "app is not in a healthy state")
         return APP_CLUSTER
+
+    def policy_of(self, target: Target) -> Policy:
+        """What stands around the call. The built-in retries are not for the app beside."""
+        method = target.path.partition(b"?")[0].decode("latin-1")
+        policy = self.sidecar.resiliency.app(target.app_id, method)
+        if policy.only_unreachable and self.is_own(target):
+            return replace(policy, retry=None) if policy.timeout or policy.breaker else NO_POLICY
+        return policy
 
     async def look_up(self, target: Target) -> str | ApiError:
         """The cluster of an app, asked for just now."""

@@ -137,6 +137,7 @@ class StreamInfo:
     alt_stat_name: bytes | None = None  # `x-envoy-upstream-alt-stat-name`, likewise
     force_trace: bool = False  # `x-envoy-force-trace` of an internal request
     upgrade: bytes | None = None  # the protocol that the request asks for, in lower case
+    attempts: Any = None  # router.attempts.Plan, where a request may be tried several times
     health_check: bool = False  # a health check answered by a filter
 
     route: Any = None  # router.route.Route

@@ -25,7 +25,7 @@ from meshproxy.http.grpc import CONTENT_TYPE, MessageError, MessageReader, encod
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import is_grpc
-from meshproxy.http_filters.dapr_invoke import DETAILS
+from meshproxy.http_filters.dapr_attempts import DETAILS
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime.grpc.api-info")
 

@@ -25,8 +25,8 @@ from meshproxy.http.filter import (
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.stream_info import ResponseFlag
+from meshproxy.http_filters.dapr_attempts import DETAILS, InvocationPlan
 
-DETAILS: Final = "dapr_api"
 _UNREACHABLE: Final = int(ResponseFlag.UpstreamConnectionFailure | ResponseFlag.NoHealthyUpstream)
 _FROM_UPSTREAM: Final = "via_upstream"
 
@@ -49,13 +49,14 @@ def declares_more(headers: HeaderMap, limit: int) -> bool:
 class InvokingFilter(StreamFilter):
     """Sends a request to an app. `target` is None until there is one."""
 
-    __slots__ = ("_failure", "_holds", "_left", "_waits", "invoker", "target")
+    __slots__ = ("_failure", "_gone", "_holds", "_left", "_waits", "invoker", "target")
 
     def __init__(self, invoker: Invoker, max_body: int) -> None:
         self.invoker = invoker
         self.target: Target | None = None
         self._left = max_body
         self._failure = b""
+        self._gone: ApiError | None = None  # why there is no such app any more
         self._holds = False  # a place at the app
         self._waits = False
 
@@ -81,9 +82,30 @@ class InvokingFilter(StreamFilter):
         """Rewrite the request for its cluster."""
         if isinstance(cluster, ApiError):
             return self.refuse(reply_of(error_response(cluster)))
+        self._plan(target)
         self.invoker.prepare(headers, target, cluster)
         self.callbacks.clear_route_cache()
         return self.enter() if cluster == APP_CLUSTER else CONTINUE
+
+    def _plan(self, target: Target) -> None:
+        """Have the router try as often as the app's policies say."""
+        invoker = self.invoker
+        policy = invoker.policy_of(target)
+        if not policy.is_empty:
+            self.callbacks.info.attempts = InvocationPlan(
+                target.app_id, policy.begin(), self._look_again, lambda: self._gone
+            )
+
+    def _look_again(self) -> None:
+        """The app could not be reached: perhaps it is elsewhere before the next attempt."""
+        target = self.target
+        if target is not None and not self.invoker.is_own(target):
+            self.invoker.unreachable(target)
+            self.callbacks.spawn(self._find(target), f"look up {target.app_id}")
+
+    async def _find(self, target: Target) -> None:
+        found = await self.invoker.look_up(target)
+        self._gone = found if isinstance(found, ApiError) else None
 
     def enter(self) -> int:
         """Take a place at the app, or wait for one."""

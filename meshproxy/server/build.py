@@ -24,6 +24,7 @@ from meshproxy.network_filters.filter import NetworkFilterFactory
 from meshproxy.network_filters.filter_manager import FilterManager
 from meshproxy.network_filters.http_connection_manager import HttpFactory
 from meshproxy.network_filters.tcp_proxy import TcpProxyFactory
+from meshproxy.router.attempts import AttemptsFactory
 from meshproxy.router.router import RouterFactory
 from meshproxy.server.http_chain import build_chains, build_upstream_chain
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
@@ -153,7 +154,8 @@ def _http_manager(
         suppress_envoy_headers=last.config.suppress_envoy_headers,
     )
     limit = listener.per_connection_buffer_limit_bytes
-    chain = FilterChain(factories, router, limit, by_scope)
+    terminal = AttemptsFactory(router) if last.config.attempts else router
+    chain = FilterChain(factories, terminal, limit, by_scope)
     listener_stats = world.store.scope(f"listener.{listener.stat_name}.{prefix}")
     manager = HttpConnectionManager(
         manager_config, chain, stats, listener_stats.block(ListenerHttpStats), world.dispatcher

@@ -10,13 +10,14 @@ from typing import Any, Self
 class EchoApp:
     """An HTTP server on a free port of loopback. Use as a context manager.
 
-    `/status/N` answers N; `/gate` tells `at_gate` and waits for `gate`; `/healthz` answers
-    `health`; `/stream` sends back each chunk as it comes; everything else answers method, path,
-    headers and body as JSON.
+    `failures` are the statuses of the next answers; `/status/N` answers N; `/gate` tells `at_gate`
+    and waits for `gate`; `/healthz` answers `health`; `/stream` sends back each chunk as it comes;
+    everything else answers method, path, headers and body as JSON.
     """
 
     def __init__(self) -> None:
         self.health = 200
+        self.failures: list[int] = []
         self.requests: list[dict[str, Any]] = []
         self.gate = threading.Event()
         self.at_gate = threading.Semaphore(0)
@@ -65,6 +66,9 @@ def _handler(app: EchoApp) -> Callable[..., BaseHTTPRequestHandler]:
                 "body": body.decode("latin-1"),
             }
             app.requests.append(seen)
+            if app.failures:
+                self._answer(app.failures.pop(0), b"failure")
+                return
             if self.path.startswith("/status/"):
                 self._answer(int(self.path.rpartition("/")[2]), b"as you wish")
             else:

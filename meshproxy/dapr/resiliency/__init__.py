@@ -13,6 +13,8 @@ that inside of the retries.
 from meshproxy.dapr.component import Permanent
 from meshproxy.dapr.resiliency.circuit_breaker import CircuitBreakerPolicy
 from meshproxy.dapr.resiliency.policy import (
+    DEADLINE_ERROR,
+    NO_POLICY,
     CircuitOpen,
     CodeError,
     DeadlineExceeded,
@@ -38,7 +40,9 @@ from meshproxy.dapr.resiliency.retry import RetryPolicy
 __all__ = [
     "BINDING",
     "CONFIGURATION",
+    "DEADLINE_ERROR",
     "LOCK",
+    "NO_POLICY",
     "PUBSUB",
     "SECRETSTORE",
     "STATESTORE",

@@ -151,6 +151,10 @@ class Policy:
             raise DeadlineExceeded(DEADLINE_ERROR) from None
 
 
+NO_POLICY: Final = Policy()
+"""Calls go as they are."""
+
+
 class Execution:
     """One call and its attempts: `admit`, then one of the others, again and again."""
 

@@ -129,6 +129,8 @@ def with_filters(listener: ListenerConfig, filters: Sequence[HttpFilterConfig]) 
     chain = listener.filter_chains[0]
     http = chain.filters[-1]
     manager = http.config
-    manager = replace(manager, filters=(*filters, *manager.filters))
+    *others, router = manager.filters
+    router = replace(router, config=replace(router.config, attempts=True))
+    manager = replace(manager, filters=(*filters, *others, router))
     chain = replace(chain, filters=(replace(http, config=manager),))
     return replace(listener, filter_chains=(chain,))
