@@ -13,12 +13,18 @@ COMPONENTS: Final = Registry()
 
 COMPONENTS.register("bindings.http", "bindings.http:HttpBinding")
 COMPONENTS.register("bindings.localstorage", "bindings.localstorage:LocalStorageBinding")
+COMPONENTS.register("bindings.postgresql", "bindings.postgresql:PostgresBinding")
 COMPONENTS.register("bindings.redis", "bindings.redis:RedisBinding")
+COMPONENTS.register(
+    "configuration.postgresql", "configuration.postgresql:PostgresConfigurationStore"
+)
 COMPONENTS.register("configuration.redis", "configuration.redis:RedisConfigurationStore")
 COMPONENTS.register("lock.redis", "lock.redis:RedisLock")
 COMPONENTS.register("nameresolution.sqlite", "name_resolution.sqlite:SqliteNameResolver")
 COMPONENTS.register("pubsub.in-memory", "pubsub.in_memory:InMemoryPubSub")
 COMPONENTS.register("pubsub.redis", "pubsub.redis:RedisPubSub")
+COMPONENTS.register("secretstores.hashicorp.vault", "secretstores.vault:VaultSecretStore")
+COMPONENTS.register("secretstores.kubernetes", "secretstores.kubernetes:KubernetesSecretStore")
 COMPONENTS.register("secretstores.local.env", "secretstores.local_env:LocalEnvSecretStore")
 COMPONENTS.register("secretstores.local.file", "secretstores.local_file:LocalFileSecretStore")
 COMPONENTS.register("state.in-memory", "state.in_memory:InMemoryStateStore")

@@ -8,14 +8,16 @@ Metadata: `connectionString` (a URL, or libpq's `key=value` pairs), or `host`, `
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import asyncpg
 
 from meshproxy.dapr.component import ComponentError, Metadata
 
-__all__ = ["FAILURES", "open_pool", "timeout_of"]
+__all__ = ["FAILURES", "connect", "open_pool", "table_name", "timeout_of"]
 
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a statement may raise."""
@@ -31,6 +33,7 @@ _NAMES: Final = {
     "sslmode": "ssl",
     "pool_max_conns": "max_size",
 }
+_TABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _POOL: Final = 4  # connections, or as many as pgx takes: the CPUs, where they are more
 
 
@@ -43,11 +46,29 @@ def timeout_of(metadata: Metadata) -> float:
     return seconds
 
 
-async def open_pool(metadata: Metadata) -> Any:
-    """Connect. Raises ComponentError."""
-    for name in _REFUSED:
-        if metadata.boolean(name):
-            raise ComponentError(f"the metadata '{name}' is not supported")
+def table_name(name: str) -> str:
+    """A name that may stand in a statement. Raises ComponentError for any other."""
+    if not _TABLE.fullmatch(name):
+        text = f"'{name}' is no table name; expected letters, digits and _, perhaps after a schema"
+        raise ComponentError(text)
+    return name
+
+
+async def connect(metadata: Metadata) -> Any:
+    """One connection beside those of a pool. Raises ComponentError."""
+    options = _options(metadata)
+    options.pop("max_size", None)
+    timeout = timeout_of(metadata)
+    try:
+        return await asyncpg.connect(timeout=timeout, command_timeout=timeout, **options)
+    except (*FAILURES, ValueError) as error:
+        raise ComponentError(f"failed to connect to the database: {error}") from error
+
+
+async def open_pool(
+    metadata: Metadata, prepare: Callable[[Any], Awaitable[None]] | None = None
+) -> Any:
+    """Connect; `prepare` is awaited with every new connection. Raises ComponentError."""
     options = _options(metadata)
     timeout = timeout_of(metadata)
     size = metadata.integer("maxConns", 0, minimum=0) or int(options.pop("max_size", _POOL))
@@ -59,6 +80,7 @@ async def open_pool(metadata: Metadata) -> Any:
                 max_size=size,
                 max_inactive_connection_lifetime=idle,
                 command_timeout=timeout,
+                init=prepare,
                 **options,
             )
     except (*FAILURES, ValueError) as error:
@@ -66,6 +88,9 @@ async def open_pool(metadata: Metadata) -> Any:
 
 
 def _options(metadata: Metadata) -> dict[str, Any]:
+    for name in _REFUSED:
+        if metadata.boolean(name):
+            raise ComponentError(f"the metadata '{name}' is not supported")
     text = metadata.get("connectionString", "").strip()
     options: dict[str, Any] = {}
     if text.startswith(("postgres://", "postgresql://")):

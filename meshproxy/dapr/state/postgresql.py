@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any, Final
 import orjson
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
-from meshproxy.dapr.postgresql import FAILURES, open_pool
+from meshproxy.dapr.postgresql import FAILURES, open_pool, table_name
 from meshproxy.dapr.state.postgresql_query import select_of
 from meshproxy.dapr.state.query import Query
 from meshproxy.dapr.state.store import (
@@ -44,7 +43,6 @@ from meshproxy.dapr.state.store import (
 from meshproxy.network.tasks import spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
-_TABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _LAST_XID: Final = 2**32 - 1
 
 
@@ -125,7 +123,7 @@ class _PostgresStateStore:
     async def init(self, metadata: Metadata) -> None:
         """Connect, and bring the tables up to date."""
         self._table = self._table_name(metadata)
-        self._metadata_table = _checked(metadata.get("metadataTableName", "") or "dapr_metadata")
+        self._metadata_table = table_name(metadata.get("metadataTableName", "") or "dapr_metadata")
         key = self._migrations_key(metadata)
         name = "cleanupInterval"
         cleanup = metadata.seconds(name if name in metadata else "cleanupIntervalInSeconds", 3600.0)
@@ -314,7 +312,7 @@ class PostgresStateStoreV1(_PostgresStateStore):
         return QueryResult(tuple(map(self._item, rows)), str(end) if query.limit else "")
 
     def _table_name(self, metadata: Metadata) -> str:
-        return _checked(metadata.get("tableName", "") or "state")
+        return table_name(metadata.get("tableName", "") or "state")
 
     def _migrations_key(self, metadata: Metadata) -> str:
         return "migrations"
@@ -340,7 +338,7 @@ class PostgresStateStoreV2(_PostgresStateStore):
     _layout = _V2
 
     def _table_name(self, metadata: Metadata) -> str:
-        return _checked(metadata.get("tablePrefix", "") + "state")
+        return table_name(metadata.get("tablePrefix", "") + "state")
 
     def _migrations_key(self, metadata: Metadata) -> str:
         return "migrations-state-v2-" + metadata.get("tablePrefix", "")
@@ -358,10 +356,3 @@ class PostgresStateStoreV2(_PostgresStateStore):
             uuid.UUID(etag)
         except ValueError:
             raise EtagInvalid(f"invalid etag value: '{etag}' is not a UUID") from None
-
-
-def _checked(name: str) -> str:
-    if not _TABLE.fullmatch(name):
-        text = f"'{name}' is no table name; expected letters, digits and _, perhaps after a schema"
-        raise ComponentError(text)
-    return name

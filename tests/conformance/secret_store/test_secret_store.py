@@ -3,8 +3,10 @@
 Each store is given the same secrets, `first` = one and `second` = two.
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,23 +14,46 @@ import pytest
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.components import COMPONENTS
-from tests.dapr.support import run
+from meshproxy.dapr.secretstores import kubernetes
+from tests.conformance.state_store.provision import Loop
+from tests.support.secret_servers import ApiServer, Vault
 
 SECRETS: Final = {"first": "one", "second": "two"}
 
 
-def in_a_file(folder: Path, monkeypatch) -> Mapping[str, str]:
+@contextmanager
+def in_a_file(folder: Path, monkeypatch) -> Iterator[Mapping[str, str]]:
     (folder / "secrets.json").write_text(json.dumps(SECRETS))
-    return {"secretsFile": str(folder / "secrets.json")}
+    yield {"secretsFile": str(folder / "secrets.json")}
 
 
-def in_the_environment(folder: Path, monkeypatch) -> Mapping[str, str]:
+@contextmanager
+def in_the_environment(folder: Path, monkeypatch) -> Iterator[Mapping[str, str]]:
     for name, value in SECRETS.items():
         monkeypatch.setenv(f"CONFORMANCE_{name}", value)
-    return {"prefix": "CONFORMANCE_"}
+    yield {"prefix": "CONFORMANCE_"}
 
 
-PROVISIONS: Final[dict[str, Callable[..., Mapping[str, str]]]] = {
+@contextmanager
+def in_a_cluster(folder: Path, monkeypatch) -> Iterator[Mapping[str, str]]:
+    with ApiServer() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(kubernetes, "SERVICE_ACCOUNT", server.account)
+        server.secrets["shop"] = {name: {name: value} for name, value in SECRETS.items()}
+        yield {}
+
+
+@contextmanager
+def in_a_vault(folder: Path, monkeypatch) -> Iterator[Mapping[str, str]]:
+    with Vault() as server:
+        server.secrets = {f"dapr/{name}": [{name: value}] for name, value in SECRETS.items()}
+        yield {"vaultAddr": server.address, "vaultToken": "root", "caPem": server.ca_pem}
+
+
+PROVISIONS: Final[dict[str, Callable[..., AbstractContextManager[Mapping[str, str]]]]] = {
+    "secretstores.hashicorp.vault/v1": in_a_vault,
+    "secretstores.kubernetes/v1": in_a_cluster,
     "secretstores.local.env/v1": in_the_environment,
     "secretstores.local.file/v1": in_a_file,
 }
@@ -45,19 +70,23 @@ def type_name(request) -> str:
 def store(type_name, tmp_path, monkeypatch):
     assert type_name in PROVISIONS, f"{type_name} has no entry in PROVISIONS"
     name, _, version = type_name.partition("/")
-    made = COMPONENTS.constructor(name, version)(ComponentContext("store"))
-    run(made.init(Metadata(PROVISIONS[type_name](tmp_path, monkeypatch))))
-    yield made
-    run(made.close())
+    with (
+        asyncio.Runner() as runner,
+        PROVISIONS[type_name](tmp_path, monkeypatch) as metadata,
+    ):
+        made = COMPONENTS.constructor(name, version)(ComponentContext("store"))
+        runner.run(made.init(Metadata(metadata)))
+        yield Loop(runner).over(made)
+        runner.run(made.close())
 
 
 def test_a_secret_has_its_name_as_its_key(store):
     for name, value in SECRETS.items():
-        assert dict(run(store.get_secret(name, {}))) == {name: value}
+        assert dict(store.get_secret(name, {})) == {name: value}
 
 
 def test_all_secrets_come_at_once(store):
-    everything = run(store.bulk_get_secret({}))
+    everything = store.bulk_get_secret({})
     assert {name: dict(secret) for name, secret in everything.items()} == {
         name: {name: value} for name, value in SECRETS.items()
     }
@@ -65,12 +94,12 @@ def test_all_secrets_come_at_once(store):
 
 def test_what_is_not_there_is_told(store, type_name):
     if type_name in MISSING_IS_EMPTY:
-        assert dict(run(store.get_secret("none", {}))) == {"none": ""}
+        assert dict(store.get_secret("none", {})) == {"none": ""}
     else:
         with pytest.raises(ComponentError, match="none"):
-            run(store.get_secret("none", {}))
+            store.get_secret("none", {})
 
 
 def test_features_are_words_and_closing_twice_does_no_harm(store):
     assert all(isinstance(feature, str) for feature in store.features)
-    run(store.close())
+    store.close()
