@@ -30,6 +30,7 @@ class AppSettings:
     """How the app is reached; `port` 0: there is no app to call.
 
     `protocol` is one of PROTOCOLS.
+    `binding_options_timeout` is the time in seconds for its answer whether it takes a binding.
     """
 
     port: int = 0
@@ -38,6 +39,7 @@ class AppSettings:
     max_concurrency: int = -1
     health: AppHealthSettings | None = None
     token: str = ""
+    binding_options_timeout: float = 3.0
 
     @property
     def is_grpc(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.dapr.bindings.direction import Direction
 from meshproxy.dapr.component import ComponentSpec, Identity, Metadata
 from meshproxy.dapr.key_prefix import KeyPrefix
 from meshproxy.dapr.state.outbox_settings import outbox_of
@@ -20,6 +21,8 @@ _KEYS: Final = ("primaryEncryptionKey", "secondaryEncryptionKey")
 
 def check_metadata(spec: ComponentSpec, metadata: Metadata, identity: Identity) -> None:
     """Raises ComponentError for an entry that cannot be."""
+    if spec.category == "bindings":
+        Direction(metadata)
     if spec.category in _PREFIXED:
         KeyPrefix(metadata, spec.name, identity)
     if spec.category == "state":

@@ -11,6 +11,7 @@ from meshproxy.dapr.registry import Registry
 
 COMPONENTS: Final = Registry()
 
+COMPONENTS.register("bindings.cron", "bindings.cron:CronBinding")
 COMPONENTS.register("bindings.http", "bindings.http:HttpBinding")
 COMPONENTS.register("bindings.localstorage", "bindings.localstorage:LocalStorageBinding")
 COMPONENTS.register("bindings.postgresql", "bindings.postgresql:PostgresBinding")

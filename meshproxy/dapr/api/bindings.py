@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
+from meshproxy.dapr.bindings.direction import Direction
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.resiliency import BINDING
 from meshproxy.dapr.sidecar import Sidecar
@@ -30,9 +31,16 @@ class BindingsApi:
             text = f"error invoking output binding {name}: {error}"
             raise ApiError(_CODE, text) from error
 
+    def _is_output(self, name: str) -> bool:
+        loaded = self._sidecar.runtime.loaded("bindings", name)
+        if loaded is None or OUTPUT_BINDING not in getattr(loaded.instance, "features", ()):
+            return False
+        direction = Direction(loaded.metadata)
+        return direction.output or not direction.given
+
     async def _invoke(self, name: str, operation: str, request: BindingData) -> BindingData | None:
         found = self._sidecar.runtime.find("bindings", name)
-        if found is None or OUTPUT_BINDING not in getattr(found, "features", ()):
+        if found is None or not self._is_output(name):
             raise ComponentError(f"couldn't find output binding {name}")
         binding = cast("OutputBinding", found)
         if not operation:

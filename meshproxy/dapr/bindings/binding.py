@@ -22,7 +22,10 @@ class BindingData:
 
 
 EventHandler = Callable[[BindingData], Awaitable[bytes]]
-"""Takes an event and returns the app's answer; raising means that the app has refused it."""
+"""Takes an event and returns the app's answer; raises ComponentError where the app refuses it."""
+
+Stop = Callable[[], Awaitable[None]]
+"""Ends the reading: no event is taken any more; returns when its handlers have ended."""
 
 
 class OutputBinding(Component, Protocol):
@@ -37,5 +40,5 @@ class OutputBinding(Component, Protocol):
 class InputBinding(Component, Protocol):
     """A binding that has events. Raises ComponentError."""
 
-    async def read(self, handler: EventHandler) -> None:
-        """Begin to deliver events; returns at once. `close` ends it."""
+    async def read(self, handler: EventHandler) -> Stop:
+        """Begin to deliver events; returns at once, with what ends it."""

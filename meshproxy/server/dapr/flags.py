@@ -83,7 +83,9 @@ FLAGS: Final = (
     Flag("enable-metrics", SWITCH, "serve metrics", "true"),
     Flag("profile-port", NUMBER, "", "7777", "there is no profiler to ask"),
     Flag("enable-profiling", SWITCH, "", "false", "there is no profiler to ask"),
-    Flag("app-binding-options-timeout", TEXT, "", "", "input bindings are not there"),
+    Flag(
+        "app-binding-options-timeout", TEXT, "time for the app to say if it takes a binding", "3s"
+    ),
     Flag("disable-init-endpoints", TEXT, "what not to ask the app for: config, subscribe"),
     Flag("disable-builtin-k8s-secret-store", SWITCH, "", "", "there is none"),
     Flag("placement-host-address", TEXT, "", "", _NO_ACTORS),
@@ -286,6 +288,7 @@ def _app(
         max_concurrency=given.get("app-max-concurrency", -1),
         health=health,
         token=env.get("APP_API_TOKEN", ""),
+        binding_options_timeout=_duration(given, "app-binding-options-timeout") or 3.0,
     )
 
 

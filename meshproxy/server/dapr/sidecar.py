@@ -23,6 +23,7 @@ from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_settings import APP_CLUSTER, RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
+from meshproxy.dapr.input_bindings import InputBindings
 from meshproxy.dapr.invoker import Invoker
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.resiliency import Resiliency
@@ -101,6 +102,7 @@ class DaprSidecar:
         self._subscriptions = Subscriptions(
             self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
         )
+        self._bindings = InputBindings(self.facts)
         self.facts.subscriptions = lambda: [each.shown() for each in self._subscriptions.active]
         self.facts.app_changed = self._app_changed
 
@@ -277,8 +279,9 @@ class DaprSidecar:
         """Messages come only while the app is well."""
         if not healthy:
             self._app_ill.set()
-        change = self._subscriptions.begin() if healthy else self._subscriptions.end()
-        spawn(self._owner, change, "subscriptions")
+        for taken in (self._subscriptions, self._bindings):
+            change = taken.begin() if healthy else taken.end()
+            spawn(self._owner, change, "subscriptions and bindings")
 
     def _initialized(self) -> None:
         elapsed = (time.monotonic() - self._started) * 1000
@@ -307,7 +310,7 @@ class DaprSidecar:
         await self._owner.close()  # it may wait for an app that never answers
         try:
             async with asyncio.timeout(self.options.graceful_shutdown_seconds):
-                await self._subscriptions.end()
+                await asyncio.gather(self._subscriptions.end(), self._bindings.end())
                 await self.facts.outboxes.end()
         except TimeoutError:
             logger.warning("messages that the app has not answered stay with their broker")

@@ -1,0 +1,90 @@
+"""Input bindings through a running sidecar: the app is asked, told, and its answer is done."""
+
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import orjson
+
+from tests.support.eventually import eventually
+from tests.support.sidecar import Sidecar
+
+RESOURCES = """\
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: tick}
+spec:
+  type: bindings.cron
+  metadata:
+  - {name: schedule, value: "@every 1s"}
+  - {name: route, value: on/tick}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: unwanted}
+spec:
+  type: bindings.cron
+  metadata: [{name: schedule, value: "@every 1s"}]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: state}
+spec: {type: state.in-memory}
+"""
+
+
+class App:
+    """Takes `tick` and no other binding; its answer saves a state."""
+
+    def __init__(self) -> None:
+        self.taken: queue.Queue = queue.Queue()
+        app = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self._answer(404, b"")
+
+            def do_OPTIONS(self):
+                self._answer(405 if self.path == "/on/tick" else 404, b"")
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                app.taken.put((self.path, dict(self.headers)))
+                answer = {"storeName": "state", "state": [{"key": "ticked", "value": True}]}
+                self._answer(200, orjson.dumps(answer))
+
+            def _answer(self, status, body):
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def test_an_app_gets_the_events_it_wants_and_its_answer_is_done(tmp_path):
+    (tmp_path / "components.yaml").write_text(RESOURCES)
+    arguments = ["--resources-path", str(tmp_path)]
+    with App() as app, Sidecar("app", "--app-port", str(app.port), *arguments) as sidecar:
+        path, headers = app.taken.get(timeout=20)
+        assert path == "/on/tick"
+        assert headers["timeZone"] == "Local"
+        assert headers["readTimeUTC"].endswith(" +0000 UTC")
+        sidecar.wait_for("app has not subscribed to binding unwanted.")
+        eventually(lambda: sidecar.call("GET", "/v1.0/state/state/ticked").body == b"true")
+        refused = sidecar.call("POST", "/v1.0/bindings/tick", {"operation": "create"})
+        assert (refused.status, refused.json["errorCode"]) == (500, "ERR_INVOKE_OUTPUT_BINDING")
