@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.resiliency import CodeError
 
 if TYPE_CHECKING:
     from meshproxy.dapr.concurrency import Slots
@@ -33,11 +33,11 @@ class AppAnswer:
     body: bytes
 
 
-class AppRefusal(ComponentError):
+class AppRefusal(CodeError):
     """The app has answered, and not as it should: `status` is HTTP's, or gRPC's with `is_grpc`."""
 
     def __init__(self, text: str, status: int, *, is_grpc: bool = False) -> None:
-        super().__init__(text)
+        super().__init__(text, status)
         self.status: Final = status
         self.is_grpc: Final = is_grpc
 

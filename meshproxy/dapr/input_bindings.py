@@ -18,6 +18,7 @@ from meshproxy.dapr.app_channel import BindingAnswer, BindingEvent
 from meshproxy.dapr.bindings.binding import INPUT_BINDING, BindingData, Stop
 from meshproxy.dapr.bindings.direction import Direction
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.resiliency import BINDING
 from meshproxy.dapr.runtime import LoadedComponent, State
 from meshproxy.dapr.sidecar import Sidecar
 
@@ -126,9 +127,9 @@ class InputBindings:
         assert channel is not None
 
         async def handle(event: BindingData) -> bytes:
-            answer = await channel.on_binding_event(
-                BindingEvent(name, route, event.data, event.metadata)
-            )
+            told = BindingEvent(name, route, event.data, event.metadata)
+            policy = self._sidecar.resiliency.inbound(name, BINDING)
+            answer = await policy.run(lambda: channel.on_binding_event(told))
             await self._do(name, answer)
             return answer.data
 

@@ -158,10 +158,7 @@ class Subscriptions:
             text = "subscription to topic %s on pubsub %s is not allowed for app id %s"
             logger.error(text, topic, name, app_id)
             return
-        channel = self._sidecar.channel
-        assert channel is not None
-        clock = self._sidecar.runtime.clock
-        handler = Delivery(subscription, broker, self._brokers, channel, clock)
+        handler = Delivery(subscription, broker, self._brokers, self._sidecar)
         wait = _FIRST_WAIT
         for attempt in range(ATTEMPTS + 1):
             try:

@@ -17,6 +17,7 @@ from meshproxy.dapr.component import (
     MetadataItem,
 )
 from meshproxy.dapr.registry import Registry
+from meshproxy.dapr.resiliency import Means, PolicyNames, Resiliency, ResiliencySpec, RetryPolicy
 from meshproxy.dapr.runtime import Runtime, Settings
 from meshproxy.network.connector import Connector
 from meshproxy.network.dispatcher import LoopDispatcher
@@ -72,6 +73,18 @@ def component(
 
 def runtime(specs: Iterable[ComponentSpec], **settings: Any) -> Runtime:
     return Runtime(APP, specs, Settings(**settings))
+
+
+async def no_time(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+def retrying(name: str, attempts: int, **more: Any) -> Resiliency:
+    """Inbound, a component's failures are tried again until there were this many attempts."""
+    policy = RetryPolicy(max_retries=attempts - 1, **more)
+    names = {name: PolicyNames(retry="often")}
+    spec = ResiliencySpec("r", retries={"often": policy}, inbound=names)
+    return Resiliency([spec], APP, Means(sleep=no_time))
 
 
 class Scripted:

@@ -13,8 +13,9 @@ from meshproxy.dapr.bindings.binding import BindingData
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.input_bindings import InputBindings
+from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.sidecar import Sidecar
-from tests.dapr.support import APP, FakeRegistry, component, run, runtime
+from tests.dapr.support import APP, FakeRegistry, component, no_time, retrying, run, runtime
 
 
 class Source:
@@ -89,14 +90,11 @@ def source(name="in", **metadata):
     return component(name, "bindings.source", metadata)
 
 
-def reading(work, app, *specs, timeout=3.0):
+def reading(work, app, *specs, timeout=3.0, resiliency=None):
     async def main():
         life = runtime(specs, registry=Sources())
         settings = AppSettings(1, binding_options_timeout=timeout)
-        sidecar = Sidecar(APP, life, settings, channel=app)
-
-        async def no_time(seconds):
-            await asyncio.sleep(0)
+        sidecar = Sidecar(APP, life, settings, channel=app, resiliency=resiliency or Resiliency())
 
         manager = InputBindings(sidecar, no_time)
         await life.start()
@@ -204,6 +202,16 @@ def test_what_the_app_refuses_is_refused_to_the_binding():
             await life.components["in"].instance.handler(BindingData())
 
     reading(work, app, source())
+
+
+def test_an_inbound_policy_tries_again():
+    app = App("in", answers=[ComponentError("not now"), ComponentError("not now")])
+
+    async def work(life, manager):
+        assert await life.components["in"].instance.handler(BindingData()) == b""
+        assert len(app.events) == 3
+
+    reading(work, app, source(), resiliency=retrying("in", 3))
 
 
 def test_the_answer_of_the_app_is_saved_sent_on_and_given_back():

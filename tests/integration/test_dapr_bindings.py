@@ -49,7 +49,8 @@ class App:
 
             def do_POST(self):
                 self.rfile.read(int(self.headers.get("content-length") or 0))
-                app.taken.put((self.path, dict(self.headers)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                app.taken.put((self.path, headers))
                 answer = {"storeName": "state", "state": [{"key": "ticked", "value": True}]}
                 self._answer(200, orjson.dumps(answer))
 
@@ -82,8 +83,8 @@ def test_an_app_gets_the_events_it_wants_and_its_answer_is_done(tmp_path):
     with App() as app, Sidecar("app", "--app-port", str(app.port), *arguments) as sidecar:
         path, headers = app.taken.get(timeout=20)
         assert path == "/on/tick"
-        assert headers["timeZone"] == "Local"
-        assert headers["readTimeUTC"].endswith(" +0000 UTC")
+        assert headers["timezone"] == "Local"
+        assert headers["readtimeutc"].endswith(" +0000 UTC")
         sidecar.wait_for("app has not subscribed to binding unwanted.")
         eventually(lambda: sidecar.call("GET", "/v1.0/state/state/ticked").body == b"true")
         refused = sidecar.call("POST", "/v1.0/bindings/tick", {"operation": "create"})

@@ -7,8 +7,7 @@ lies on the dead letter topic. Raising means that the broker shall deliver it ag
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
@@ -18,9 +17,8 @@ from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Message, PublishRequest
 from meshproxy.dapr.pubsub.brokers import Broker, Brokers
 from meshproxy.dapr.pubsub.subscription import Subscription
-
-if TYPE_CHECKING:
-    from meshproxy.dapr.app_channel import AppChannel
+from meshproxy.dapr.resiliency import PUBSUB
+from meshproxy.dapr.sidecar import Sidecar
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
@@ -35,14 +33,16 @@ class Delivery:
         subscription: Subscription,
         broker: Broker,
         brokers: Brokers,
-        channel: AppChannel,
-        clock: Callable[[], float],
+        sidecar: Sidecar,
     ) -> None:
+        channel = sidecar.channel
+        assert channel is not None
         self._subscription = subscription
         self._broker = broker
         self._brokers = brokers
         self._channel = channel
-        self._clock = clock
+        self._clock = sidecar.runtime.clock
+        self._policy = sidecar.resiliency.inbound(subscription.pubsub, PUBSUB)
         self._raw = subscription.metadata.get("rawPayload", "").lower() in _RAW
 
     async def __call__(self, message: Message) -> None:
@@ -78,9 +78,10 @@ class Delivery:
         """SUCCESS or DROP. Raises ComponentError where the message shall come again."""
         body = orjson.dumps(event) if self._raw else message.data
         subscription = self._subscription
-        return await self._channel.on_topic_event(
-            TopicEvent(subscription.pubsub, subscription.topic, path, event, body, message.metadata)
+        told = TopicEvent(
+            subscription.pubsub, subscription.topic, path, event, body, message.metadata
         )
+        return await self._policy.run(lambda: self._channel.on_topic_event(told))
 
     async def _failed(self, message: Message, error: ComponentError) -> None:
         """Without a dead letter topic the broker delivers it again."""

@@ -14,9 +14,10 @@ from meshproxy.dapr.http_app_channel import HttpAppChannel, verdict_of
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.programmatic import make_rule
 from meshproxy.dapr.pubsub.subscription import Kind, Subscription
+from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.subscriptions import Subscriptions
-from tests.dapr.support import APP, component, run, runtime
+from tests.dapr.support import APP, component, no_time, retrying, run, runtime
 
 
 class App(HttpAppChannel):
@@ -51,17 +52,14 @@ def declared(*rules, topic="orders", **more):
     return Subscription("bus", topic, made, Kind.DECLARATIVE, **more)
 
 
-def with_subscriptions(work, app, *subscriptions, metadata=None):
+def with_subscriptions(work, app, *subscriptions, metadata=None, resiliency=None):
     async def main():
         life = runtime([component("bus", "pubsub.in-memory", metadata or {})])
         await life.start()
         broker = life.find("pubsub", "bus")
 
-        async def no_time(seconds):
-            await asyncio.sleep(0)
-
         broker._sleep = no_time
-        sidecar = Sidecar(APP, life, channel=app)
+        sidecar = Sidecar(APP, life, channel=app, resiliency=resiliency or Resiliency())
         manager = Subscriptions(sidecar, subscriptions, compile_rule, no_time)
         await manager.begin()
 
@@ -297,3 +295,32 @@ def test_a_component_that_changes_or_comes_late_is_subscribed_at():
         await life.close()
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("answers", "calls", "buried"),
+    [
+        ([AppAnswer(500, b""), AppAnswer(503, b""), OK], 3, False),
+        ([ComponentError("gone"), OK], 2, False),
+        ([AppAnswer(500, b"")], 3, True),
+        ([AppAnswer(429, b"")], 1, True),  # of a status that the policy does not match
+        ([AppAnswer(404, b"")], 1, True),  # dropped
+    ],
+)
+def test_a_dead_letter_is_what_the_inbound_policy_has_given_up(answers, calls, buried):
+    app = App(a=answers, dead=[OK])
+    subscriptions = (
+        declared(("", "/a"), dead_letter_topic="dead"),
+        declared(("", "/dead"), topic="dead"),
+    )
+
+    async def work(publish, manager):
+        await publish()
+        assert [(await app.next())[0] for _ in range(calls)] == ["/a"] * calls
+        if buried:
+            assert (await app.next())[0] == "/dead"
+        await publish("dead", id="last")
+        assert json.loads((await app.next())[1])["id"] == "last"
+
+    policy = retrying("bus", 3, http_codes=((500, 599),))
+    with_subscriptions(work, app, *subscriptions, resiliency=policy)
