@@ -91,7 +91,7 @@ def _histograms(name: str, family: Iterable[Metric], store: Store, mode: str) ->
         seen = metric.distribution()
         if mode == "summary":
             lines += [
-                f'{name}{{{labels}{comma}quantile="{quantile:.32g}"}} {_number(value)}\n'
+                f'{name}{{{labels}{comma}quantile="{quantile:.32g}"}} {number(value)}\n'
                 for quantile, value in zip(QUANTILES, quantiles(seen), strict=True)
             ]
         else:
@@ -101,7 +101,7 @@ def _histograms(name: str, family: Iterable[Metric], store: Store, mode: str) ->
                 for bound, count in zip(bounds, count_below(seen, bounds), strict=True)
             ]
             lines.append(f'{name}_bucket{{{labels}{comma}le="+Inf"}} {metric.count}\n')
-        lines.append(f"{name}_sum{{{labels}}} {_number(approximate_sum(seen))}\n")
+        lines.append(f"{name}_sum{{{labels}}} {number(approximate_sum(seen))}\n")
         lines.append(f"{name}_count{{{labels}}} {metric.count}\n")
     return "".join(lines)
 
@@ -118,7 +118,7 @@ def client_families(selection: Selection, seen: set[str]) -> Iterator[str]:
         for sample in family.samples:
             if not sample.name.endswith("_created"):
                 labels = ",".join(f'{key}="{escape(text)}"' for key, text in sample.labels.items())
-                lines.append(f"{sample.name}{{{labels}}} {_number(sample.value)}\n")
+                lines.append(f"{sample.name}{{{labels}}} {number(sample.value)}\n")
         yield "".join(lines)
 
 
@@ -131,7 +131,8 @@ def _labels(metric: Metric) -> str:
     return ",".join(f'{name}="{escape(value)}"' for name, value in metric.labels)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A value as Envoy writes it."""
     return "NaN" if value != value else f"{value:.32g}"
 
 

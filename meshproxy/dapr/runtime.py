@@ -111,6 +111,7 @@ class Runtime:
         self._settings: Final = settings or Settings()
         self.clock: Final = self._settings.clock
         self.observers: Final[list[Observer]] = []
+        self.on_failure: Callable[[LoadedComponent], None] = lambda loaded: None
         self.components: dict[str, LoadedComponent] = {
             name: LoadedComponent(spec) for name, spec in self._mine(specs).items()
         }
@@ -232,6 +233,7 @@ class Runtime:
                 f"{spec.log_name}: {reason}"
             )
             loaded.enter(State.FAILED)
+            self.on_failure(loaded)
             logger.error("Failed to init component %s: %s", spec.log_name, loaded.error)
             raise ComponentError(loaded.error) from error
         loaded.error = ""

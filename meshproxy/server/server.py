@@ -199,7 +199,13 @@ class Server:
         await self._fetch_code()
         logger.info("all dependencies initialized. starting workers")
         for listener in built:
-            await listener.open()
+            try:
+                await listener.open()
+            except StartupError as error:
+                if self._sidecar is None or not self._sidecar.spares(listener.config):
+                    raise
+                dapr_logger.warning("%s; --%s", error, "metrics-port takes another port")
+                continue
             self.listeners.append(listener)
             self._listener_stats.listener_added.value += 1
             self._listener_stats.listener_create_success.value += 1

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.config.dapr.metrics import metrics_settings
 from meshproxy.config.dapr.reading import Fields
 from meshproxy.config.loader import load_documents
 from meshproxy.config.nodes import plain
@@ -28,8 +29,6 @@ NOT_SUPPORTED: Final = (
     "components",
     "httpPipeline",
     "logging",
-    "metric",
-    "metrics",
     "mtls",
     "tracing",
     "wasm",
@@ -64,6 +63,11 @@ def _build(resource: Fields, found: Resources) -> None:
     if secrets is not None:
         found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
         secrets.end()
+    # Two names for one thing; where both are there, daprd reads the longer one.
+    for name in ("metric", "metrics"):
+        metrics = spec.one(name)
+        if metrics is not None:
+            found.metrics = metrics_settings(metrics)
     naming = spec.one("nameResolution")
     if naming is not None:
         found.name_resolution = _name_resolution(naming)

@@ -27,6 +27,7 @@ from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.resiliency import ResiliencySpec
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.errors import Code, ConfigError, Place
+from meshproxy.stats.dapr_metrics import MetricsSettings
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 API_GROUP: Final = "dapr.io"
@@ -64,6 +65,7 @@ class Resources:
     secret_scopes: list[SecretScope] = field(default_factory=list)
     hot_reload: bool = True
     fixed: list[Plain] = field(default_factory=list)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     warnings: list[ConfigError] = field(default_factory=list)
     unreadable: list[ConfigError] = field(default_factory=list)
 

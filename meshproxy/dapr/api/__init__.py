@@ -6,6 +6,7 @@ it. Operations raise ApiError and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from meshproxy.dapr.api.bindings import BindingsApi
@@ -15,15 +16,19 @@ from meshproxy.dapr.api.pubsub import PubSubApi
 from meshproxy.dapr.api.secrets import SecretsApi
 from meshproxy.dapr.api.sidecar import SidecarApi
 from meshproxy.dapr.api.state import StateApi
+from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.sidecar import Sidecar
 
 __all__ = ["Api"]
 
 
 class Api:
-    """All building blocks of one sidecar."""
+    """All building blocks of one sidecar. `on_error` is told of every error that is answered."""
+
+    on_error: Callable[[ApiError], None]
 
     def __init__(self, sidecar: Sidecar) -> None:
+        self.on_error = lambda error: None
         self.channel: Final = sidecar.channel
         self.bindings: Final = BindingsApi(sidecar)
         self.configuration: Final = ConfigurationApi(sidecar)

@@ -36,7 +36,8 @@ async def perform(api: Api, method: Method, message: bytes) -> bytes:
     try:
         fields = await method.operation(api, request)
         answer: bytes = method.response(**fields or {}).SerializeToString()
-    except ApiError:
+    except ApiError as error:
+        api.on_error(error)
         raise
     except Exception:
         logger.exception("%s failed", method.name)

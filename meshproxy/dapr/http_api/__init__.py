@@ -48,6 +48,7 @@ async def perform(api: Api, endpoint: Endpoint, request: HttpRequest) -> HttpRes
     try:
         return await endpoint.operation(api, request)
     except ApiError as error:
+        api.on_error(error)
         return error_response(error)
     except Exception:
         logger.exception("%s %s failed", request.method, endpoint.path)

@@ -25,6 +25,7 @@ from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.input_bindings import InputBindings
 from meshproxy.dapr.invoker import Invoker
+from meshproxy.dapr.measured import ComponentLife, MeasuredChannel, PolicyCounts, measure
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.resiliency import Resiliency
 from meshproxy.dapr.runtime import Runtime
@@ -36,7 +37,8 @@ from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
 from meshproxy.http_filters.dapr_cors import cors
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
-from meshproxy.http_filters.dapr_page import public
+from meshproxy.http_filters.dapr_metrics import Requests, metrics_filter
+from meshproxy.http_filters.dapr_page import page, public
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import app_channel, wait_for_app
@@ -52,9 +54,11 @@ from meshproxy.server.dapr.listeners import (
     with_filters,
 )
 from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions
+from meshproxy.stats.dapr_metrics import DaprMetrics, MetricsSettings
 
 if TYPE_CHECKING:
     from meshproxy.config import HttpFilterConfig
+    from meshproxy.dapr.app_channel import AppChannel
     from meshproxy.dapr.name_resolution.resolver import NameResolver
     from meshproxy.router.async_client import AsyncClient
     from meshproxy.upstream.cluster_manager import ClusterManager
@@ -66,7 +70,14 @@ INTERNAL: Final = "dapr-internal"
 HTTP: Final = "dapr-http"
 GRPC: Final = "dapr-grpc"
 PUBLIC: Final = "dapr-public"
-_SHOWN: Final = {INTERNAL: "internal", GRPC: "gRPC", HTTP: "HTTP", PUBLIC: "public"}
+METRICS: Final = "dapr-metrics"
+_SHOWN: Final = {
+    INTERNAL: "internal",
+    GRPC: "gRPC",
+    HTTP: "HTTP",
+    PUBLIC: "public",
+    METRICS: "metrics",
+}
 RESOLVER: Final = "name-resolution"
 
 
@@ -98,6 +109,7 @@ class DaprSidecar:
             app_healthy=options.app.health is None,
             resiliency=Resiliency(resources.resiliencies, identity),
         )
+        self._metrics = self._count(resources.metrics)
         unasked = options.edges.unasked
         self._subscriptions = Subscriptions(
             self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
@@ -105,6 +117,26 @@ class DaprSidecar:
         self._bindings = InputBindings(self.facts)
         self.facts.subscriptions = lambda: [each.shown() for each in self._subscriptions.active]
         self.facts.app_changed = self._app_changed
+
+    def _count(self, settings: MetricsSettings) -> DaprMetrics | None:
+        """Begin to count, where metrics are wanted."""
+        options = self.options
+        if options.edges.metrics_port is None or not settings.enabled:
+            return None
+        metrics = DaprMetrics(options.app_id, options.namespace, settings)
+        life = ComponentLife(metrics)
+        self.facts.runtime.observers.append(life)
+        self.facts.runtime.on_failure = life.failed
+        resiliency = self.facts.resiliency
+        resiliency.means.observer = PolicyCounts(metrics, resiliency)
+        return metrics
+
+    def _app_channel(self, client: AsyncClient) -> AppChannel:
+        app = self.options.app
+        channel = app_channel(app, self.options.app_id, client)
+        if self._metrics is None:
+            return channel
+        return MeasuredChannel(channel, self._metrics, grpc=app.protocol.startswith("grpc"))
 
     # -- configuration -----------------------------------------------------------------------
 
@@ -142,13 +174,29 @@ class DaprSidecar:
             GRPC: [filter_config(GRPC_TYPE, grpc)],
             HTTP: [*self._before_http(), filter_config(TYPE, api)],
             PUBLIC: [made("public", public(api.api, PUBLIC_API))],
+            METRICS: [made("metrics", page(self._metrics_page, b"text/plain; version=0.0.4"))],
         }
+        if self._metrics is not None:
+            measure(api.api, self._metrics)
+            for kind in (INTERNAL, GRPC, HTTP):
+                requests = Requests(self._metrics, api=kind != INTERNAL)
+                filters[kind].insert(0, made("requests", metrics_filter(requests)))
         listeners = [
             each for each in self._listeners() if grpc or not each["name"].startswith(GRPC)
         ]
         own = read({"static_resources": {"listeners": listeners}})
         self._own = [with_filters(each, filters[_kind(each.name)]) for each in own.listeners]
         return self._own
+
+    def _metrics_page(self) -> bytes:
+        from meshproxy.admin.labelled_prometheus import exposition  # loads prometheus-client
+
+        assert self._metrics is not None
+        return exposition(self._metrics.families).encode()
+
+    def spares(self, listener: ListenerConfig) -> bool:
+        """Whether to go on without this one: another sidecar has the metrics' default port."""
+        return listener.name == METRICS and not self.options.edges.metrics_port_given
 
     def _before_http(self) -> list[HttpFilterConfig]:
         """What stands before the HTTP API, the outermost first."""
@@ -177,6 +225,9 @@ class DaprSidecar:
         if edges.public_port is not None:
             where = socket_address(edges.public_listen_address, edges.public_port)
             listeners.append(api_listener(PUBLIC, where, size))
+        if self._metrics is not None and edges.metrics_port is not None:
+            where = socket_address(edges.metrics_listen_address, edges.metrics_port)
+            listeners.append(api_listener(METRICS, where, size))
         apis = ((HTTP, options.dapr_http_port, size), (GRPC, options.dapr_grpc_port, size << 10))
         for name, port, headers in apis:
             codec = "HTTP1" if name == HTTP and not edges.h2c else "AUTO"
@@ -207,7 +258,7 @@ class DaprSidecar:
         """
         options = self.options
         if options.app.port:
-            self.facts.channel = app_channel(options.app, options.app_id, client)
+            self.facts.channel = self._app_channel(client)
         logger.info(
             "starting Dapr Runtime -- version %s -- app %s", RUNTIME_VERSION, options.app_id
         )

@@ -1,5 +1,7 @@
 """`--config`: secret scopes are read; what has no effect is refused by name."""
 
+import pytest
+
 from meshproxy.config.dapr import Resources, load_configurations
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.secretstores.scopes import SecretScope
@@ -89,3 +91,57 @@ def test_a_configuration_is_the_same_until_what_it_says_changes(tmp_path):
     first = load(tmp_path, TEXT)[0].fixed
     assert load(tmp_path, "# a comment\n" + TEXT)[0].fixed == first
     assert load(tmp_path, TEXT.replace("[a, b]", "[a]"))[0].fixed != first
+
+
+METRICS = """\
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: config}
+spec:
+  metrics:
+    recordErrorCodes: true
+    latencyDistributionBuckets: [5, 50]
+    http:
+      increasedCardinality: false
+      pathMatching: ["/orders/{id}"]
+      excludeVerbs: true
+    rules:
+    - name: dapr_http_server_request_count
+      labels:
+      - name: method
+        regex: {"orders/": "orders/.+"}
+"""
+
+
+def test_metrics_are_read(tmp_path):
+    found, errors = load(tmp_path, METRICS)
+    assert not errors
+    metrics = found.metrics
+    assert metrics.record_error_codes
+    assert metrics.latency_buckets == (5, 50)
+    assert (metrics.increased_cardinality, metrics.exclude_verbs) == (False, True)
+    assert metrics.path_matching == ("/orders/{id}",)
+    rewrite = metrics.rules["dapr_http_server_request_count", "method"]
+    assert [rewrite(text) for text in ("orders/7", "x/orders/7", "x")] == [
+        "orders/", "x/orders/", "x",
+    ]  # fmt: skip
+    older, errors = load(tmp_path, METRICS.replace("metrics:", "metric:"))
+    assert not errors
+    assert older.metrics.latency_buckets == (5, 50)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("[5, 50]", "[5, x]", "has a bound that is no whole number"),
+        ("[5, 50]", "[50, 5]", "has bounds that do not ascend"),
+        ('["/orders/{id}"]', '["orders"]', "'orders' does not begin with a slash"),
+        ("orders/.+", "orders/(", "'orders/(' is no regular expression"),
+        ("excludeVerbs", "excludeVerb", "'excludeVerb' is no field here"),
+        ("recordErrorCodes: true", "recordErrorCodes: 1", "is not a truth value"),
+    ],
+)
+def test_mistakes_in_metrics_are_told(tmp_path, old, new, error):
+    _, errors = load(tmp_path, METRICS.replace(old, new))
+    assert len(errors) == 1
+    assert error in errors[0]
