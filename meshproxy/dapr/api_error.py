@@ -34,7 +34,9 @@ class Grpc(IntEnum):
 
 
 class ApiError(Exception):
-    """An error for the caller. `details` are JSON objects, each with its `@type`."""
+    """An error for the caller. `details` are JSON objects, each with its `@type`; `metadata` are
+    trailers of gRPC.
+    """
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class ApiError(Exception):
         status: int = 500,
         grpc: Grpc = Grpc.INTERNAL,
         details: tuple[Mapping[str, Any], ...] = (),
+        metadata: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(message)
         self.code: Final = code
@@ -50,6 +53,7 @@ class ApiError(Exception):
         self.status: Final = status
         self.grpc: Final = grpc
         self.details: Final = details
+        self.metadata: Final = metadata
 
     def body(self) -> bytes:
         """The error JSON."""

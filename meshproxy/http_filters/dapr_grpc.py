@@ -11,17 +11,23 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.api_error import ApiError, Grpc, error_info
-from meshproxy.dapr.grpc_api import perform
+from meshproxy.dapr.grpc_api import Pairs, perform, perform_stream
+from meshproxy.dapr.grpc_api.message_stream import MessageStream
 from meshproxy.dapr.grpc_api.method import Method
 from meshproxy.dapr.grpc_api.status import details_bin
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import STOP_ITERATION, STOP_ITERATION_NO_BUFFER, StreamFilter
-from meshproxy.http.grpc import CONTENT_TYPE, MessageError, MessageReader, encode_message
+from meshproxy.http.grpc import (
+    CONTENT_TYPE,
+    MessageError,
+    MessageReader,
+    encode_message,
+    encode_text,
+)
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import is_grpc
@@ -37,6 +43,8 @@ _BAD_TOKEN: Final = ApiError(
     Grpc.UNAUTHENTICATED,
     (error_info("DAPR_API_TOKEN_INVALID", {}),),
 )
+_HEADERS: Final = ((b":status", b"200"), (b"content-type", CONTENT_TYPE))
+_OK: Final = ((b"grpc-status", b"0"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +59,21 @@ class DaprGrpcConfig:
 
 
 class DaprGrpcFilter(StreamFilter):
-    """One call: its message is read, then the operation runs as a task."""
+    """One call: its message is read, then the operation runs as a task.
 
-    __slots__ = ("_answered", "_config", "_message", "_method", "_reader")
+    The operation of a call of many messages runs from its headers on.
+    """
+
+    __slots__ = ("_answered", "_begun", "_config", "_message", "_method", "_reader", "_stream")
 
     def __init__(self, config: DaprGrpcConfig) -> None:
         self._config = config
         self._method: Method | None = None
         self._reader = MessageReader(config.max_message)
         self._message: bytes | None = None
-        self._answered = False
+        self._stream: MessageStream | None = None  # of a call that has many
+        self._begun = False  # the response's headers are sent
+        self._answered = False  # the response is complete
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """Find the call; refuse what may not go on."""
@@ -81,8 +94,11 @@ class DaprGrpcFilter(StreamFilter):
         if self._method is None:
             text = f"unknown method {path}"
             return self._fail(ApiError("ERR_API_UNIMPLEMENTED", text, 501, Grpc.UNIMPLEMENTED))
+        if self._method.stream is not None:
+            self._stream = stream = MessageStream(self._method, self._send)
+            self.callbacks.spawn(self._serve(self._method, stream), f"dapr {self._method.name}")
         if end_stream:
-            self._run()
+            self._finish()
         return STOP_ITERATION
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
@@ -95,19 +111,42 @@ class DaprGrpcFilter(StreamFilter):
         except MessageError as error:
             code = Grpc.RESOURCE_EXHAUSTED if error.status == Grpc.RESOURCE_EXHAUSTED else None
             return self._fail(ApiError("ERR_BODY_READ", error.text, 413, code or Grpc.INTERNAL))
-        if len(found) + (self._message is not None) > 1:
-            return self._fail(ApiError("ERR_BAD_REQUEST", "more than one message", 400))
-        if found:
-            self._message = found[0]
+        refusal = self._take(found)
+        if refusal is not None:
+            return self._fail(refusal)
         if end_stream:
-            self._run()
+            self._finish()
         return STOP_ITERATION_NO_BUFFER
+
+    def _take(self, messages: list[bytes]) -> ApiError | None:
+        stream = self._stream
+        if stream is not None:
+            try:
+                for message in messages:
+                    stream.feed(message)
+            except ApiError as error:
+                return error
+            return None
+        if len(messages) + (self._message is not None) > 1:
+            return ApiError("ERR_BAD_REQUEST", "more than one message", 400)
+        if messages:
+            self._message = messages[0]
+        return None
 
     def decode_trailers(self, trailers: HeaderMap) -> int:
         """The request is complete."""
         if not self._answered:
-            self._run()
+            self._finish()
         return STOP_ITERATION
+
+    def _finish(self) -> None:
+        """The client sends no more."""
+        if self._stream is None:
+            self._run()
+        elif self._reader.partial:
+            self._fail(ApiError("ERR_BAD_REQUEST", "the request ends within a message", 400))
+        else:
+            self._stream.finish()
 
     def _run(self) -> None:
         method, message = self._method, self._message
@@ -117,35 +156,67 @@ class DaprGrpcFilter(StreamFilter):
         self.callbacks.spawn(self._answer(method, message), f"dapr {method.name}")
 
     async def _answer(self, method: Method, message: bytes) -> None:
+        headers = self.callbacks.info.request_headers
+        assert headers is not None
         try:
-            answer = await perform(self._config.api, method, message)
+            answer, metadata = await perform(self._config.api, method, message, headers)
         except ApiError as error:
             self._fail(error)
             return
-        self._answered = True
-        callbacks = self.callbacks
-        callbacks.info.response_code_details = DETAILS
-        callbacks.encode_headers(
-            HeaderMap([(b":status", b"200"), (b"content-type", CONTENT_TYPE)]), False
-        )
-        callbacks.encode_data(encode_message(answer), False)
-        callbacks.encode_trailers(HeaderMap([(b"grpc-status", b"0")]))
+        self._begin(metadata)
+        self.callbacks.encode_data(encode_message(answer), False)
+        self._end(_OK)
+
+    async def _serve(self, method: Method, stream: MessageStream) -> None:
+        try:
+            await perform_stream(self._config.api, method, stream)
+        except ApiError as error:
+            self._fail(error)
+        else:
+            self._begin()
+            self._end(_OK)
+
+    # -- the response ------------------------------------------------------------------------
+
+    def _send(self, message: bytes) -> None:
+        """One message of a stream."""
+        if not self._answered:
+            self._begin()
+            self.callbacks.encode_data(encode_message(message), False)
+
+    def _begin(self, metadata: Pairs = ()) -> None:
+        if not self._begun:
+            self._begun = True
+            self.callbacks.info.response_code_details = DETAILS
+            self.callbacks.encode_headers(HeaderMap([*_HEADERS, *metadata]), False)
+
+    def _end(self, trailers: Pairs) -> None:
+        if not self._answered:
+            self._answered = True
+            self.callbacks.encode_trailers(HeaderMap(list(trailers)))
 
     def _fail(self, error: ApiError) -> int:
-        """Answer with trailers only (gRPC over HTTP2, Responses)."""
+        """Say why there is no (further) answer; before one has begun, with trailers only."""
+        if self._answered:
+            return STOP_ITERATION
+        pairs = failure_trailers(error)
+        if self._begun:
+            self._end(pairs)
+            return STOP_ITERATION
         self._answered = True
-        pairs = [
-            (b":status", b"200"),
-            (b"content-type", CONTENT_TYPE),
-            (b"grpc-status", b"%d" % error.grpc),
-            (
-                b"grpc-message",
-                quote(error.message, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~").encode(),
-            ),
-        ]
-        details = details_bin(error)
-        if details:
-            pairs.append((b"grpc-status-details-bin", details))
         self.callbacks.info.response_code_details = DETAILS
-        self.callbacks.encode_headers(HeaderMap(pairs), True)
+        self.callbacks.encode_headers(HeaderMap([*_HEADERS, *pairs]), True)
         return STOP_ITERATION
+
+
+def failure_trailers(error: ApiError) -> Pairs:
+    """The trailers of a call that has failed (gRPC over HTTP2, Responses)."""
+    pairs = [
+        (b"grpc-status", b"%d" % error.grpc),
+        (b"grpc-message", encode_text(error.message.encode())),
+        *error.metadata,
+    ]
+    details = details_bin(error)
+    if details:
+        pairs.append((b"grpc-status-details-bin", details))
+    return tuple(pairs)

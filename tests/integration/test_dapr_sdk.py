@@ -135,12 +135,15 @@ stub = api_service_v1.DaprStub(channel)
 for name, call, metadata in (
     ("no token", stub.GetMetadata, ()),
     ("wrong token", stub.GetMetadata, (("dapr-api-token", "wrong"),)),
-    ("not there", stub.GetActorState, (("dapr-api-token", "secret"),)),
+    ("no actors", stub.GetActorState, (("dapr-api-token", "secret"),)),
+    ("not there", stub.GetActorTimer, (("dapr-api-token", "secret"),)),
     ("too large", stub.SetMetadata, (("dapr-api-token", "secret"),)),
 ):
     request = api_v1.GetMetadataRequest()
-    if name == "not there":
+    if name == "no actors":
         request = api_v1.GetActorStateRequest()
+    if name == "not there":
+        request = api_v1.GetActorTimerRequest()
     if name == "too large":
         request = api_v1.SetMetadataRequest(key="k", value="x" * (5 << 20))
     try:
@@ -189,6 +192,7 @@ def test_calls_that_may_not_be_have_the_codes_of_grpc(with_state):
     result = run(with_state, RAW)
     assert result["no token"] == ["UNAUTHENTICATED", "invalid api token"]
     assert result["wrong token"] == ["UNAUTHENTICATED", "invalid api token"]
+    assert result["no actors"] == ["INTERNAL", "placement is not configured"]
     assert result["not there"][0] == "UNIMPLEMENTED"
     assert result["too large"][0] == "RESOURCE_EXHAUSTED"
 

@@ -16,6 +16,7 @@ from meshproxy.dapr.api.pubsub import PubSubApi
 from meshproxy.dapr.api.secrets import SecretsApi
 from meshproxy.dapr.api.sidecar import SidecarApi
 from meshproxy.dapr.api.state import StateApi
+from meshproxy.dapr.api.streaming import StreamingApi
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.sidecar import Sidecar
 
@@ -36,4 +37,10 @@ class Api:
         self.pubsub: Final = PubSubApi(sidecar)
         self.secrets: Final = SecretsApi(sidecar)
         self.state: Final = StateApi(sidecar)
+        self.streaming: Final = StreamingApi(sidecar)
         self.sidecar: Final = SidecarApi(sidecar)
+
+    def close(self) -> None:
+        """The sidecar ends: so do the calls that would last as long as it does."""
+        self.configuration.close()
+        self.streaming.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from meshproxy.dapr.api_error import ApiError, Grpc
@@ -16,12 +18,20 @@ if TYPE_CHECKING:
     from meshproxy.dapr.configuration.configuration_store import ConfigurationStore
 
 
+@dataclass(slots=True)
+class _Watch:
+    """A subscription: how it is ended, and whether it is."""
+
+    end: Unsubscribe
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class ConfigurationApi:
     """GetConfiguration, SubscribeConfiguration and UnsubscribeConfiguration."""
 
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
-        self._subscriptions: dict[tuple[str, str], Unsubscribe] = {}
+        self._subscriptions: dict[tuple[str, str], _Watch] = {}
 
     async def get(self, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> Items:
         """The items of these keys, or of all where none is named."""
@@ -50,17 +60,29 @@ class ConfigurationApi:
             text = f"failed to subscribe {list(keys)} from Configuration store {store}: {error}"
             code = "ERR_CONFIGURATION_SUBSCRIBE"
             raise ApiError(code, text, 500, Grpc.INVALID_ARGUMENT) from error
-        self._subscriptions[store, name] = end
+        self._subscriptions[store, name] = _Watch(end)
         return name
+
+    async def until_ended(self, store: str, name: str) -> None:
+        """Return when the subscription has ended, by its id or with the sidecar."""
+        watch = self._subscriptions.get((store, name))
+        if watch is not None:
+            await watch.ended.wait()
 
     async def unsubscribe(self, store: str, name: str) -> None:
         """End a subscription by its id."""
         self._find(store)
-        end = self._subscriptions.pop((store, name), None)
-        if end is None:
+        watch = self._subscriptions.pop((store, name), None)
+        if watch is None:
             text = f"subscription with id {name} does not exist"
             raise ApiError("ERR_CONFIGURATION_UNSUBSCRIBE", text)
-        await end()
+        watch.ended.set()
+        await watch.end()
+
+    def close(self) -> None:
+        """The sidecar ends: nobody waits for a change any more."""
+        for watch in self._subscriptions.values():
+            watch.ended.set()
 
     def _find(self, name: str) -> ConfigurationStore:
         runtime = self._sidecar.runtime

@@ -11,35 +11,85 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from meshproxy.dapr.api_error import ApiError, Grpc
-from meshproxy.dapr.grpc_api import secrets, sidecar, state
+from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.grpc_api import (
+    absent,
+    bindings,
+    configuration,
+    lock,
+    pubsub,
+    secrets,
+    sidecar,
+    state,
+)
+from meshproxy.dapr.grpc_api.message_stream import MessageStream, unreadable
 from meshproxy.dapr.grpc_api.method import Method
 from meshproxy.dapr.grpc_api.protos import SERVICE
+from meshproxy.http.header_map import HeaderMap
 
 if TYPE_CHECKING:
     from meshproxy.dapr.api import Api
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime.grpc")
 
-GRPC_API: Final[dict[str, Method]] = {
-    f"/{SERVICE}/{each.name}": each for each in (*state.METHODS, *secrets.METHODS, *sidecar.METHODS)
-}
+Pairs = tuple[tuple[bytes, bytes], ...]
 
 
-async def perform(api: Api, method: Method, message: bytes) -> bytes:
-    """Do a call; its request and response are messages as bytes. Raises ApiError, nothing else."""
+def _table(*methods: Method) -> dict[str, Method]:
+    """By path. ValueError for two of one name."""
+    table = {f"/{SERVICE}/{each.name}": each for each in methods}
+    if len(table) != len(methods):
+        raise ValueError("two entries for one call")
+    return table
+
+
+GRPC_API: Final = _table(
+    *state.METHODS,
+    *bindings.METHODS,
+    *configuration.METHODS,
+    *lock.METHODS,
+    *pubsub.METHODS,
+    *secrets.METHODS,
+    *sidecar.METHODS,
+    *absent.METHODS,
+)
+
+
+async def perform(
+    api: Api, method: Method, message: bytes, metadata: HeaderMap
+) -> tuple[bytes, Pairs]:
+    """Do a call of one message; returns the response's, as bytes, and its metadata.
+
+    Raises ApiError, nothing else.
+    """
+    assert method.operation is not None
     try:
         request = method.request.FromString(message)
     except DecodeError as error:
-        text = f"the message is no {method.request.DESCRIPTOR.name}: {error}"
-        raise ApiError("ERR_MALFORMED_REQUEST", text, 400, Grpc.INTERNAL) from None
+        raise unreadable(method, error) from None
     try:
-        fields = await method.operation(api, request)
-        answer: bytes = method.response(**fields or {}).SerializeToString()
+        reply = await method.operation(api, request, metadata)
+        return method.response(**reply.fields).SerializeToString(), reply.metadata
     except ApiError as error:
         api.on_error(error)
         raise
     except Exception:
-        logger.exception("%s failed", method.name)
-        raise ApiError("ERR_INTERNAL", "the call has failed") from None
-    return answer
+        raise _fault(method) from None
+
+
+async def perform_stream(api: Api, method: Method, stream: MessageStream) -> None:
+    """Do a call of many messages. Raises ApiError, nothing else."""
+    assert method.stream is not None
+    try:
+        await method.stream(api, stream)
+    except ApiError as error:
+        api.on_error(error)
+        raise
+    except Exception:
+        raise _fault(method) from None
+
+
+def _fault(method: Method) -> ApiError:
+    """Called where an exception is handled: a fault ends one call only."""
+    logger.exception("%s failed", method.name)
+    return ApiError("ERR_INTERNAL", "the call has failed")

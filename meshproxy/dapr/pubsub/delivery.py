@@ -7,7 +7,7 @@ lies on the dead letter topic. Raising means that the broker shall deliver it ag
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -25,6 +25,13 @@ logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 _RAW: Final = frozenset({"true", "1", "t", "yes", "y", "on"})
 
 
+class Taker(Protocol):
+    """Whoever gets the events; an `AppChannel` is one."""
+
+    async def on_topic_event(self, event: TopicEvent) -> str:
+        """Tell of one message: SUCCESS or DROP. Raises ComponentError where it shall come again."""
+
+
 class Delivery:
     """The handler of one subscription."""
 
@@ -34,13 +41,14 @@ class Delivery:
         broker: Broker,
         brokers: Brokers,
         sidecar: Sidecar,
+        taker: Taker | None = None,
     ) -> None:
-        channel = sidecar.channel
-        assert channel is not None
+        taker = taker or sidecar.channel
+        assert taker is not None
         self._subscription = subscription
         self._broker = broker
         self._brokers = brokers
-        self._channel = channel
+        self._taker = taker
         self._clock = sidecar.runtime.clock
         self._policy = sidecar.resiliency.inbound(subscription.pubsub, PUBSUB)
         self._raw = subscription.metadata.get("rawPayload", "").lower() in _RAW
@@ -81,7 +89,7 @@ class Delivery:
         told = TopicEvent(
             subscription.pubsub, subscription.topic, path, event, body, message.metadata
         )
-        return await self._policy.run(lambda: self._channel.on_topic_event(told))
+        return await self._policy.run(lambda: self._taker.on_topic_event(told))
 
     async def _failed(self, message: Message, error: ComponentError) -> None:
         """Without a dead letter topic the broker delivers it again."""

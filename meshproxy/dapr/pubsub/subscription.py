@@ -22,6 +22,7 @@ class Kind(Enum):
 
     DECLARATIVE = "DECLARATIVE"
     PROGRAMMATIC = "PROGRAMMATIC"
+    STREAMING = "STREAMING"
 
 
 @dataclass(frozen=True, slots=True)

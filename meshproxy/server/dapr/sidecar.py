@@ -115,7 +115,6 @@ class DaprSidecar:
             self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
         )
         self._bindings = InputBindings(self.facts)
-        self.facts.subscriptions = lambda: [each.shown() for each in self._subscriptions.active]
         self.facts.app_changed = self._app_changed
 
     def _count(self, settings: MetricsSettings) -> DaprMetrics | None:
@@ -159,8 +158,13 @@ class DaprSidecar:
         channel = self.facts.channel
         slots = None if channel is None else channel.slots
         invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip(), slots)
+        self._api = Api(self.facts)
+        self.facts.subscriptions = lambda: [
+            *(each.shown() for each in self._subscriptions.active),
+            *self._api.streaming.shown(),
+        ]
         api = DaprFilterConfig(
-            Api(self.facts),
+            self._api,
             HTTP_API,
             invoker,
             options.api_token,
@@ -359,6 +363,7 @@ class DaprSidecar:
         self.facts.outbound_ready = False
         await self._naming.close()
         await self._owner.close()  # it may wait for an app that never answers
+        self._api.close()
         try:
             async with asyncio.timeout(self.options.graceful_shutdown_seconds):
                 await asyncio.gather(self._subscriptions.end(), self._bindings.end())

@@ -17,6 +17,7 @@ from meshproxy.dapr.component import Identity
 from meshproxy.dapr.grpc_api import GRPC_API, perform
 from meshproxy.dapr.grpc_api.status import details_bin
 from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.http.header_map import HeaderMap
 from tests.dapr.support import component, run, runtime
 
 
@@ -27,7 +28,8 @@ class Client:
 
     def __call__(self, name: str, request):
         method = GRPC_API[f"/dapr.proto.runtime.v1.Dapr/{name}"]
-        answer = run(perform(self.api, method, request.SerializeToString()))
+        message = request.SerializeToString()
+        answer, _ = run(perform(self.api, method, message, HeaderMap()))
         return method.response.FromString(answer)
 
 
@@ -155,7 +157,7 @@ def test_rich_details_are_a_status_of_google(client):
 def test_what_is_no_message_and_what_fails_are_errors(client, caplog):
     method = GRPC_API["/dapr.proto.runtime.v1.Dapr/GetState"]
     with pytest.raises(ApiError, match="is no GetStateRequest"):
-        run(perform(client.api, method, b"\xff\xff"))
+        run(perform(client.api, method, b"\xff\xff", HeaderMap()))
     client.api.state.get = None
     with pytest.raises(ApiError, match="the call has failed"):
         get(client, "k")
