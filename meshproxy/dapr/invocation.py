@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import Identity
+from meshproxy.dapr.external import Endpoint
 from meshproxy.dapr.http_api.table import BadEscape, clean_path, unescape
 from meshproxy.http.header_map import HeaderMap
 
@@ -53,11 +55,15 @@ _DROPPED: Final = _HOP_BY_HOP | _OURS
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom a request is for. `path` is what the app is asked for, with its query."""
+    """Whom a request is for. `path` is what the app is asked for, with its query.
+
+    `external`: `app_id` is a base URL, or the name of an HTTPEndpoint.
+    """
 
     app_id: str
     namespace: str
     path: bytes
+    external: bool = False
 
 
 def no_app_id() -> ApiError:
@@ -71,34 +77,52 @@ def failed(app_id: str, reason: str, status: int = 500) -> ApiError:
     return ApiError("ERR_DIRECT_INVOKE", f"failed to invoke, id: {app_id}, err: {reason}", status)
 
 
-def target_of(headers: HeaderMap, own: Identity) -> Target | ApiError:
-    """Whom a request is for, by its path, by `dapr-app-id`, or by basic authentication."""
+def target_of(
+    headers: HeaderMap, own: Identity, endpoints: Container[str] = ()
+) -> Target | ApiError:
+    """Whom a request is for, by its path, by `dapr-app-id`, or by basic authentication.
+
+    `endpoints` are the names of HTTPEndpoints, which go before apps.
+    """
     raw = (headers.get(b":path") or b"").decode("latin-1")
     path, mark, query = raw.partition("?")
     path = clean_path(path)
     if path.startswith(_INVOKE):
-        name, _, rest = path[len(_INVOKE) :].partition("/")
-        if name.startswith("http:") or rest.partition("/")[0] != _METHOD:
-            # Without `method` it is no invocation, but perhaps an URL in place of the id.
-            return _not_by_url(name) if name.startswith("http") else no_app_id()
+        name, method = _named_by_path(path[len(_INVOKE) :])
+        if not name:
+            return no_app_id()
         try:
             name = unescape(name)
         except BadEscape as error:
             return failed(name, str(error), 400)
-        method = "/" + rest.partition("/")[2]
     else:
         name, method = _named_by_header(headers), path
     if not name:
         return no_app_id()
-    if "://" in name:
-        return _not_by_url(name)
-    app_id, _, namespace = name.partition(".")
+    external = name in endpoints or "://" in name
+    app_id, _, namespace = (name, "", "") if external else name.partition(".")
     if not app_id or "." in namespace:
         return failed(name, f"invalid app id {name}")
     if not _is_clean(method):
         return failed(name, f"invalid method name {method!r}", 400)
     asked = (method + mark + query).encode("latin-1")
+    if external:
+        return Target(app_id, "", asked, external=True)
     return Target(app_id, namespace or own.namespace, asked)
+
+
+def _named_by_path(path: str) -> tuple[str, str]:
+    """The name and the method of `name/method/…`; no name where it is not of this form.
+
+    A URL in place of an app's id may have slashes, of which `clean_path` has left one of two.
+    """
+    scheme, slash, rest = path.partition(":/")
+    if slash and scheme in ("http", "https"):
+        base, method, rest = f"{rest}/".partition(f"/{_METHOD}/")
+        return (f"{scheme}://{base}", "/" + rest[:-1]) if method and base else ("", "")
+    name, _, rest = path.partition("/")
+    word, _, rest = rest.partition("/")
+    return (name, "/" + rest) if word == _METHOD else ("", "")
 
 
 def _named_by_header(headers: HeaderMap) -> str:
@@ -113,10 +137,6 @@ def _named_by_header(headers: HeaderMap) -> str:
     except binascii.Error:
         return ""
     return password.decode("latin-1") if user == APP_ID else ""
-
-
-def _not_by_url(name: str) -> ApiError:
-    return failed(name, "invoking an URL or an HTTPEndpoint is not supported")
 
 
 def _is_clean(path: str) -> bool:
@@ -145,6 +165,22 @@ def to_callee(headers: HeaderMap, own: Identity, target: Target, authority: byte
         (CALLER_NAMESPACE, own.namespace.encode()),
         (CALLEE_APP_ID, target.app_id.encode()),
     )
+
+
+def to_external(headers: HeaderMap, target: Target, endpoint: Endpoint) -> None:
+    """Make the headers what a service shall see that is no Dapr app: nothing of Dapr, and those of
+    its HTTPEndpoint.
+    """
+    named = _named_by_connection(headers)
+    given = {name for name, _ in endpoint.headers}
+    headers.pairs = [
+        (name, value)
+        for name, value in headers.pairs
+        if name not in _DROPPED and name not in named and name not in given
+    ]
+    headers.replace(b":path", endpoint.url.path.encode() + target.path)
+    headers.replace(b":authority", endpoint.url.authority.encode())
+    headers.pairs += endpoint.headers
 
 
 def forwarded(headers: HeaderMap, host_ip: str, authority: bytes) -> None:

@@ -11,6 +11,7 @@ from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.concurrency import Slots
+from meshproxy.dapr.external import Externals
 from meshproxy.dapr.invocation import Target
 from meshproxy.dapr.peers import NotFound, Peers
 from meshproxy.dapr.resiliency import NO_POLICY, Policy
@@ -23,26 +24,35 @@ CLUSTER_HEADER = b"x-dapr-cluster"
 
 @dataclass(frozen=True, slots=True)
 class Invoker:
-    """The way to every app. `host_ip` is what other sidecars are told of where a call is from.
+    """The way to every app and external service.
 
-    `slots` are the places at the app beside, None for any number.
+    `host_ip` is what other sidecars are told of where a call is from. `slots` are the places at the
+    app beside, None for any number.
     """
 
     sidecar: Sidecar
     peers: Peers
+    externals: Externals
     host_ip: str = "127.0.0.1"
     slots: Slots | None = None
 
     def is_own(self, target: Target) -> bool:
         """Whether the app is the one beside this sidecar."""
         own = self.sidecar.identity
-        return (target.app_id, target.namespace) == (own.app_id, own.namespace)
+        named = (target.app_id, target.namespace)
+        return named == (own.app_id, own.namespace) and not target.external
 
     def cluster_of(self, target: Target) -> str | ApiError | None:
         """The cluster to send to; None where it has to be looked up first."""
         if self.is_own(target):
             return self.app_cluster(target.app_id)
-        return self.peers.cluster_of(target.app_id, target.namespace)
+        if not target.external:
+            return self.peers.cluster_of(target.app_id, target.namespace)
+        try:
+            endpoint = self.externals.find(target.app_id)
+        except ValueError as error:
+            return invocation.failed(target.app_id, str(error), 400)
+        return self.externals.cluster_of(endpoint)
 
     def app_cluster(self, app_id: str) -> str | ApiError:
         """The cluster of the app beside, or why it cannot be called."""
@@ -63,12 +73,18 @@ class Invoker:
     async def look_up(self, target: Target) -> str | ApiError:
         """The cluster of an app, asked for just now."""
         try:
+            if target.external:
+                return await self.externals.look_up(self.externals.find(target.app_id))
             return await self.peers.look_up(target.app_id, target.namespace)
         except NotFound as error:
             return invocation.failed(target.app_id, str(error))
 
     def prepare(self, headers: HeaderMap, target: Target, cluster: str) -> None:
         """Make the headers of a request what its callee shall see."""
+        if target.external:
+            invocation.to_external(headers, target, self.externals.find(target.app_id))
+            headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
+            return
         asked = headers.get(b":authority") or b""
         own = self.sidecar.identity
         invocation.to_callee(headers, own, target, target.app_id.encode())
@@ -87,5 +103,7 @@ class Invoker:
 
     def unreachable(self, target: Target) -> None:
         """The host that was tried could not be reached."""
-        if not self.is_own(target):
+        if target.external:
+            self.externals.forget(self.externals.find(target.app_id))
+        elif not self.is_own(target):
             self.peers.forget(target.app_id, target.namespace)

@@ -254,19 +254,18 @@ class Runtime:
         """The metadata with every secret and variable looked up, and every template filled."""
         values: dict[str, str] = {}
         for item in spec.metadata:
-            values[item.name] = fill(await self._value(item, spec), self.identity)
+            values[item.name] = fill(await self.value_of(item, spec.secret_store), self.identity)
         return Metadata(values)
 
-    async def _value(self, item: MetadataItem, spec: ComponentSpec) -> str:
+    async def value_of(self, item: MetadataItem, secret_store: str) -> str:
+        """A value, wherever it comes from. Raises ComponentError."""
         if item.env:
             return env_value(item.env)
         if item.secret is None:
             return item.value
-        store = self.find("secretstores", spec.secret_store)
+        store = self.find("secretstores", secret_store)
         if store is None:
-            raise ComponentError(
-                f"the secret store '{spec.secret_store}' of {item.place} is not loaded"
-            )
+            raise ComponentError(f"the secret store '{secret_store}' of {item.place} is not loaded")
         secret = await cast("SecretStore", store).get_secret(item.secret.name, {})
         key = item.secret.key or item.secret.name
         if key not in secret:

@@ -5,7 +5,7 @@ Owns those facts. Refuses to know how the process starts and ends: `quit` was gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,7 @@ class Sidecar:
     channel: AppChannel | None = None
     subscriptions: Callable[[], Sequence[dict[str, Any]]] = list
     resiliency: Resiliency = field(default_factory=Resiliency)
+    http_endpoints: Collection[str] = ()
     extended: dict[str, str] = field(default_factory=dict)
     outboxes: Outboxes = field(init=False)
 

@@ -80,7 +80,9 @@ class DaprFilter(InvokingFilter):
         if (found is None or not found[0].public) and not self._may_pass(headers):
             return self.refuse(_BAD_TOKEN)
         if found is None:
-            target = invocation.target_of(headers, self.invoker.sidecar.identity)
+            invoker = self.invoker
+            named = invoker.externals.endpoints
+            target = invocation.target_of(headers, invoker.sidecar.identity, named)
             if isinstance(target, ApiError):
                 return self.refuse(reply_of(error_response(target)))
             return self.invoke(headers, target)

@@ -1,6 +1,7 @@
 """An app to be invoked: says what it was asked, streams, and fails on request."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ class EchoApp:
     everything else answers method, path, headers and body as JSON.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.health = 200
         self.failures: list[int] = []
         self.requests: list[dict[str, Any]] = []
@@ -23,6 +24,10 @@ class EchoApp:
         self.at_gate = threading.Semaphore(0)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property

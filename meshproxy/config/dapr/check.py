@@ -9,6 +9,7 @@ from meshproxy.config.dapr.configuration import load_configurations
 from meshproxy.config.dapr.resources import Resources, load_resources
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentSpec
+from meshproxy.dapr.http_endpoint import HttpEndpointSpec
 from meshproxy.errors import Code, ConfigError
 
 Found = tuple[tuple[ConfigError, ...], tuple[ConfigError, ...]]
@@ -28,17 +29,23 @@ def check_resources(
 
 
 def note_duplicates(found: Resources, problems: Problems) -> None:
-    """Two components of one name are wrong where an app could see both."""
-    for first, second in combinations(found.components, 2):
-        if first.name == second.name and _meet(first, second):
+    """Two resources of one kind and name are wrong where an app could see both."""
+    for one, other in combinations(found.components, 2):
+        if one.name == other.name and _meet(one, other):
             text = (
-                f"duplicate definition of Component name {second.log_name} with existing "
-                f"{first.log_name} at {first.place}"
+                f"duplicate definition of Component name {other.log_name} with existing "
+                f"{one.log_name} at {one.place}"
             )
+            problems.add(Code.DUPLICATE_NAME, text, other.place, "metadata.name")
+    for first, second in combinations(found.http_endpoints, 2):
+        if first.name == second.name and _meet(first, second):
+            text = f"duplicate definition of HTTPEndpoint name {first.name} at {first.place}"
             problems.add(Code.DUPLICATE_NAME, text, second.place, "metadata.name")
 
 
-def _meet(first: ComponentSpec, second: ComponentSpec) -> bool:
+def _meet(
+    first: ComponentSpec | HttpEndpointSpec, second: ComponentSpec | HttpEndpointSpec
+) -> bool:
     apart = first.namespace and second.namespace and first.namespace != second.namespace
     scoped = first.scopes and second.scopes and not set(first.scopes) & set(second.scopes)
     return not apart and not scoped

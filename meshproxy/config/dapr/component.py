@@ -37,7 +37,7 @@ def build_component(name: str, namespace: str, resource: Fields) -> ComponentSpe
         type=type_name,
         version=version,
         namespace=namespace,
-        metadata=tuple(_item(each, secret_store) for each in spec.many("metadata")),
+        metadata=tuple(build_item(each, secret_store) for each in spec.many("metadata")),
         ignore_errors=spec.boolean("ignoreErrors"),
         init_timeout=spec.seconds("initTimeout", DEFAULT_INIT_TIMEOUT),
         secret_store=secret_store,
@@ -63,10 +63,13 @@ def _check_type(type_name: str, version: str, spec: Fields) -> None:
     spec.error(Code.TYPE_UNKNOWN, text, "type", expected=expected, suggestion=near)
 
 
-def _item(entry: Fields, secret_store: str) -> MetadataItem:
-    """One `metadata` entry: exactly one of `value`, `secretKeyRef` and `envRef`, or nothing."""
+def build_item(entry: Fields, secret_store: str, name: str = "") -> MetadataItem:
+    """One `metadata` entry: exactly one of `value`, `secretKeyRef` and `envRef`, or nothing.
+
+    It has a field `name` unless its name is given.
+    """
     place = entry.place
-    name = entry.text("name", required=True)
+    name = name or entry.text("name", required=True)
     value = entry.text("value")
     env = entry.text("envRef")
     reference = entry.one("secretKeyRef")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from meshproxy.config.dapr.component import build_component
+from meshproxy.config.dapr.http_endpoint import build_http_endpoint
 from meshproxy.config.dapr.reading import Fields
 from meshproxy.config.dapr.resiliency import Note, build_resiliency, check_policy_names
 from meshproxy.config.dapr.subscription import V1, V2, build_subscription
@@ -23,6 +24,7 @@ from meshproxy.config.loader import load_documents
 from meshproxy.config.nodes import Plain, plain
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentSpec
+from meshproxy.dapr.http_endpoint import HttpEndpointSpec
 from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.resiliency import ResiliencySpec
 from meshproxy.dapr.secretstores.scopes import SecretScope
@@ -31,13 +33,14 @@ from meshproxy.stats.dapr_metrics import MetricsSettings
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 API_GROUP: Final = "dapr.io"
-KINDS: Final = {"Component": (V1,), "Resiliency": (V1,), "Subscription": (V1, V2)}
+KINDS: Final = {
+    "Component": (V1,),
+    "HTTPEndpoint": (V1,),
+    "Resiliency": (V1,),
+    "Subscription": (V1, V2),
+}
 """The kinds that are read, each with the versions of it."""
-LATER: Final = (
-    "HTTPEndpoint",
-    "MCPServer",
-    "WorkflowAccessPolicy",
-)
+LATER: Final = ("MCPServer", "WorkflowAccessPolicy")
 """Kinds that daprd has, and that are refused here."""
 CONFIGURATION: Final = "Configuration"
 """The kind that `--config` names; in a folder of resources it says nothing, as in daprd."""
@@ -60,6 +63,7 @@ class Resources:
     components: list[ComponentSpec] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
     name_resolution: ComponentSpec | None = None
+    http_endpoints: list[HttpEndpointSpec] = field(default_factory=list)
     resiliencies: list[ResiliencySpec] = field(default_factory=list)
     policy_names: list[Note] = field(default_factory=list)
     secret_scopes: list[SecretScope] = field(default_factory=list)
@@ -128,6 +132,10 @@ def _load(resource: Fields, found: Resources) -> None:
         resiliency = build_resiliency(name, namespace, resource, found)
         if resiliency is not None:
             found.resiliencies.append(resiliency)
+    elif kind == "HTTPEndpoint":
+        endpoint = build_http_endpoint(name, namespace, resource)
+        if endpoint is not None:
+            found.http_endpoints.append(endpoint)
     elif kind == "Subscription":
         subscription = build_subscription(version, resource)
         if subscription is not None:

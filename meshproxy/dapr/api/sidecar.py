@@ -50,6 +50,7 @@ class SidecarApi:
                 if loaded.state is State.READY
             ],
             "extended": {"daprRuntimeVersion": RUNTIME_VERSION, **sidecar.extended},
+            "httpEndpoints": [{"name": name} for name in sidecar.http_endpoints],
             "subscriptions": list(sidecar.subscriptions()),
             "actorRuntime": {
                 "runtimeStatus": "DISABLED",

@@ -22,6 +22,7 @@ from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.app_settings import APP_CLUSTER, RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
+from meshproxy.dapr.external import Externals
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.input_bindings import InputBindings
 from meshproxy.dapr.invoker import Invoker
@@ -42,6 +43,7 @@ from meshproxy.http_filters.dapr_page import page, public
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import app_channel, wait_for_app
+from meshproxy.server.dapr.externals import build_externals
 from meshproxy.server.dapr.hot_reload import HotReload
 from meshproxy.server.dapr.listeners import (
     api_listener,
@@ -152,12 +154,15 @@ class DaprSidecar:
         own = read({"static_resources": {"clusters": clusters}})
         return replace(config, clusters=(*config.clusters, *own.clusters))
 
-    def _build_listeners(self, clusters: ClusterManager) -> list[ListenerConfig]:
+    def _build_listeners(
+        self, clusters: ClusterManager, externals: Externals
+    ) -> list[ListenerConfig]:
         options = self.options
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
         channel = self.facts.channel
         slots = None if channel is None else channel.slots
-        invoker = Invoker(self.facts, Peers(clusters, resolver), self._host_ip(), slots)
+        peers = Peers(clusters, resolver)
+        invoker = Invoker(self.facts, peers, externals, self._host_ip(), slots)
         self._api = Api(self.facts)
         self.facts.subscriptions = lambda: [
             *(each.shown() for each in self._subscriptions.active),
@@ -275,7 +280,8 @@ class DaprSidecar:
                     "Secrets configuration added for '%s', but no matching secret store was found",
                     store,
                 )
-        return self._build_listeners(clusters)
+        externals = await build_externals(self._resources.http_endpoints, self.facts, clusters)
+        return self._build_listeners(clusters, externals)
 
     async def listening(self, listeners: Sequence[Listener]) -> None:
         """After they have opened: others find this sidecar, and the app is waited for."""

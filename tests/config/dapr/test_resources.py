@@ -112,7 +112,7 @@ def test_an_unknown_kind_is_passed_over_by_name(tmp_path):
     assert not errors
     assert str(found.warnings[0]) == (
         f"{tmp_path}/a.yaml:2:1: a resource of the unknown kind 'ConfigMap' is passed over; "
-        "expected Component, Resiliency, Subscription"
+        "expected Component, HTTPEndpoint, Resiliency, Subscription"
     )
 
 
@@ -133,8 +133,8 @@ MISTAKES = {
         "secretstores.local.file",
         "secretstores.local.fil",
         7,
-        "couldn't find component secretstores.local.fil/v1; expected secretstores.local.env/v1, "
-        "secretstores.local.file/v1 (did you mean 'secretstores.local.file'?)",
+        "secretstores.local.env/v1, secretstores.local.file/v1 (did you mean "
+        "'secretstores.local.file'?)",
     ),
     "an unknown category": ("secretstores.local.file", "banana.x", 7, "incorrect type banana.x"),
     "a version that is not there": ("version: v1", "version: v9", 7, "secretstores.local.file/v9"),
