@@ -33,6 +33,9 @@ class Wire(Protocol):
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading; calls nest, reading goes on when as many ended as began."""
 
+    def next_turn(self, work: Callable[[], None]) -> None:
+        """Call `work` soon, unless the connection closes: after others had their turns."""
+
     def close_after_flush(self, linger: bool) -> None:
         """Send what is queued, then close. `linger`: the peer may still be sending; give it time to
         read the answer first (delayed_close_timeout), because closing now would reset it away."""

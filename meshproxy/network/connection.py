@@ -10,10 +10,12 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.network.address import Address
+from meshproxy.network.turns import Turns
 from meshproxy.stats.store import Counter
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _ids = count(1)
 # Held pieces up to this many bytes are joined; larger ones are not copied.
 SMALL: Final = 8192
 MANY: Final = 8
+DRAIN_PAUSE: Final = 0.001
+"""Seconds between two reads of what nobody wants any more."""
 
 
 class ConnectionOwner(Protocol):
@@ -79,6 +83,7 @@ class WriteBatch:
 
 # One event loop a process, one batch a loop.
 _batch = WriteBatch()
+_turns = Turns()
 
 
 class Connection(asyncio.Protocol):
@@ -276,6 +281,21 @@ class Connection(asyncio.Protocol):
         elif self._read_disabled == 0:
             self._transport.resume_reading()
 
+    def next_turn(self, work: Callable[[], None]) -> None:
+        """Call `work` soon, unless the connection closes: after others had their turns."""
+        _turns.add(partial(self._take_turn, work))
+
+    def _take_turn(self, work: Callable[[], None]) -> None:
+        if self._closing:
+            return
+        _batch.open = True
+        try:
+            work()
+        except Exception:
+            logger.exception("[C%d] unhandled error, closing", self.connection_id)
+            self.abort()
+        _batch.close()
+
     def _pause_if_disabled(self) -> None:
         if self._read_disabled > 0 and not self._closing:
             self._transport.pause_reading()
@@ -298,7 +318,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
-        self._dispatch = _discard
+        self._dispatch = self._drain
         self.flush()
         if not linger or self.delayed_close_timeout <= 0:
             self._transport.close()
@@ -308,6 +328,16 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         loop = asyncio.get_running_loop()
         self._delayed_close = loop.call_later(self.delayed_close_timeout, self._waited_enough)
+
+    def _drain(self, data: bytes) -> None:
+        """Drop what the peer goes on sending, a read at a time: it may send as fast as it can."""
+        if self._delayed_close is not None:
+            self._transport.pause_reading()
+            self.call_later(DRAIN_PAUSE, self._drain_more)
+
+    def _drain_more(self) -> None:
+        if self._delayed_close is not None:
+            self._transport.resume_reading()
 
     def _waited_enough(self) -> None:
         self._delayed_close = None

@@ -199,3 +199,54 @@ def test_a_connection_that_broke_off_takes_ends_and_pauses_without_complaint(loo
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
+
+
+def test_what_a_peer_goes_on_sending_after_the_end_is_dropped_a_read_at_a_time():
+    async def main():
+        owner = Owner()
+        reader, writer, *_ = await served(owner)
+        connection = owner.connection
+        reads = []
+
+        class Transport:
+            """Counts what is asked of the transport."""
+
+            def __init__(self, inner):
+                self.inner = inner
+
+            def pause_reading(self):
+                reads.append("pause")
+                self.inner.pause_reading()
+
+            def resume_reading(self):
+                reads.append("resume")
+                self.inner.resume_reading()
+
+            def __getattr__(self, name):
+                return getattr(self.inner, name)
+
+        connection._transport = Transport(connection._transport)
+        connection.write(b"no more")
+        connection.close_after_flush(True)
+        writer.write(b"x" * 5_000_000)
+        await writer.drain()
+        assert await reader.readexactly(7) == b"no more"
+        await end(owner, writer)
+        assert len(reads) > 2
+        assert reads[::2] == ["pause"] * len(reads[::2])
+        assert reads[1::2] == ["resume"] * len(reads[1::2])
+        assert owner.received == b""
+
+    uvloop.run(main())
+
+
+def test_an_error_in_work_that_was_put_off_costs_its_connection(caplog):
+    async def main():
+        owner = Owner()
+        _, writer, *_ = await served(owner)
+        owner.connection.next_turn(lambda: 1 / 0)
+        await owner.closed.wait()
+        writer.close()
+
+    asyncio.run(main())
+    assert "unhandled error" in caplog.text

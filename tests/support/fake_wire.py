@@ -17,6 +17,7 @@ class FakeWire:
         self.sent = b""
         self.closed: str | None = None
         self.disabled = 0
+        self.put_off: list[Callable[[], None]] = []
         self.ended = False
         self.closing = False
         self.above_high = False
@@ -39,6 +40,17 @@ class FakeWire:
 
     def read_disable(self, disable: bool) -> None:
         self.disabled += 1 if disable else -1
+
+    def next_turn(self, work: Callable[[], None]) -> None:
+        self.put_off.append(work)
+
+    def take_turns(self) -> int:
+        """Do what was put off; how many turns it took."""
+        turns = 0
+        while self.put_off:
+            self.put_off.pop(0)()
+            turns += 1
+        return turns
 
     def close_after_flush(self, linger: bool) -> None:
         self.closed = "linger" if linger else "flush"

@@ -148,6 +148,7 @@ class Server:
         """Feed octets, one dispatch each; the frames that were written meanwhile."""
         for each in octets:
             self.codec.dispatch(each)
+            self.wire.take_turns()
         return read_frames(self.wire.take())
 
     def start(self, *octets: bytes) -> list[Frame]:

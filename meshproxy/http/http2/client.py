@@ -14,7 +14,8 @@ from h2.settings import SettingCodes, Settings
 from meshproxy.http.codec import ResponseDecoder, Wire
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http2 import extended_connect, frames
-from meshproxy.http.http2.connection import Http2Connection, Http2Error
+from meshproxy.http.http2.connection import Http2Connection
+from meshproxy.http.http2.error import Http2Error
 from meshproxy.http.http2.hpack import Pair
 from meshproxy.http.http2.keepalive import KeepalivePing
 from meshproxy.http.http2.settings import Http2Settings

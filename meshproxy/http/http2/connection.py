@@ -18,6 +18,7 @@ from h2.settings import SettingCodes, Settings
 
 from meshproxy.http.codec import Wire
 from meshproxy.http.http2 import frames
+from meshproxy.http.http2.error import Http2Error, protocol_error
 from meshproxy.http.http2.frames import (
     ACK,
     CONTINUATION,
@@ -28,7 +29,13 @@ from meshproxy.http.http2.frames import (
     MAX_WINDOW,
 )
 from meshproxy.http.http2.hpack import TOO_LARGE, BlockError, BombError, HeaderDecoder, Pair
-from meshproxy.http.http2.limits import MAX_CONTINUATIONS
+from meshproxy.http.http2.limits import (
+    MAX_CONTINUATIONS,
+    RESET_WORK,
+    SHIFT,
+    TURN,
+    WORK,
+)
 from meshproxy.http.http2.output import Http2Output
 from meshproxy.http.http2.settings import DEFAULT_WINDOW, MAX_FRAME_SIZE, Http2Settings
 from meshproxy.http.http2.stream import Http2Stream
@@ -37,16 +44,6 @@ from meshproxy.http.http2.stream import Http2Stream
 MAX_REMEMBERED: Final = 1024
 # What a message whose body has not the length that was announced ends with.
 REMOTE_PROTOCOL_ERROR: Final = "http2.protocol_error"
-
-
-class Http2Error(Exception):
-    """The peer broke a rule that costs the connection: error code, and Envoy's word for it."""
-
-    def __init__(self, code: int, details: str, counter: str | None = None) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-        self.counter = counter
 
 
 class _Block:
@@ -65,9 +62,9 @@ class _Block:
 class Http2Connection(Http2Output):
     """The connection, both halves. `last_received` counts frames: a sign of life."""
 
-    __slots__ = ("_block", "_decoder", "_handlers", "_held", "_peer_settings", "_preface_left",
-                 "_received_settings", "broken", "last_peer_stream", "last_received",
-                 "reset_by_us")  # fmt: skip
+    __slots__ = ("_block", "_decoder", "_handlers", "_held", "_left", "_peer_settings",
+                 "_preface_left", "_received_settings", "_rest", "_rest_at", "broken",
+                 "last_peer_stream", "last_received", "reset_by_us")  # fmt: skip
 
     protocol: Final = "HTTP/2"
 
@@ -80,7 +77,10 @@ class Http2Connection(Http2Output):
         self._peer_settings = Settings(client=bool(preface))
         self._received_settings = False
         self._preface_left = preface  # what the peer has still to say before its first frame
-        self._held = b""
+        self._held = b""  # the beginning of a frame
+        self._left = 0  # work that this turn may still do
+        self._rest = b""  # what was read and is left for later turns, from `_rest_at`
+        self._rest_at = 0
         self._block: _Block | None = None
         self._decoder = HeaderDecoder(
             settings.hpack_table_size, settings.max_headers_bytes, settings.max_headers_count
@@ -105,19 +105,49 @@ class Http2Connection(Http2Output):
         """Take bytes from the peer."""
         if self.closed:
             return
+        if self.outbound.behind:
+            self._rest = self._rest[self._rest_at :] + data
+            self._rest_at = 0
+            return
         if self._held:
             data = self._held + data
             self._held = b""
         try:
-            self._read(data)
+            self._read(data, self._read_preface(data) if self._preface_left else 0)
         except Http2Error as error:
             self.fail(error)
 
-    def _read(self, data: bytes) -> None:
-        at = 0
-        if self._preface_left:
-            at = self._read_preface(data)
+    def _put_off(self, data: bytes, at: int) -> None:
+        """Others have their turn; meanwhile nothing more is read."""
+        self._rest = data
+        self._rest_at = at
+        if not self.outbound.behind:
+            self.outbound.fall_behind()
+            self.wire.read_disable(True)
+        self.wire.next_turn(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.closed or not self.outbound.behind:
+            return
+        data, self._rest = self._rest, b""
+        try:
+            self._read(data, self._rest_at)
+        except Http2Error as error:
+            self.fail(error)
+            return
+        if not self._rest and not self.closed:
+            self.outbound.behind = False
+            self.wire.read_disable(False)
+
+    def catch_up(self) -> None:
+        """Do at once what was put off: nothing comes any more."""
+        while self.outbound.behind and not self.closed:
+            self._go_on()
+
+    def _read(self, data: bytes, at: int) -> None:
+        """Deal with the frames from `at`, as many as one turn allows."""
         size = len(data)
+        self._left = TURN
         handlers = self._handlers
         read_header = frames.read_header
         while size - at >= HEADER_SIZE:
@@ -132,18 +162,23 @@ class Http2Connection(Http2Output):
             if self._block is not None and (
                 kind != CONTINUATION or stream_id & MAX_WINDOW != self._block.stream_id
             ):
-                raise _protocol_error()
+                raise protocol_error()
             if not self._received_settings:
                 if kind != frames.SETTINGS or flags & ACK:
-                    raise _protocol_error()
+                    raise protocol_error()
                 self._received_settings = True
             self.last_received += 1
             if kind <= CONTINUATION:
+                self._left -= WORK[kind] + (length >> SHIFT[kind])
                 handlers[kind](flags, stream_id & MAX_WINDOW, data[at + HEADER_SIZE : end])
                 if self.closed:
                     return
-            # RFC 9113, 4.1: frames of unknown types are ignored.
+            else:  # RFC 9113, 4.1: frames of unknown types are ignored
+                self._left -= 1
             at = end
+            if self._left <= 0 and at < size:
+                self._put_off(data, at)
+                return
         if at < size:
             self._held = data[at:]
 
@@ -151,7 +186,7 @@ class Http2Connection(Http2Output):
         wanted = self._preface_left
         got = data[: len(wanted)]
         if not wanted.startswith(got):
-            raise _protocol_error()
+            raise protocol_error()
         self._preface_left = wanted[len(got) :]
         return len(got)
 
@@ -161,7 +196,7 @@ class Http2Connection(Http2Output):
         size = len(payload)
         data = frames.unpadded(flags, payload)
         if data is None or not stream_id:
-            raise _protocol_error()
+            raise protocol_error()
         end_stream = flags & END_STREAM == END_STREAM
         if data or end_stream:
             self.inbound.payload()
@@ -199,7 +234,7 @@ class Http2Connection(Http2Output):
             if stream_id in self.reset_by_us:
                 return
             if self.is_idle(stream_id):
-                raise _protocol_error()
+                raise protocol_error()
         self.send_reset(stream_id, frames.STREAM_CLOSED)
         if stream is not None:
             self.drop_stream(stream, "http2.stream_closed")
@@ -207,7 +242,7 @@ class Http2Connection(Http2Output):
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         fragment = frames.unpadded(flags, payload)
         if fragment is None or not stream_id:
-            raise _protocol_error()
+            raise protocol_error()
         if flags & HAS_PRIORITY:
             if len(fragment) < 5:
                 raise Http2Error(frames.FRAME_SIZE_ERROR, "http2.frame_size")
@@ -226,7 +261,7 @@ class Http2Connection(Http2Output):
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         block = self._block
         if block is None:
-            raise _protocol_error()
+            raise protocol_error()
         if payload:
             self.inbound.payload()
         else:
@@ -265,7 +300,7 @@ class Http2Connection(Http2Output):
 
     def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id:
-            raise _protocol_error()
+            raise protocol_error()
         if len(payload) != 5:
             self.invalid_frame(stream_id, frames.FRAME_SIZE_ERROR)
             return
@@ -274,11 +309,11 @@ class Http2Connection(Http2Output):
 
     def _check_dependency(self, stream_id: int, payload: bytes) -> None:
         if int.from_bytes(payload[:4], "big") & MAX_WINDOW == stream_id:
-            raise _protocol_error()
+            raise protocol_error()
 
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id or self.is_idle(stream_id):
-            raise _protocol_error()
+            raise protocol_error()
         if len(payload) != 4:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "http2.frame_size")
         stream = self.streams.get(stream_id)
@@ -289,7 +324,7 @@ class Http2Connection(Http2Output):
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise _protocol_error()
+            raise protocol_error()
         if flags & ACK:
             if payload:
                 raise Http2Error(frames.FRAME_SIZE_ERROR, "http2.frame_size")
@@ -330,11 +365,11 @@ class Http2Connection(Http2Output):
         """The side's own."""
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
-        raise _protocol_error()  # clients may not push, and we tell servers not to
+        raise protocol_error()  # clients may not push, and we tell servers not to
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise _protocol_error()
+            raise protocol_error()
         if len(payload) != 8:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "http2.frame_size")
         if not flags & ACK:
@@ -342,7 +377,7 @@ class Http2Connection(Http2Output):
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise _protocol_error()
+            raise protocol_error()
         if len(payload) < 8:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "http2.frame_size")
         last = int.from_bytes(payload[:4], "big") & MAX_WINDOW
@@ -358,7 +393,7 @@ class Http2Connection(Http2Output):
         increment = int.from_bytes(payload, "big") & MAX_WINDOW
         if not stream_id:
             if not increment:
-                raise _protocol_error()
+                raise protocol_error()
             self.send_window += increment
             if self.send_window > MAX_WINDOW:
                 raise Http2Error(frames.FLOW_CONTROL_ERROR, "http2.flow_control")
@@ -367,7 +402,7 @@ class Http2Connection(Http2Output):
         stream = self.streams.get(stream_id)
         if stream is None:
             if self.is_idle(stream_id):
-                raise _protocol_error()
+                raise protocol_error()
             return
         if not increment:
             self.invalid_frame(stream_id, frames.PROTOCOL_ERROR)
@@ -392,6 +427,7 @@ class Http2Connection(Http2Output):
     def send_reset(self, stream_id: int, code: int) -> None:
         """RST_STREAM; frames that cross it are no error."""
         self.stats.tx_reset.value += 1
+        self._left -= RESET_WORK
         remembered = self.reset_by_us
         remembered[stream_id] = None
         if len(remembered) > MAX_REMEMBERED:
@@ -414,7 +450,7 @@ class Http2Connection(Http2Output):
     def invalid_frame(self, stream_id: int, code: int) -> None:
         """A frame that costs its stream only (RFC 9113, 5.4.2)."""
         if self.is_idle(stream_id):
-            raise _protocol_error()
+            raise protocol_error()
         self.send_reset(stream_id, code)
         stream = self.streams.get(stream_id)
         if stream is not None:
@@ -453,10 +489,6 @@ class Http2Connection(Http2Output):
         """GOAWAY: what has come so far will be dealt with, nothing more."""
         self.stats.goaway_sent.value += 1
         self.write(frames.goaway(self.last_peer_stream, code))
-
-
-def _protocol_error() -> Http2Error:
-    return Http2Error(frames.PROTOCOL_ERROR, "http2.protocol_error")
 
 
 _KNOWN_SETTINGS: Final = frozenset(int(code) for code in SettingCodes)

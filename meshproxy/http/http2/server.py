@@ -14,7 +14,8 @@ from h2.settings import SettingCodes
 from meshproxy.http.codec import RequestDecoder, ServerConnectionCallbacks, Wire
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http2 import extended_connect, frames
-from meshproxy.http.http2.connection import REMOTE_PROTOCOL_ERROR, Http2Connection, Http2Error
+from meshproxy.http.http2.connection import REMOTE_PROTOCOL_ERROR, Http2Connection
+from meshproxy.http.http2.error import Http2Error
 from meshproxy.http.http2.hpack import Pair
 from meshproxy.http.http2.keepalive import KeepalivePing
 from meshproxy.http.http2.settings import Http2Settings
@@ -280,6 +281,7 @@ class ServerCodec(Http2Connection):
 
     def on_eof(self) -> bool:
         """The peer sends no more: without acknowledgements no response can be finished."""
+        self.catch_up()
         self.on_closed(False)
         return False
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import hpack
 import pytest
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http2.settings import Http2Settings
+from tests.support.http2_floods import FLOODS
 from tests.support.http2_frames import (
     ACK,
     CONTINUATION,
@@ -93,6 +96,7 @@ def test_answers_that_the_peer_does_not_read_are_bounded(hostile, answer):
     server = Server(options=Http2Settings(max_outbound_control_frames=50))
     server.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings())
     server.codec.dispatch(hostile * 49)  # the acknowledgement of SETTINGS is the first
+    server.wire.take_turns()
     assert server.wire.closed is None
     server.codec.dispatch(hostile)
     if server.wire.closed is None:  # the first acknowledgement had been taken
@@ -196,3 +200,101 @@ def test_a_reset_that_the_client_provoked_counts_as_sent():
     assert (reset.kind, reset.code) == (RST_STREAM, "PROTOCOL_ERROR")
     assert server.stats.tx_reset.value == 1
     assert server.requests[0].reset == "http2.protocol_error"
+
+
+# -- turns -------------------------------------------------------------------------------------
+
+
+def read_at_once(server: Server, octets: bytes) -> list[int]:
+    """Give the octets in one read; how many frames were dealt with in each turn."""
+    done = [server.codec.last_received]
+    server.codec.dispatch(octets)
+    done.append(server.codec.last_received)
+    while server.wire.put_off:
+        assert server.wire.disabled == 1, "it goes on reading"
+        server.wire.put_off.pop(0)()
+        done.append(server.codec.last_received)
+    assert server.wire.disabled == 0 or server.codec.closed
+    return [after - before for before, after in itertools.pairwise(done)]
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    {"rapid reset": 8, "MadeYouReset": 8, "SETTINGS": 16, "PING": 64, "HPACK bomb": 1,
+     "PRIORITY": 128, "WINDOW_UPDATE": 128, "more headers than allowed": 2}.items(),
+)  # fmt: skip
+def test_of_a_flood_that_comes_in_one_read_a_turn_takes_few_frames(name, frames):
+    server = Server()
+    server.start()
+    first, more = FLOODS[name]
+    turns = read_at_once(server, first + b"".join(more(n) for n in range(400)))
+    assert max(turns) <= frames
+    assert server.codec.closed or sum(turns) >= 400
+
+
+def test_no_turn_is_taken_from_others_where_the_frames_of_a_read_are_few():
+    server = Server()
+    server.start()
+    assert read_at_once(server, b"".join(headers(2 * n + 1) for n in range(24))) == [24]
+
+
+def test_a_body_comes_as_it_was_read():
+    server = Server(options=Http2Settings(initial_stream_window_size=1 << 20))
+    server.start(post(1))
+    assert read_at_once(server, data(1, b"x" * 16000, 0) * 4) == [4]
+
+
+def test_what_was_put_off_comes_in_order_and_whole_wherever_a_read_was_cut():
+    octets = b"".join(post(2 * n + 1) + data(2 * n + 1, b"%d" % n) for n in range(60))
+    for cut in range(0, len(octets), 7):
+        server = Server()
+        server.start()
+        server.codec.dispatch(octets[:cut])
+        server.codec.dispatch(octets[cut:])  # TLS may have had more in the same read
+        server.wire.take_turns()
+        assert [each.body for each in server.requests] == [b"%d" % n for n in range(60)]
+        assert server.wire.disabled == 0
+
+
+def test_what_was_put_off_is_done_before_the_end_of_the_connection():
+    server = Server()
+    server.start()
+    server.codec.dispatch(b"".join(headers(2 * n + 1) for n in range(60)))
+    assert len(server.requests) < 60
+    server.codec.on_eof()
+    assert len(server.requests) == 60
+    server.wire.take_turns()
+    assert len(server.requests) == 60
+
+
+def test_what_was_put_off_by_a_connection_that_is_gone_is_dropped():
+    server = Server()
+    server.start()
+    server.codec.dispatch(b"".join(headers(2 * n + 1) for n in range(60)))
+    begun = len(server.requests)
+    server.codec.on_closed(False)
+    server.wire.take_turns()
+    assert len(server.requests) == begun < 60
+
+
+def test_a_flood_of_one_read_is_one_flood_in_however_many_turns():
+    server = Server(options=Http2Settings(max_outbound_control_frames=500))
+    server.start()
+    turns = 0
+    server.codec.dispatch(_PING * 501)
+    while server.wire.put_off:
+        server.wire.take()  # it is gone, as far as the system knows
+        server.wire.put_off.pop(0)()
+        turns += 1
+    assert turns > 3
+    assert server.wire.closed == "abort"
+
+
+def test_answers_that_were_taken_before_a_read_do_not_count_to_its_flood():
+    server = Server(options=Http2Settings(max_outbound_control_frames=500))
+    server.start()
+    for _ in range(10):  # never more than allowed, so nobody has looked yet which of them are out
+        server.send(_PING * 40)
+    server.codec.dispatch(_PING * 200)
+    assert server.wire.take_turns() > 1
+    assert server.wire.closed is None
