@@ -23,8 +23,13 @@ _LIMITS: Final = ("max_connections", "max_pending_requests", "max_requests", "ma
 _HEALTH_FIELDS: Final = {
     "failed_active_hc": "failed_active_health_check",
     "failed_outlier_check": "failed_outlier_check",
+}
+_LATER_HEALTH_FIELDS: Final = {
     "degraded_active_hc": "failed_active_degraded_check",
+    "pending_dynamic_removal": "pending_dynamic_removal",
     "pending_active_hc": "pending_active_hc",
+    "excluded_via_immediate_hc_fail": "excluded_via_immediate_hc_fail",
+    "active_hc_timeout": "active_hc_timeout",
 }
 
 
@@ -160,4 +165,7 @@ def _health_json(host: Host) -> dict[str, Any]:
         eds = "DEGRADED"
     elif "eds_status_draining" in flags:
         eds = "DRAINING"
-    return {**tree, "eds_health_status": eds}
+    tree["eds_health_status"] = eds
+    # Envoy's JSON is in the order of the proto.
+    tree |= {field: True for flag, field in _LATER_HEALTH_FIELDS.items() if flag in flags}
+    return tree

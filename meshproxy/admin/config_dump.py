@@ -199,7 +199,13 @@ def _assignment(cluster: Cluster) -> Tree:
 
 
 def _lb_endpoint(host: Host) -> Tree:
-    endpoint: Tree = {"address": address_json(host.address), "health_check_config": {}}
+    check: Tree = {}
+    where = host.health_check_address
+    if where.text != host.address.text:
+        check["port_value"] = where.port
+    if host.health_check_hostname:
+        check["hostname"] = host.health_check_hostname
+    endpoint: Tree = {"address": address_json(host.address), "health_check_config": check}
     if host.hostname:
         endpoint["hostname"] = host.hostname
     health = "DEGRADED" if host.degraded else "HEALTHY" if host.healthy else "UNHEALTHY"

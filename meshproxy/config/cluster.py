@@ -12,6 +12,7 @@ from typing import Final
 
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
+from meshproxy.config.health_check import build_endpoint_check, build_health_check
 from meshproxy.config.http2 import build_http2
 from meshproxy.config.http_filter import build_upstream_filters
 from meshproxy.config.problems import Problems
@@ -72,7 +73,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
     buffer_limit = wrapped(at, "per_connection_buffer_limit_bytes", 1024 * 1024)
     max_headers_kb = wrapped(options, "max_response_headers_kb", 60) if options else 60
     max_headers_count = wrapped(options, "max_headers_count", 100) if options else 100
-    return ClusterConfig(
+    config = ClusterConfig(
         name=message.name,
         type=kind,
         endpoints=endpoints,
@@ -98,10 +99,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         upstream_protocol=protocol,
         http2=replace(
             build_http2(
-                http2,
-                problems,
-                max_headers_kb=max_headers_kb,
-                max_headers_count=max_headers_count,
+                http2, problems, max_headers_kb=max_headers_kb, max_headers_count=max_headers_count
             ),
             buffer_limit=buffer_limit,
         ),
@@ -109,6 +107,23 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         tls=_with_names_checked(build_upstream_tls(at, context), tls_options),
         auto_sni=_auto_sni(tls_options),
         http_filters=build_upstream_filters(extension, problems) if extension is not None else (),
+    )
+    return _checked(config, at, context, http2)
+
+
+def _checked(
+    config: ClusterConfig, at: At, context: BuildContext, http2: At | None
+) -> ClusterConfig:
+    """The cluster with what it does about the health of its hosts."""
+    message = at.message
+    speaks_http2 = http2 is not None or config.upstream_protocol is UpstreamProtocol.AUTO
+    return replace(
+        config,
+        health_check=build_health_check(at, context, speaks_http2=speaks_http2),
+        warm_hosts=message.common_lb_config.ignore_new_hosts_until_first_hc,
+        ignore_health_on_host_removal=message.ignore_health_on_host_removal,
+        close_connections_on_host_health_failure=message.close_connections_on_host_health_failure,
+        wait_for_warm_on_init=wrapped(at, "wait_for_warm_on_init", True),
     )
 
 
@@ -170,6 +185,7 @@ def _endpoint(at: At, kind: DiscoveryType, problems: Problems) -> EndpointConfig
         health_status=_health_status(at),
         metadata=metadata(at),
         pipe=pipe,
+        health_check=build_endpoint_check(endpoint.one("health_check_config"), problems),
     )
 
 

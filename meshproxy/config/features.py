@@ -84,6 +84,13 @@ _MESSAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
             "envoy.config.endpoint.v3.Endpoint",
         ),
     ),
+    (
+        "Active health check",
+        tuple(
+            f"envoy.config.core.v3.HealthCheck{kind}"
+            for kind in ("", ".HttpHealthCheck", ".TcpHealthCheck", ".GrpcHealthCheck")
+        ),
+    ),
     ("Wasm plugin", (f"{_WASM}PluginConfig", f"{_WASM}VmConfig")),
     ("Access log filter", ("envoy.config.accesslog.v3.AccessLogFilter",)),
     ("Access log format", ("envoy.config.core.v3.SubstitutionFormatString",)),

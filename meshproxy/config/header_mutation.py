@@ -6,27 +6,36 @@ from meshproxy.config.document import At
 from meshproxy.config.problems import Problems
 from meshproxy.errors import Code
 from meshproxy.http.formatter import FormatError
+from meshproxy.http.inline_headers import REQUEST_INLINE_HEADERS
 from meshproxy.router.header_mutation import (
     NO_HEADERS,
     OVERWRITE_IF_EXISTS_OR_ADD,
     HeaderLevel,
     HeaderMutation,
+    HeaderMutations,
     HeaderToAdd,
+    concatenate,
 )
 
 
 def build_headers(at: At, problems: Problems) -> HeaderLevel:
     """The header mutations of a message that has the four fields."""
-    request = _mutation(at, "request", problems)
-    response = _mutation(at, "response", problems)
+    request = _mutation(at, problems, "request_headers_to_add", "request_headers_to_remove")
+    response = _mutation(at, problems, "response_headers_to_add", "response_headers_to_remove")
     return HeaderLevel(request, response) if request or response else NO_HEADERS
 
 
-def _mutation(at: At, direction: str, problems: Problems) -> HeaderMutation:
-    to_add = [_to_add(each, problems) for each in at.many(f"{direction}_headers_to_add")]
-    field = f"{direction}_headers_to_remove"
+def build_mutations(
+    at: At, problems: Problems, to_add: str, to_remove: str = ""
+) -> HeaderMutations | None:
+    """What two fields of a message do to the headers of a request, None where they do nothing."""
+    return concatenate([_mutation(at, problems, to_add, to_remove)], REQUEST_INLINE_HEADERS)
+
+
+def _mutation(at: At, problems: Problems, adding: str, field: str) -> HeaderMutation:
+    to_add = [_to_add(each, problems) for each in at.many(adding)]
     to_remove = []
-    for index, name in enumerate(getattr(at.message, field)):
+    for index, name in enumerate(getattr(at.message, field) if field else ()):
         try:
             HeaderMutation(to_remove=[name])
         except ValueError as error:

@@ -40,19 +40,21 @@ class ConnectingOwner(ConnectionOwner, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """How to connect. Times are seconds, sizes bytes.
+    """How to connect. Times are seconds, sizes bytes; `timeout` None: whoever asked has a clock.
 
     `tls` is the cluster's transport socket, None for plain bytes; `server_name` is what it asks for
-    instead of its own, `alpn` what it offers where the configuration does not say.
+    instead of its own, `alpn` what it offers where the configuration does not say,
+    `override_alpn` what it offers whatever that says.
     """
 
-    timeout: float
+    timeout: float | None
     buffer_limit: int
     received: Counter
     sent: Counter
     tls: UpstreamTls | None = None
     server_name: str = ""
     alpn: tuple[str, ...] = ()
+    override_alpn: tuple[str, ...] = ()
 
 
 class Connector:
@@ -138,7 +140,8 @@ class _Attempt:
                 return None
             return connection.hand_over(self._owner, options.received, options.sent)
 
-        return options.tls.start(connection, options.server_name, options.alpn, done)
+        alpn = options.override_alpn or options.tls.config.alpn or options.alpn
+        return options.tls.start(connection, options.server_name, alpn, done)
 
     def on_eof(self) -> bool:
         """The host has gone; its closing will say so."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 _CANARY: Final = b"x-envoy-upstream-canary"
+_IMMEDIATE_FAIL: Final = b"x-envoy-immediate-health-check-fail"
 _SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 _CONNECT_ERROR: Final = (
     "upstream connect error or disconnect/reset before headers. reset reason: {}"
@@ -335,6 +336,9 @@ class Router:
             cluster.response_stats.canary.record(code)
         if info.alt_stat_name is not None:
             self._count_by_name(info.alt_stat_name, code)
+        monitor = info.upstream_host.health_monitor
+        if monitor is not None and headers.get(_IMMEDIATE_FAIL) is not None:
+            monitor.fail_passively()
         host_stats = info.upstream_host.stats
         if code < 500:
             host_stats.rq_success += 1

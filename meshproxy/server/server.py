@@ -111,7 +111,7 @@ class Server:
         """Start, serve until told to quit, drain, end. Returns the exit code."""
         loop = asyncio.get_running_loop()
         dispatcher = LoopDispatcher(loop, self._owner)
-        manager = ClusterManager(self.store, dispatcher, SystemResolver())
+        manager = ClusterManager(self.store, dispatcher, SystemResolver(), self._access_logs)
         self._cluster_manager = manager
         client = self._async_client(dispatcher, manager)
         self._install_signals(loop)

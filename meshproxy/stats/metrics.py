@@ -329,6 +329,20 @@ class ClusterStats:
 
 
 @dataclass(slots=True)
+class HealthCheckStats:
+    """`cluster.<name>.health_check.`: of active health checks."""
+
+    attempt: Counter
+    degraded: Gauge
+    failure: Counter
+    healthy: Gauge
+    network_failure: Counter
+    passive_failure: Counter
+    success: Counter
+    verify_cluster: Counter
+
+
+@dataclass(slots=True)
 class CircuitBreakerStats:
     """`cluster.<name>.circuit_breakers.<default|high>.`: 1 while the limit is reached."""
 

@@ -18,6 +18,7 @@ from meshproxy.network.tls.config import UpstreamTlsConfig
 from meshproxy.stats.metrics import ClusterStats, Http1CodecStats, Http2CodecStats
 from meshproxy.stats.response_codes import ResponseCodeStats
 from meshproxy.stats.store import Gauge, Scope, Store
+from meshproxy.upstream.health_check.config import HealthCheckConfig
 from meshproxy.upstream.host import Host, Locality, LocalityConfig, no_metadata
 from meshproxy.upstream.load_balancer import (
     ChooseHost,
@@ -32,6 +33,7 @@ from meshproxy.upstream.priority_set import PrioritySettings, choose_host
 if TYPE_CHECKING:
     from meshproxy.http.filter_chain import FilterChain
     from meshproxy.network.tls.upstream import UpstreamTls
+    from meshproxy.upstream.health_check.checker import HealthChecker
 
 
 class DiscoveryType(StrEnum):
@@ -96,6 +98,10 @@ class ClusterConfig:
     `auto_sni` is the request header whose host TLS asks for, empty for none.
     `idle_timeout` (of a connection without a request) None: never; `max_requests_per_connection`
     0: without limit. `http_filters`: `config.HttpFilterConfig` of the filters before the codec.
+
+    `warm_hosts` (`ignore_new_hosts_until_first_hc`): health is judged without hosts that have not
+    been checked. `ignore_health_on_host_removal`: a host that its name has lost goes at once, not
+    only when a check fails as well. `wait_for_warm_on_init` False: names may be looked up later.
     """
 
     name: str
@@ -124,6 +130,11 @@ class ClusterConfig:
     tls: UpstreamTlsConfig | None = None
     auto_sni: str = ""
     http_filters: tuple[Any, ...] = ()
+    health_check: HealthCheckConfig | None = None
+    warm_hosts: bool = False
+    ignore_health_on_host_removal: bool = False
+    close_connections_on_host_health_failure: bool = False
+    wait_for_warm_on_init: bool = True
 
     @property
     def observability_name(self) -> str:
@@ -166,10 +177,12 @@ class Cluster:
     choose_host         `(headers, random_value) -> Host | None`; replaced with every change of
                         hosts, so that the call goes straight to the picker
     hosts               every host, also the unhealthy ones, in the order of the configuration
-    initialized         hosts are known, or were looked up once in vain
+    initialized         hosts are known, or were looked up once in vain; with active health checks,
+                        each has been checked once
     requests_active, pending_active, connections_active, retries_active
                         what circuit breakers count; kept by the pool and the router
     on_hosts_removed    called with the hosts that are gone, to end their pools
+    health_checker      what checks the hosts, None for nothing
     filter_chain        what every request passes after its host has been chosen, None for nothing
     """
 
@@ -184,6 +197,7 @@ class Cluster:
         "config",
         "connections_active",
         "filter_chain",
+        "health_checker",
         "hosts",
         "initialized",
         "name",
@@ -205,6 +219,7 @@ class Cluster:
     ) -> None:
         self.name = config.name
         self.filter_chain: FilterChain | None = None  # of `config.http_filters`
+        self.health_checker: HealthChecker | None = None  # of `config.health_check`
         self.config = config
         self.scope = store.scope(f"cluster.{config.observability_name}.")
         self.stats = self.scope.block(ClusterStats)
@@ -243,7 +258,13 @@ class Cluster:
         self.hosts = hosts
         self.stats.membership_change.value += 1
         self._transport_socket_matches.value += len(added)
+        checker = self.health_checker
+        if checker is not None:
+            checker.prepare(added)
         self.rebuild()
+        if checker is not None:
+            checker.stop(removed)
+            checker.start(added)
         if removed:
             for callback in self.on_hosts_removed:
                 callback(removed)
@@ -259,8 +280,25 @@ class Cluster:
         stats.membership_degraded.value = sum(host.degraded for host in hosts)
         stats.membership_excluded.value = sum(host.excluded for host in hosts)
 
+    def on_host_health_failure(self, host: Host) -> None:
+        """An active health check has found it ill: leave its connections, as Envoy does.
+
+        Those that carry requests end with them; those that are one client's alone, only where the
+        configuration says so.
+        """
+        if host.pool is not None:
+            host.pool.drain()
+        if self.config.close_connections_on_host_health_failure:
+            for client in tuple(host.tcp_clients):
+                client.leave()
+
     def finish_initialization(self) -> None:
-        """The hosts are known, or could not be found: traffic may come."""
+        """The hosts are known, or could not be found: when they are checked, traffic may come."""
+        checker = self.health_checker
+        if checker is None or not checker.when_checked(self._initialize):
+            self._initialize()
+
+    def _initialize(self) -> None:
         if self.initialized:
             return
         self.initialized = True

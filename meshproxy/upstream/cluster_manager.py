@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from meshproxy.network.address import Address
+from meshproxy.network.connector import Connector
 from meshproxy.stats.metrics import ClusterManagerStats
 from meshproxy.upstream.cluster import Cluster, ClusterConfig, DiscoveryType
 from meshproxy.upstream.dns import DnsDiscovery, Resolver
@@ -17,6 +18,7 @@ from meshproxy.upstream.host import EndpointConfig, Host
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher
+    from meshproxy.http.log_file import AccessLogManager
     from meshproxy.stats.store import Store
 
 logger = logging.getLogger("meshproxy.upstream")
@@ -29,12 +31,20 @@ class ClusterManager:
     warmed first, so that a request never meets a cluster whose names have not been looked up.
     """
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        resolver: Resolver,
+        logs: AccessLogManager | None = None,
+    ) -> None:
+        """`logs` has the files of health check events; without it there are none."""
         self.clusters: dict[str, Cluster] = {}
         self.stats = store.scope("cluster_manager.").block(ClusterManagerStats)
         self._store = store
         self._dispatcher = dispatcher
         self._resolver = resolver
+        self._logs = logs
         self._warming: dict[str, Cluster] = {}
         self._discoveries: dict[Cluster, DnsDiscovery] = {}
         store.refreshers.append(self._refresh)
@@ -47,7 +57,7 @@ class ClusterManager:
         """Make a cluster of the bootstrap known at once. Raises ValueError if the name is taken."""
         if config.name in self.clusters:
             raise ValueError(f"cluster manager: duplicate cluster '{config.name}'")
-        cluster = Cluster(config, self._store, self._dispatcher.random)
+        cluster = self._make(config)
         self.clusters[config.name] = cluster
         self.stats.cluster_added.value += 1
         self._count()
@@ -56,7 +66,7 @@ class ClusterManager:
 
     def replace(self, config: ClusterConfig) -> Cluster:
         """Add a cluster or change one while serving: it takes its place when it is warm."""
-        cluster = Cluster(config, self._store, self._dispatcher.random)
+        cluster = self._make(config)
         if (superseded := self._warming.pop(config.name, None)) is not None:
             self._stop(superseded)
         self._warming[config.name] = cluster
@@ -66,6 +76,7 @@ class ClusterManager:
             self.stats.cluster_added.value += 1
         self._count()
         cluster.when_initialized(lambda: self._activate(cluster))
+        self._begin_checks(cluster)
         self._start_discovery(cluster)
         return cluster
 
@@ -81,11 +92,14 @@ class ClusterManager:
         return bool(gone)
 
     async def initialize(self) -> None:
-        """Return when every cluster knows its hosts, or has once failed to find them."""
+        """Return when every cluster knows its hosts, or has once failed to find them; where they
+        are checked, each has been once."""
+        for cluster in self.clusters.values():
+            self._begin_checks(cluster)
         waiting = [cluster for cluster in self.clusters.values() if not cluster.initialized]
         if waiting:
             names = ", ".join(cluster.name for cluster in waiting)
-            logger.info("cm init: waiting for the first DNS resolution of %s", names)
+            logger.info("cm init: waiting for the first DNS resolution or check of %s", names)
             done = asyncio.Event()
             left = set(waiting)
 
@@ -100,10 +114,31 @@ class ClusterManager:
         logger.info("cm init: all clusters initialized")
 
     def close(self) -> None:
-        """Look up nothing any more."""
+        """Look up and check nothing any more."""
         for discovery in self._discoveries.values():
             discovery.stop()
         self._discoveries.clear()
+        for cluster in (*self.clusters.values(), *self._warming.values()):
+            if cluster.health_checker is not None:
+                cluster.health_checker.close()
+
+    def _begin_checks(self, cluster: Cluster) -> None:
+        if cluster.health_checker is not None:
+            cluster.health_checker.begin()
+
+    def _make(self, config: ClusterConfig) -> Cluster:
+        cluster = Cluster(config, self._store, self._dispatcher.random)
+        check = config.health_check
+        if check is not None:
+            # Not at the top: few clusters are checked.
+            from meshproxy.upstream.health_check.checker import HealthChecker
+
+            logs = self._logs
+            writers = [] if logs is None else [logs.file(p).write for p in check.event_log_paths]
+            cluster.health_checker = HealthChecker(
+                cluster, check, Connector(self._dispatcher), writers
+            )
+        return cluster
 
     def _activate(self, cluster: Cluster) -> None:
         del self._warming[cluster.name]
@@ -127,6 +162,8 @@ class ClusterManager:
     def _stop(self, cluster: Cluster) -> None:
         if (discovery := self._discoveries.pop(cluster, None)) is not None:
             discovery.stop()
+        if cluster.health_checker is not None:
+            cluster.health_checker.close()
         for callback in cluster.on_hosts_removed:
             callback(cluster.hosts)
 

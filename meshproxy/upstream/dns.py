@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from meshproxy.network.address import Address
 from meshproxy.upstream.cluster import Cluster, DiscoveryType, DnsConfig, DnsLookupFamily
-from meshproxy.upstream.host import EndpointConfig, Host, LocalityConfig
+from meshproxy.upstream.host import (
+    FAILED_ACTIVE_HC,
+    PENDING_DYNAMIC_REMOVAL,
+    EndpointConfig,
+    Host,
+    LocalityConfig,
+)
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher, Timer
@@ -121,7 +127,7 @@ class DnsDiscovery:
 
     def start(self) -> None:
         """Look up every name; the cluster is initialized when each has been answered once."""
-        if not self._targets:
+        if not self._targets or not self._cluster.config.wait_for_warm_on_init:
             self._cluster.finish_initialization()
         for target in self._targets:
             self._resolve_soon(target)
@@ -184,6 +190,7 @@ class DnsDiscovery:
             address = Address(ip, target.endpoint.port)
             if address.text not in hosts:
                 hosts[address.text] = known.get(address.text) or target.make_host(address)
+        self._keep_healthy(known, hosts)
         target.hosts = tuple(hosts.values())
         # An address that several names have is one host, that of the first name.
         every: dict[tuple[int, str], Host] = {}
@@ -194,6 +201,20 @@ class DnsDiscovery:
             (host.weight for host in every.values()), default=1
         )
         return self._cluster.set_hosts(every.values())
+
+    def _keep_healthy(self, known: dict[str, Host], hosts: dict[str, Host]) -> None:
+        """A host that checks find well stays, whatever its name says, until one of them fails."""
+        config = self._cluster.config
+        if config.health_check is None or config.ignore_health_on_host_removal:
+            return
+        for text, host in known.items():
+            flags = host.health_flags
+            if text in hosts:
+                if flags & PENDING_DYNAMIC_REMOVAL:
+                    host.set_health_flags(flags & ~PENDING_DYNAMIC_REMOVAL)
+            elif host.is_checked and not flags & FAILED_ACTIVE_HC:
+                host.set_health_flags(flags | PENDING_DYNAMIC_REMOVAL)
+                hosts[text] = host
 
     def _apply_logical(self, target: Target, addresses: tuple[str, ...]) -> bool:
         if not addresses:

@@ -27,7 +27,10 @@ FAILED_OUTLIER_CHECK: Final = 0x02
 FAILED_EDS_HEALTH: Final = 0x04
 DEGRADED_ACTIVE_HC: Final = 0x08
 DEGRADED_EDS_HEALTH: Final = 0x10
+PENDING_DYNAMIC_REMOVAL: Final = 0x20
 PENDING_ACTIVE_HC: Final = 0x40
+EXCLUDED_VIA_IMMEDIATE_HC_FAIL: Final = 0x80
+ACTIVE_HC_TIMEOUT: Final = 0x100
 EDS_STATUS_DRAINING: Final = 0x200
 
 HEALTH_FLAG_TEXTS: Final = (
@@ -36,7 +39,10 @@ HEALTH_FLAG_TEXTS: Final = (
     (FAILED_EDS_HEALTH, "/failed_eds_health"),
     (DEGRADED_ACTIVE_HC, "/degraded_active_hc"),
     (DEGRADED_EDS_HEALTH, "/degraded_eds_health"),
+    (PENDING_DYNAMIC_REMOVAL, "/pending_dynamic_removal"),
     (PENDING_ACTIVE_HC, "/pending_active_hc"),
+    (EXCLUDED_VIA_IMMEDIATE_HC_FAIL, "/excluded_via_immediate_hc_fail"),
+    (ACTIVE_HC_TIMEOUT, "/active_hc_timeout"),
     (EDS_STATUS_DRAINING, "/eds_status_draining"),
 )
 
@@ -52,7 +58,7 @@ _UNHEALTHY_FLAGS: Final = (
     FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH | EDS_STATUS_DRAINING
 )
 _DEGRADED_FLAGS: Final = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH
-_EXCLUDED_FLAGS: Final = PENDING_ACTIVE_HC | EDS_STATUS_DRAINING
+_EXCLUDED_FLAGS: Final = PENDING_ACTIVE_HC | EXCLUDED_VIA_IMMEDIATE_HC_FAIL | EDS_STATUS_DRAINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,22 @@ def no_metadata() -> MappingProxyType[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointHealthCheck:
+    """`Endpoint.HealthCheckConfig`: where active checks go instead, and whom they ask for.
+
+    `address` None: the endpoint's own; `port` 0: that of the address. `disabled`: no checks.
+    """
+
+    port: int = 0
+    hostname: str = ""
+    address: Address | None = None
+    disabled: bool = False
+
+
+_NO_CHECK_CONFIG: Final = EndpointHealthCheck()
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointConfig:
     """One `LbEndpoint`: where to connect, or the name to look up for it.
 
@@ -89,6 +111,7 @@ class EndpointConfig:
     health_status: int = UNKNOWN
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
     pipe: str = ""
+    health_check: EndpointHealthCheck = _NO_CHECK_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,21 +159,30 @@ class Host:
     active_requests  `rq_active`; the pool keeps it, LEAST_REQUEST reads it
     stats            HostStats
     pool             the connection pool, made by `upstream/conn_pool.py` on first use
+    tcp_clients      connections that are one client's alone (`upstream/tcp_client.py`)
+    health_monitor   the session of active health checks, None without
+    is_checked       active health checks may be made of it
     """
 
     __slots__ = (
+        "_check_address",
+        "_check_port",
         "active_requests",
         "address",
         "canary",
         "degraded",
+        "health_check_hostname",
         "health_flags",
+        "health_monitor",
         "healthy",
         "hostname",
+        "is_checked",
         "locality",
         "metadata",
         "pool",
         "priority",
         "stats",
+        "tcp_clients",
         "weight",
     )
 
@@ -173,6 +205,13 @@ class Host:
         self.active_requests = 0
         self.stats = HostStats()
         self.pool: Any = None
+        self.tcp_clients: set[Any] = set()
+        check = endpoint.health_check
+        self._check_address = check.address
+        self._check_port = check.port
+        self.health_check_hostname = check.hostname
+        self.is_checked = not check.disabled
+        self.health_monitor: Any = None
         self.health_flags = 0
         self.healthy = True
         self.degraded = False
@@ -187,6 +226,12 @@ class Host:
         self.health_flags = flags
         self.healthy = not flags & (_UNHEALTHY_FLAGS | _DEGRADED_FLAGS)
         self.degraded = bool(flags & _DEGRADED_FLAGS) and not flags & _UNHEALTHY_FLAGS
+
+    @property
+    def health_check_address(self) -> Address:
+        """Where active checks go."""
+        address = self._check_address or self.address
+        return address.with_port(self._check_port) if self._check_port else address
 
     @property
     def excluded(self) -> bool:

@@ -68,6 +68,7 @@ class TcpClient:
         cluster.connections_active += 1
         host.stats.cx_total += 1
         host.stats.cx_active += 1
+        host.tcp_clients.add(self)
         self._connecting = connector.connect(self, host.address, cluster.connect_options(host))
 
     def close(self) -> None:
@@ -80,6 +81,11 @@ class TcpClient:
             self._cluster.stats.upstream_rq_cancelled.value += 1
             self._no_longer_pending()
             self._gone(local=True)
+
+    def leave(self) -> None:
+        """The host is ill: end the connection, where it is up; whom it is for hears of it."""
+        if self.wire is not None:
+            self.wire.close_after_flush(False)
 
     def _no_longer_pending(self) -> None:
         self._cluster.pending_active -= 1
@@ -144,6 +150,7 @@ class TcpClient:
         stats.upstream_cx_length_ms.record(int((self._now() - self._opened) * 1000))
         cluster.connections_active -= 1
         host.stats.cx_active -= 1
+        host.tcp_clients.discard(self)
         if not self._active:
             return
         self._active = False

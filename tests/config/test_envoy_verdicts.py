@@ -17,6 +17,15 @@ def assignment(*addresses):
     return f"load_assignment: {{cluster_name: app, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}"
 
 
+CHECK = (
+    "health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, %s}]"
+)
+
+
+def checked(check):
+    return cluster_with(CHECK % check)
+
+
 ACCEPTED = {
     "the least": LISTENER,
     "scalars of YAML": cluster_with("respect_dns_ttl: on\nper_connection_buffer_limit_bytes: 0x10"),
@@ -41,6 +50,10 @@ ACCEPTED = {
     "same hosts": cluster_with("type: STATIC\n" + assignment("1.1.1.1", "1.1.1.1")),
     "node": LISTENER + "node: {id: a, cluster: b, metadata: {a: [1, 2.5]}}\n",
     "layers": LISTENER + "layered_runtime: {layers: [{name: a, static_layer: {x: 1}}]}\n",
+    "http check": checked(
+        "http_health_check: {path: /, expected_statuses: [{start: 100, end: 600}]}"
+    ),
+    "tcp check": checked("tcp_health_check: {send: {text: 0aFF}, receive: [{binary: AAAA}]}"),
 }
 
 REFUSED = {
@@ -101,6 +114,14 @@ REFUSED = {
     "{address: 127.0.0.1, port_value: 0}}}]}",
     "layers": LISTENER
     + "layered_runtime: {layers: [{name: a, static_layer: {}}, {name: a, static_layer: {}}]}\n",
+    "check without a kind": checked("reuse_connection: true"),
+    "check without a path": checked("http_health_check: {}"),
+    "check of nothing by GET": checked("http_health_check: {path: /, send: {text: '00'}}"),
+    "check of no status": checked(
+        "http_health_check: {path: /, expected_statuses: [{start: 200, end: 200}]}"
+    ),
+    "check of text": checked("tcp_health_check: {send: {text: hello}}"),
+    "grpc check of HTTP/1": checked("grpc_health_check: {}"),
     "header limit": manager_with("common_http_protocol_options: {max_response_headers_kb: 5}"),
 }
 

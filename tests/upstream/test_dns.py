@@ -13,8 +13,14 @@ from meshproxy.upstream.cluster import Cluster, ClusterConfig, DiscoveryType, Dn
 from meshproxy.upstream.cluster import DnsLookupFamily as Family
 from meshproxy.upstream.cluster_manager import ClusterManager
 from meshproxy.upstream.dns import DnsAnswer, DnsDiscovery, DnsError
-from meshproxy.upstream.host import EndpointConfig, LocalityConfig
+from meshproxy.upstream.host import (
+    FAILED_ACTIVE_HC,
+    EndpointConfig,
+    EndpointHealthCheck,
+    LocalityConfig,
+)
 from tests.support.fake_stream import FakeDispatcher
+from tests.upstream.health_check.world import config as check_config
 
 HALF = 1 << 63  # of the random numbers
 ONE, TWO, THREE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
@@ -52,13 +58,16 @@ class World:
         *endpoints: EndpointConfig,
         kind: DiscoveryType = DiscoveryType.STRICT_DNS,
         random: int = 4,
+        more: dict[str, Any] | None = None,
         **dns: Any,
     ) -> None:
         self.names = names
         self.dispatcher = Dispatcher()
         self.dispatcher.random = lambda: random  # type: ignore[method-assign]
         localities = (LocalityConfig(endpoints),)
-        config = ClusterConfig(name="c", type=kind, endpoints=localities, dns=DnsConfig(**dns))
+        config = ClusterConfig(
+            name="c", type=kind, endpoints=localities, dns=DnsConfig(**dns), **(more or {})
+        )
         self.cluster = Cluster(config, Store(), self.dispatcher.random)
         self.discovery = DnsDiscovery(self.cluster, names, self.dispatcher)
         self.discovery.start()
@@ -104,6 +113,50 @@ def test_hosts_come_and_go_with_the_answers_and_those_that_stay_are_the_same():
     assert world.cluster.hosts[0] is stays
     assert [host.address.text for host in removed] == [f"{ONE}:80"]
     assert world.cluster.stats.membership_change.value == 2
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_host_that_checks_find_well_stays_without_its_name_until_one_fails(ignored):
+    names = Names(a_test=[ONE, TWO])
+    more = {"health_check": check_config(), "ignore_health_on_host_removal": ignored}
+    world = World(names, name("a.test"), more=more)
+    gone, stays = world.cluster.hosts
+    names.answers["a.test"] = [TWO]
+    if ignored:
+        assert world.later() == [f"{TWO}:80"]
+        return
+    assert world.later() == [f"{ONE}:80", f"{TWO}:80"]
+    assert (gone.health_flags_text(), gone.healthy) == ("/pending_dynamic_removal", True)
+    names.answers["a.test"] = [ONE, TWO]
+    world.later()
+    assert gone.health_flags_text() == "healthy"
+    names.answers["a.test"] = [TWO]
+    world.later()
+    gone.set_health_flags(gone.health_flags | FAILED_ACTIVE_HC)
+    assert world.later() == [f"{TWO}:80"]
+    assert world.cluster.hosts == (stays,)
+
+
+def test_a_host_that_is_never_checked_goes_with_its_name():
+    names = Names(a_test=[ONE, TWO])
+    disabled = EndpointHealthCheck(disabled=True)
+    world = World(
+        names, name("a.test", health_check=disabled), more={"health_check": check_config()}
+    )
+    names.answers["a.test"] = [TWO]
+    assert world.later() == [f"{TWO}:80"]
+
+
+def test_readiness_does_not_wait_for_names_where_it_shall_not():
+    dispatcher = FakeDispatcher()
+    endpoints = (LocalityConfig((name("a.test"),)),)
+    config = ClusterConfig(
+        name="c", type=DiscoveryType.STRICT_DNS, endpoints=endpoints, wait_for_warm_on_init=False
+    )
+    dispatcher.spawn = lambda coroutine, _: coroutine.close()  # type: ignore[method-assign]
+    cluster = Cluster(config, Store())
+    DnsDiscovery(cluster, Names(), dispatcher).start()
+    assert cluster.initialized
 
 
 def test_an_address_that_two_names_have_is_one_host():

@@ -7,6 +7,7 @@ from typing import Final
 from meshproxy.config.supported_fields.packages import (
     CLUSTER,
     CORE,
+    EVENT_SINKS,
     LISTENER,
     LISTENER_FILTERS,
     LOG,
@@ -75,6 +76,10 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
             "envoy.extensions.filters.http.wasm.v3.Wasm",
         ),
+    ),
+    CORE + "HealthCheck.event_logger.typed_config": (
+        "health check event sink in envoy.extensions.health_check.event_sinks.",
+        (EVENT_SINKS + "file.v3.HealthCheckEventFileSink",),
     ),
     CLUSTER + "Cluster.typed_extension_protocol_options": (
         "set of protocol options in envoy.extensions.upstreams.",
@@ -174,6 +179,22 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.http.wasm",
         "envoy.filters.http",
         "envoy.extensions.filters.http.wasm.v3.Wasm",
+    ),
+    (
+        "envoy.health_checkers.http",
+        "envoy.health_checkers",
+        CORE + "HealthCheck.HttpHealthCheck",
+    ),
+    ("envoy.health_checkers.tcp", "envoy.health_checkers", CORE + "HealthCheck.TcpHealthCheck"),
+    (
+        "envoy.health_checkers.grpc",
+        "envoy.health_checkers",
+        CORE + "HealthCheck.GrpcHealthCheck",
+    ),
+    (
+        "envoy.health_check.event_sink.file",
+        "envoy.health_check.event_sinks",
+        EVENT_SINKS + "file.v3.HealthCheckEventFileSink",
     ),
     (
         "envoy.access_loggers.file",

@@ -54,8 +54,7 @@ class UpstreamTls:
         self._sessions.clear()  # a session belongs to its context
 
     def _context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
-        """The context that offers these protocols, unless the configuration names its own."""
-        alpn = self.config.alpn or alpn
+        """The context that offers these protocols."""
         context = self._contexts.get(alpn)
         if context is None:
             context = client_context(dataclasses.replace(self.config, alpn=alpn))
@@ -76,7 +75,7 @@ class UpstreamTls:
         done: Callable[[str | None], Callable[[bytes], None] | None],
     ) -> Callable[[bytes], None]:
         """Begin. `done(None)` when it has succeeded returns who takes the bytes; else
-        `done(reason)`. `alpn` is offered where the configuration does not say.
+        `done(reason)`. `alpn` is offered.
         """
         name = server_name or self.config.sni
         handshake = _Handshake(self, connection, name, done)
