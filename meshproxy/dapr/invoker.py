@@ -5,7 +5,8 @@ Owns the choice between the app beside this sidecar and another sidecar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api_error import ApiError
@@ -23,6 +24,18 @@ CLUSTER_HEADER = b"x-dapr-cluster"
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """Where services may be: other sidecars, anywhere by URL, or behind clusters of the mesh.
+
+    `meshed`: the cluster of each app that the Envoy configuration knows.
+    """
+
+    peers: Peers
+    externals: Externals
+    meshed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Invoker:
     """The way to every app and external service.
 
@@ -31,8 +44,7 @@ class Invoker:
     """
 
     sidecar: Sidecar
-    peers: Peers
-    externals: Externals
+    ways: Ways
     host_ip: str = "127.0.0.1"
     slots: Slots | None = None
 
@@ -46,13 +58,21 @@ class Invoker:
         """The cluster to send to; None where it has to be looked up first."""
         if self.is_own(target):
             return self.app_cluster(target.app_id)
+        ways = self.ways
         if not target.external:
-            return self.peers.cluster_of(target.app_id, target.namespace)
+            meshed = ways.meshed.get(self._host_of(target))
+            return meshed or ways.peers.cluster_of(target.app_id, target.namespace)
         try:
-            endpoint = self.externals.find(target.app_id)
+            endpoint = ways.externals.find(target.app_id)
         except ValueError as error:
             return invocation.failed(target.app_id, str(error), 400)
-        return self.externals.cluster_of(endpoint)
+        return ways.externals.cluster_of(endpoint)
+
+    def _host_of(self, target: Target) -> str:
+        """How an app is named in a request: with its namespace where that is not our own."""
+        if target.namespace == self.sidecar.identity.namespace:
+            return target.app_id
+        return f"{target.app_id}.{target.namespace}"
 
     def app_cluster(self, app_id: str) -> str | ApiError:
         """The cluster of the app beside, or why it cannot be called."""
@@ -73,21 +93,24 @@ class Invoker:
     async def look_up(self, target: Target) -> str | ApiError:
         """The cluster of an app, asked for just now."""
         try:
+            if not target.external and (meshed := self.ways.meshed.get(self._host_of(target))):
+                return meshed
             if target.external:
-                return await self.externals.look_up(self.externals.find(target.app_id))
-            return await self.peers.look_up(target.app_id, target.namespace)
+                externals = self.ways.externals
+                return await externals.look_up(externals.find(target.app_id))
+            return await self.ways.peers.look_up(target.app_id, target.namespace)
         except NotFound as error:
             return invocation.failed(target.app_id, str(error))
 
     def prepare(self, headers: HeaderMap, target: Target, cluster: str) -> None:
         """Make the headers of a request what its callee shall see."""
         if target.external:
-            invocation.to_external(headers, target, self.externals.find(target.app_id))
+            invocation.to_external(headers, target, self.ways.externals.find(target.app_id))
             headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
             return
         asked = headers.get(b":authority") or b""
         own = self.sidecar.identity
-        invocation.to_callee(headers, own, target, target.app_id.encode())
+        invocation.to_callee(headers, own, target, self._host_of(target).encode())
         if cluster == APP_CLUSTER:
             self.prepare_for_app(headers)
         else:
@@ -104,6 +127,6 @@ class Invoker:
     def unreachable(self, target: Target) -> None:
         """The host that was tried could not be reached."""
         if target.external:
-            self.externals.forget(self.externals.find(target.app_id))
+            self.ways.externals.forget(self.ways.externals.find(target.app_id))
         elif not self.is_own(target):
-            self.peers.forget(target.app_id, target.namespace)
+            self.ways.peers.forget(target.app_id, target.namespace)

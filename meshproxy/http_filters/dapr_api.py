@@ -81,7 +81,7 @@ class DaprFilter(InvokingFilter):
             return self.refuse(_BAD_TOKEN)
         if found is None:
             invoker = self.invoker
-            named = invoker.externals.endpoints
+            named = invoker.ways.externals.endpoints
             target = invocation.target_of(headers, invoker.sidecar.identity, named)
             if isinstance(target, ApiError):
                 return self.refuse(reply_of(error_response(target)))

@@ -25,7 +25,7 @@ from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.external import Externals
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.input_bindings import InputBindings
-from meshproxy.dapr.invoker import Invoker
+from meshproxy.dapr.invoker import Invoker, Ways
 from meshproxy.dapr.measured import ComponentLife, MeasuredChannel, PolicyCounts, measure
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.resiliency import Resiliency
@@ -55,6 +55,7 @@ from meshproxy.server.dapr.listeners import (
     socket_address,
     with_filters,
 )
+from meshproxy.server.dapr.mesh import Mesh
 from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions
 from meshproxy.stats.dapr_metrics import DaprMetrics, MetricsSettings
 
@@ -96,6 +97,7 @@ class DaprSidecar:
         identity = Identity(options.app_id, options.namespace)
         self._owner = TaskOwner()
         self._own: list[ListenerConfig] = []
+        self._mesh = Mesh()
         self._app_ill = asyncio.Event()
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
@@ -151,6 +153,7 @@ class DaprSidecar:
         taken = {cluster.name for cluster in config.clusters}
         if APP_CLUSTER in taken:
             raise StartupError(f"the cluster name '{APP_CLUSTER}' is the sidecar's own")
+        self._mesh = Mesh(config.listeners)
         own = read({"static_resources": {"clusters": clusters}})
         return replace(config, clusters=(*config.clusters, *own.clusters))
 
@@ -161,8 +164,8 @@ class DaprSidecar:
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
         channel = self.facts.channel
         slots = None if channel is None else channel.slots
-        peers = Peers(clusters, resolver)
-        invoker = Invoker(self.facts, peers, externals, self._host_ip(), slots)
+        ways = Ways(Peers(clusters, resolver), externals, self._mesh.connect(clusters))
+        invoker = Invoker(self.facts, ways, self._host_ip(), slots)
         self._api = Api(self.facts)
         self.facts.subscriptions = lambda: [
             *(each.shown() for each in self._subscriptions.active),
@@ -286,6 +289,7 @@ class DaprSidecar:
     async def listening(self, listeners: Sequence[Listener]) -> None:
         """After they have opened: others find this sidecar, and the app is waited for."""
         for listener in listeners:
+            self._mesh.listening(listener)
             name, address = listener.config.name, listener.local_address
             if listener.config not in self._own:
                 continue
