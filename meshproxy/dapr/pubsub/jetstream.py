@@ -1,0 +1,153 @@
+"""`pubsub.jetstream`: NATS JetStream. The streams are the operator's to make, as with daprd.
+
+Metadata: `natsURL`, `token` or `jwt` with `seedKey` or `tls_client_cert` with `tls_client_key`
+(files), `name`, `streamName` (found by the topic), `durableName` (none: what was published while
+nobody was subscribed is read by `deliverPolicy`), `queueGroupName`, `deliverPolicy`
+(all|last|new|sequence|time), `startSequence`, `startTime` (Unix), `ackPolicy` (explicit|all|none),
+`ackWait`, `maxDeliver`, `backOff` (durations by commas), `maxAckPending`, `replicas`,
+`memoryStorage`, `rateLimit`, `heartbeat`, `flowControl`, `domain`, `apiPrefix`, `concurrency`
+(single).
+
+Layout: components-contrib, pubsub/jetstream: the topic is the subject, the id of the CloudEvent the
+`Nats-Msg-Id`; each subscription is a push consumer. Unlike daprd, several sidecars share a durable
+consumer of a queue group, and a message that waits here for its turn does not come a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import nats
+import nats.errors
+import nats.js.errors
+import orjson
+from nats.aio.client import Client
+from nats.js.client import JetStreamContext
+
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.pubsub.broker import Handler, PublishRequest, Unsubscribe
+from meshproxy.dapr.pubsub.jetstream_consumer import JetStreamConsumer
+from meshproxy.dapr.pubsub.jetstream_settings import JetStreamSettings
+
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
+
+_RECONNECT: Final = 1  # seconds between two attempts, without end
+
+
+class JetStreamPubSub:
+    """See the module."""
+
+    features: frozenset[str] = frozenset()
+
+    def __init__(self, context: ComponentContext) -> None:
+        self._name = context.name
+        self._settings: JetStreamSettings | None = None
+        self._client: Client | None = None
+        self._consumers: dict[str, list[JetStreamConsumer]] = {}
+
+    async def init(self, metadata: Metadata) -> None:
+        """Connect."""
+        self._settings = settings = JetStreamSettings(metadata)
+        await self.close()
+        client = Client()
+        try:
+            await client.connect(
+                **settings.connect,
+                max_reconnect_attempts=1,  # that of the first time; see below
+                reconnect_time_wait=_RECONNECT,
+                allow_reconnect=True,
+                error_cb=self._error,
+                reconnected_cb=self._reconnected,
+            )
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            with suppress(nats.errors.Error):
+                await client.close()
+            raise ComponentError(f"error connecting to {settings.shown}: {_said(error)}") from error
+        client.options["max_reconnect_attempts"] = -1
+        self._client = client
+
+    async def close(self) -> None:
+        """End every subscription, with the handlers that run, and let go of the connection."""
+        consumers = [each for all_of_one in self._consumers.values() for each in all_of_one]
+        self._consumers.clear()
+        await asyncio.gather(*(each.end() for each in consumers))
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(nats.errors.Error):
+                await client.close()
+
+    async def publish(self, request: PublishRequest) -> None:
+        """Hand it over; the stream has confirmed it when this returns."""
+        stream, settings = self._stream(), self._settings
+        assert settings is not None
+        headers = {"Nats-Msg-Id": found} if (found := _id_of(request.data)) else None
+        try:
+            await stream.publish(request.topic, request.data, headers=headers)
+        except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
+            raise ComponentError(f"jetstream: {_said(error)}") from error
+
+    async def bulk_publish(self, requests: Sequence[PublishRequest]) -> list[ComponentError | None]:
+        """All of them on their way at one time."""
+        outcomes = await asyncio.gather(*map(self.publish, requests), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, ComponentError):
+                raise outcome
+        return [each if isinstance(each, ComponentError) else None for each in outcomes]
+
+    async def subscribe(
+        self, topic: str, metadata: Mapping[str, str], handler: Handler
+    ) -> Unsubscribe:
+        """Deliver what the stream has for a subject."""
+        stream, settings = self._stream(), self._settings
+        assert settings is not None
+        taken = next((each for each, found in self._consumers.items() if found), topic)
+        if settings.durable and taken != topic:
+            text = f"durableName '{settings.durable}' is that of the subscription to {taken}"
+            raise ComponentError(f"{text}: a consumer of JetStream has one subject")
+        consumer = JetStreamConsumer(stream, settings, topic, handler)
+        try:
+            await consumer.begin()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise ComponentError(f"jetstream: {_said(error)}") from error
+        self._consumers.setdefault(topic, []).append(consumer)
+
+        async def unsubscribe() -> None:
+            if consumer in self._consumers.get(topic, ()):
+                self._consumers[topic].remove(consumer)
+            await consumer.end()
+
+        return unsubscribe
+
+    def _stream(self) -> JetStreamContext:
+        client, settings = self._client, self._settings
+        if client is None or settings is None:
+            raise ComponentError(f"{self._name} is closed")
+        return client.jetstream(**settings.stream_options)
+
+    async def _error(self, error: Exception) -> None:
+        logger.warning("%s: %s", self._name, _said(error))
+
+    async def _reconnected(self) -> None:
+        """A server that was away may have forgotten a consumer that is not durable."""
+        logger.info("%s: connected again", self._name)
+        for all_of_one in tuple(self._consumers.values()):
+            for consumer in tuple(all_of_one):
+                consumer.restore()
+
+
+def _id_of(data: bytes) -> str:
+    """The id of a CloudEvent, empty where there is none."""
+    try:
+        event: Any = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return ""
+    found = event.get("id") if isinstance(event, dict) else None
+    return found if isinstance(found, str) and found.isprintable() else ""
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,165 @@
+"""One push consumer of JetStream: made, bound, restored, and what becomes of its messages.
+
+Owns acknowledging. Refuses to know connections and metadata.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.client import JetStreamContext
+
+from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.pubsub.broker import Handler, Message
+from meshproxy.dapr.pubsub.jetstream_settings import JetStreamSettings
+from meshproxy.dapr.pubsub.workers import Workers
+from meshproxy.network.tasks import TaskOwner, spawn
+
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
+
+_ACK_WAIT: Final = 30.0  # the server's own
+_SHORTEST: Final = 1.0  # seconds of an ackWait that is worth to be prolonged
+_AGAIN: Final = 1.0
+
+
+class JetStreamConsumer:
+    """The messages of one subject, from the server to the handler."""
+
+    def __init__(
+        self, stream: JetStreamContext, settings: JetStreamSettings, topic: str, handler: Handler
+    ) -> None:
+        self._jetstream = stream
+        self._settings = settings
+        self._topic = topic
+        self._handler = handler
+        self._inbox = f"_INBOX.{uuid.uuid4().hex}"
+        self._stream = settings.stream
+        self._config: ConsumerConfig | None = None
+        self._consumer = ""
+        self._push: JetStreamContext.PushSubscription | None = None
+        self._workers = Workers(f"jetstream {topic}", single=settings.single)
+        self._owner = TaskOwner()
+        self._held: dict[int, Msg] = {}  # by their place in the stream: here, and not acknowledged
+        self._last = 0
+        self.prolonged = 0
+        """How often the server was told that what is here is at work."""
+
+    async def begin(self) -> None:
+        """Make the consumer, or find the durable one, and bind to it."""
+        stream = self._jetstream
+        if not self._stream:
+            self._stream = await stream.find_stream_name_by_subject(self._topic)
+        await self._make(self._settings.consumer(self._topic, self._inbox))
+        assert self._config is not None
+        self._push = await stream.subscribe_bind(
+            self._stream, self._config, self._consumer, cb=self._take, manual_ack=True
+        )
+        wait = self._config.ack_wait or _ACK_WAIT
+        if self._settings.acknowledges and wait >= _SHORTEST:
+            spawn(self._owner, self._prolong(wait / 2), f"jetstream {self._topic} in progress")
+
+    async def _make(self, wanted: ConsumerConfig) -> None:
+        """A durable consumer gets a new inbox, as in daprd; one that is shared keeps its own."""
+        shared = None
+        if wanted.durable_name and wanted.deliver_group:
+            shared = await self._found(wanted.durable_name)
+        if shared is not None and shared.config.deliver_group == wanted.deliver_group:
+            wanted = replace(wanted, deliver_subject=shared.config.deliver_subject)
+        made = await self._jetstream.add_consumer(self._stream, wanted)
+        self._consumer, self._config = made.name, made.config
+
+    async def _found(self, name: str) -> ConsumerInfo | None:
+        with suppress(nats.js.errors.NotFoundError):
+            found: ConsumerInfo = await self._jetstream.consumer_info(self._stream, name)
+            return found
+        return None
+
+    def restore(self) -> None:
+        """The server was away: see that it still has the consumer."""
+        spawn(self._owner, self._restore(), f"jetstream {self._topic} restore")
+
+    async def _restore(self) -> None:
+        while True:
+            try:
+                if await self._found(self._consumer) is None:
+                    await self._make(self._from_here())
+                return
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                logger.warning("jetstream %s: no consumer yet: %s", self._topic, error)
+                await asyncio.sleep(_AGAIN)
+
+    def _from_here(self) -> ConsumerConfig:
+        """A consumer that goes on with the first message that is not acknowledged."""
+        wanted = self._settings.consumer(self._topic, self._inbox)
+        if not self._last:
+            return wanted
+        first = min(self._held, default=self._last + 1)
+        return replace(
+            wanted,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=first,
+            opt_start_time=None,
+        )
+
+    async def end(self) -> None:
+        """Take nothing more; what runs ends first. A consumer that is not durable is gone then."""
+        push, self._push = self._push, None
+        await self._owner.close()
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            if push is not None:
+                await push.unsubscribe()
+        await self._workers.end()
+        if not self._settings.durable and self._consumer:
+            with suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+                await self._jetstream.delete_consumer(self._stream, self._consumer)
+
+    # -- messages ----------------------------------------------------------------------------
+
+    async def _take(self, message: Msg) -> None:
+        place = message.metadata.sequence.stream
+        self._last = max(self._last, place)
+        if place in self._held:
+            # It came again while it waits here: the newer one is what is acknowledged.
+            self._held[place] = message
+            return
+        self._held[place] = message
+        self._workers.take(lambda: self._handle(place))
+
+    async def _handle(self, place: int) -> None:
+        message = self._held[place]
+        subject, delivered = message.subject, message.metadata.num_delivered or 1
+        wait = None
+        try:
+            await self._handler(Message(self._topic, message.data, metadata={"Topic": subject}))
+        except ComponentError as error:
+            text = "Error processing JetStream message %s/%d: %s"
+            logger.error(text, subject, place, error)
+            wait = self._settings.wait(delivered)
+        message = self._held.pop(place)
+        if not self._settings.acknowledges:
+            return
+        try:
+            if wait is None:
+                await message.ack()
+            else:
+                await message.nak(delay=wait)
+        except (nats.errors.Error, OSError) as error:
+            logger.error("jetstream %s/%d: not acknowledged: %s", subject, place, error)
+
+    async def _prolong(self, interval: float) -> None:
+        """Tell the server, before it loses patience, that what is here is not lost."""
+        while True:
+            await asyncio.sleep(interval)
+            for message in tuple(self._held.values()):
+                with suppress(nats.errors.Error, OSError):
+                    await message.in_progress()
+            self.prolonged += 1

@@ -1,0 +1,38 @@
+"""Starts and ends a real Mosquitto; knows no component."""
+
+import shutil
+from collections.abc import Sequence
+
+from tests.support.server_process import ServerProcess
+
+_PROGRAMS = ("mosquitto", "/usr/sbin/mosquitto")
+
+
+def _binary() -> str | None:
+    return next((found for each in _PROGRAMS if (found := shutil.which(each))), None)
+
+
+class MosquittoServer(ServerProcess):
+    """It saves its sessions after every change."""
+
+    name = "mosquitto"
+
+    @staticmethod
+    def available() -> bool:
+        return _binary() is not None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://{self.address}"
+
+    def command(self) -> Sequence[str]:
+        config = self.folder / "mosquitto.conf"
+        config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            f"persistence true\npersistence_location {self.folder}/\n"
+            "autosave_on_changes true\nautosave_interval 1\n"
+            "max_queued_messages 0\n"
+        )
+        binary = _binary()
+        assert binary is not None
+        return [binary, "-c", str(config)]
