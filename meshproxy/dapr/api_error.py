@@ -43,7 +43,7 @@ class ApiError(Exception):
         code: str,
         message: str,
         status: int = 500,
-        grpc: Grpc = Grpc.INTERNAL,
+        grpc: int = Grpc.INTERNAL,
         details: tuple[Mapping[str, Any], ...] = (),
         metadata: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:

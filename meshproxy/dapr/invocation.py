@@ -24,6 +24,8 @@ CALLER_NAMESPACE: Final = b"dapr-caller-namespace"
 CALLEE_APP_ID: Final = b"dapr-callee-app-id"
 APP_ID: Final = b"dapr-app-id"
 API_TOKEN: Final = b"dapr-api-token"
+GRPC_STATUS: Final = b"dapr-grpc-status"
+"""In an answer over HTTP: the code of gRPC that it was made of."""
 _INVOKE: Final = "/v1.0/invoke/"
 _METHOD: Final = "method"
 _HOP_BY_HOP: Final = frozenset(
@@ -125,6 +127,18 @@ def _named_by_path(path: str) -> tuple[str, str]:
     return (name, "/" + rest) if word == _METHOD else ("", "")
 
 
+def grpc_target_of(headers: HeaderMap, own: Identity) -> Target | ApiError:
+    """Whom a call of gRPC is for, by its metadata; its path goes on as it is."""
+    given = headers.get(CALLEE_APP_ID) or headers.get(APP_ID)
+    if not given:
+        text = "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id "
+        return ApiError("ERR_API_UNIMPLEMENTED", text + "not found", 501, Grpc.UNIMPLEMENTED)
+    app_id, _, namespace = given.decode("latin-1").partition(".")
+    if not app_id or "." in namespace:
+        return failed(given.decode("latin-1"), f"invalid app id {given.decode('latin-1')}", 400)
+    return Target(app_id, namespace or own.namespace, headers.get(b":path") or b"/")
+
+
 def _named_by_header(headers: HeaderMap) -> str:
     given = headers.get(APP_ID)
     if given:
@@ -181,6 +195,17 @@ def to_external(headers: HeaderMap, target: Target, endpoint: Endpoint) -> None:
     headers.replace(b":path", endpoint.url.path.encode() + target.path)
     headers.replace(b":authority", endpoint.url.authority.encode())
     headers.pairs += endpoint.headers
+
+
+def to_grpc_callee(headers: HeaderMap, own: Identity, target: Target, authority: bytes) -> None:
+    """The same for a call of gRPC: nothing of its metadata is lost but what is ours."""
+    headers.pairs = [(name, value) for name, value in headers.pairs if name not in _OURS]
+    headers.replace(b":authority", authority)
+    headers.pairs += (
+        (CALLER_APP_ID, own.app_id.encode()),
+        (CALLER_NAMESPACE, own.namespace.encode()),
+        (CALLEE_APP_ID, target.app_id.encode()),
+    )
 
 
 def forwarded(headers: HeaderMap, host_ip: str, authority: bytes) -> None:

@@ -117,6 +117,15 @@ class Invoker:
             invocation.forwarded(headers, self.host_ip, asked)
             headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
 
+    def prepare_grpc(self, headers: HeaderMap, target: Target, cluster: str) -> None:
+        """The same for a call of gRPC, whose metadata go on as they are."""
+        authority = self._host_of(target).encode()
+        invocation.to_grpc_callee(headers, self.sidecar.identity, target, authority)
+        if cluster == APP_CLUSTER:
+            self.prepare_for_app(headers)
+        else:
+            headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
+
     def prepare_for_app(self, headers: HeaderMap) -> None:
         """The last step before the app."""
         app = self.sidecar.app

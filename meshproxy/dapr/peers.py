@@ -13,7 +13,7 @@ from typing import Final
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.name_resolution.resolver import NameResolver
 from meshproxy.network.address import Address
-from meshproxy.upstream.cluster import Cluster, ClusterConfig
+from meshproxy.upstream.cluster import Cluster, ClusterConfig, UpstreamProtocol
 from meshproxy.upstream.cluster_manager import ClusterManager
 from meshproxy.upstream.host import NOWHERE, EndpointConfig, Host
 
@@ -78,7 +78,7 @@ class Peers:
         peer = self._peers.get(key)
         if peer is None:
             name = f"dapr/{namespace or 'default'}/{app_id}"
-            peer = self._peers[key] = _Peer(self._clusters.replace(ClusterConfig(name)))
+            peer = self._peers[key] = _Peer(self._clusters.replace(_config(name)))
         known = peer.hosts
         hosts = {text: known.get(text) or _host(text) for text in addresses}
         peer.hosts = {text: host for text, host in hosts.items() if host is not None}
@@ -91,6 +91,11 @@ class Peers:
         peer = self._peers.get((app_id, namespace))
         if peer is not None:
             peer.fresh_until = 0.0
+
+
+def _config(name: str) -> ClusterConfig:
+    """Calls go on as they come: gRPC needs HTTP/2."""
+    return ClusterConfig(name, upstream_protocol=UpstreamProtocol.DOWNSTREAM)
 
 
 def _host(text: str) -> Host | None:

@@ -79,12 +79,13 @@ class MessageReader:
 
 
 class MessageCounter:
-    """Counts messages without keeping any of them."""
+    """Counts messages without keeping any of them; `largest` is in bytes."""
 
-    __slots__ = ("_head", "_left", "count", "is_valid")
+    __slots__ = ("_head", "_left", "count", "is_valid", "largest")
 
     def __init__(self) -> None:
         self.count = 0
+        self.largest = 0
         self.is_valid = True
         self._head = b""
         self._left = 0
@@ -106,6 +107,7 @@ class MessageCounter:
                 self.is_valid = head[0] in (0, 1)
                 self.count += self.is_valid
                 self._left = int.from_bytes(head[1:], "big")
+                self.largest = max(self.largest, self._left)
                 self._head = b""
         return self.count - before
 

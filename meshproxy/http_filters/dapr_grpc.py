@@ -20,7 +20,7 @@ from meshproxy.dapr.grpc_api.message_stream import MessageStream
 from meshproxy.dapr.grpc_api.method import Method
 from meshproxy.dapr.grpc_api.status import details_bin
 from meshproxy.http.buffer import Buffer
-from meshproxy.http.filter import STOP_ITERATION, STOP_ITERATION_NO_BUFFER, StreamFilter
+from meshproxy.http.filter import CONTINUE, STOP_ITERATION, STOP_ITERATION_NO_BUFFER, StreamFilter
 from meshproxy.http.grpc import (
     CONTENT_TYPE,
     MessageError,
@@ -64,7 +64,16 @@ class DaprGrpcFilter(StreamFilter):
     The operation of a call of many messages runs from its headers on.
     """
 
-    __slots__ = ("_answered", "_begun", "_config", "_message", "_method", "_reader", "_stream")
+    __slots__ = (
+        "_answered",
+        "_begun",
+        "_config",
+        "_message",
+        "_method",
+        "_passes",
+        "_reader",
+        "_stream",
+    )
 
     def __init__(self, config: DaprGrpcConfig) -> None:
         self._config = config
@@ -72,6 +81,7 @@ class DaprGrpcFilter(StreamFilter):
         self._reader = MessageReader(config.max_message)
         self._message: bytes | None = None
         self._stream: MessageStream | None = None  # of a call that has many
+        self._passes = False  # it is no call of the API: an app's, perhaps
         self._begun = False  # the response's headers are sent
         self._answered = False  # the response is complete
 
@@ -92,8 +102,8 @@ class DaprGrpcFilter(StreamFilter):
             logger.info("gRPC API Called", extra={"dapr": fields})
         self._method = self._config.methods.get(path)
         if self._method is None:
-            text = f"unknown method {path}"
-            return self._fail(ApiError("ERR_API_UNIMPLEMENTED", text, 501, Grpc.UNIMPLEMENTED))
+            self._passes = True
+            return CONTINUE
         if self._method.stream is not None:
             self._stream = stream = MessageStream(self._method, self._send)
             self.callbacks.spawn(self._serve(self._method, stream), f"dapr {self._method.name}")
@@ -103,6 +113,8 @@ class DaprGrpcFilter(StreamFilter):
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
         """A piece of the body: of one message, and of no second one."""
+        if self._passes:
+            return CONTINUE
         if self._answered:
             data.clear()
             return STOP_ITERATION_NO_BUFFER
@@ -135,6 +147,8 @@ class DaprGrpcFilter(StreamFilter):
 
     def decode_trailers(self, trailers: HeaderMap) -> int:
         """The request is complete."""
+        if self._passes:
+            return CONTINUE
         if not self._answered:
             self._finish()
         return STOP_ITERATION

@@ -24,6 +24,7 @@ from meshproxy.http.filter import (
 )
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.status import is_grpc
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.http_filters.dapr_attempts import DETAILS, InvocationPlan
 
@@ -67,6 +68,10 @@ class InvokingFilter(StreamFilter):
         self.callbacks.send_local_reply(reply)
         return STOP_ITERATION
 
+    def fail(self, error: ApiError) -> int:
+        """Say why there is no other answer."""
+        return self.refuse(reply_of(error_response(error)))
+
     def invoke(self, headers: HeaderMap, target: Target) -> int:
         """Send the request on, at once or after the app has been looked up."""
         self.target = target
@@ -81,13 +86,17 @@ class InvokingFilter(StreamFilter):
     def send(self, headers: HeaderMap, target: Target, cluster: str | ApiError) -> int:
         """Rewrite the request for its cluster."""
         if isinstance(cluster, ApiError):
-            return self.refuse(reply_of(error_response(cluster)))
-        self._plan(target)
-        self.invoker.prepare(headers, target, cluster)
+            return self.fail(cluster)
+        self.plan(target)
+        self.prepare(headers, target, cluster)
         self.callbacks.clear_route_cache()
         return self.enter() if cluster == APP_CLUSTER else CONTINUE
 
-    def _plan(self, target: Target) -> None:
+    def prepare(self, headers: HeaderMap, target: Target, cluster: str) -> None:
+        """Make the headers of a request what its callee shall see."""
+        self.invoker.prepare(headers, target, cluster)
+
+    def plan(self, target: Target) -> None:
         """Have the router try as often as the app's policies say."""
         invoker = self.invoker
         policy = invoker.policy_of(target)
@@ -139,6 +148,8 @@ class InvokingFilter(StreamFilter):
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
         """A piece of the body, which passes up to the limit."""
+        if self.target is None:
+            return CONTINUE
         self._left -= data.length
         if self._left < 0:
             return self.refuse(reply_of(TOO_LARGE))
@@ -149,10 +160,8 @@ class InvokingFilter(StreamFilter):
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """The router could not reach the app: say it as Dapr does. Answers of the app pass."""
         target, info = self.target, self.callbacks.info
-        if target is None or info.response_code_details in (_FROM_UPSTREAM, DETAILS):
+        if target is None or not self.gave_up():
             return CONTINUE
-        if info.response_flags & _UNREACHABLE:
-            self.invoker.unreachable(target)
         error = invocation.failed(target.app_id, info.response_code_details or "unknown")
         self._failure = body = error.body()
         headers.pairs = [
@@ -161,6 +170,15 @@ class InvokingFilter(StreamFilter):
             (b"content-length", b"%d" % len(body)),
         ]
         return CONTINUE
+
+    def gave_up(self) -> bool:
+        """Whether the answer is the router's own; where nobody could be reached, look again."""
+        info = self.callbacks.info
+        if info.response_code_details in (_FROM_UPSTREAM, DETAILS):
+            return False
+        if info.response_flags & _UNREACHABLE and self.target is not None:
+            self.invoker.unreachable(self.target)
+        return True
 
     def encode_data(self, data: Buffer, end_stream: bool) -> int:
         """The text of the router gives way to that of `encode_headers`."""
@@ -187,15 +205,17 @@ class InternalFilter(InvokingFilter):
         super().__init__(config.invoker, config.max_body)
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
-        """Take what is for our app, and nothing else."""
+        """Take what is for our app, and nothing else. gRPC is `InternalGrpcFilter`'s."""
+        if is_grpc(headers.get(b"content-type") or b""):
+            return CONTINUE
         own = self.invoker.sidecar.identity
         callee = (headers.get(invocation.CALLEE_APP_ID) or b"").decode("latin-1")
         if callee != own.app_id:
-            return self.refuse(reply_of(error_response(invocation.no_app_id())))
+            return self.fail(invocation.no_app_id())
         self.target = Target(own.app_id, own.namespace, headers.get(b":path") or b"/")
         cluster = self.invoker.app_cluster(own.app_id)
         if isinstance(cluster, ApiError):
-            return self.refuse(reply_of(error_response(cluster)))
+            return self.fail(cluster)
         headers.remove(b"x-dapr-cluster")
         self.invoker.prepare_for_app(headers)
         self.callbacks.clear_route_cache()

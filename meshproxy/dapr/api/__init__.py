@@ -7,7 +7,7 @@ it. Operations raise ApiError and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.api.bindings import BindingsApi
 from meshproxy.dapr.api.configuration import ConfigurationApi
@@ -20,11 +20,17 @@ from meshproxy.dapr.api.streaming import StreamingApi
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.sidecar import Sidecar
 
+if TYPE_CHECKING:
+    from meshproxy.dapr.api.invoke import InvokeApi
+
 __all__ = ["Api"]
 
 
 class Api:
-    """All building blocks of one sidecar. `on_error` is told of every error that is answered."""
+    """All building blocks of one sidecar. `on_error` is told of every error that is answered.
+
+    `service` is the way to other apps, for those calls that do not stream; None: there is none.
+    """
 
     on_error: Callable[[ApiError], None]
 
@@ -36,6 +42,7 @@ class Api:
         self.lock: Final = LockApi(sidecar)
         self.pubsub: Final = PubSubApi(sidecar)
         self.secrets: Final = SecretsApi(sidecar)
+        self.service: InvokeApi | None = None
         self.state: Final = StateApi(sidecar)
         self.streaming: Final = StreamingApi(sidecar)
         self.sidecar: Final = SidecarApi(sidecar)

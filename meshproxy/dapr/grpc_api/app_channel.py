@@ -30,7 +30,7 @@ from meshproxy.dapr.app_channel import (
 from meshproxy.dapr.app_settings import APP_CLUSTER, AppSettings
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.concurrency import place, slots_of
-from meshproxy.dapr.grpc_api.protos import classes
+from meshproxy.dapr.grpc_api.protos import VERBS, classes
 from meshproxy.dapr.grpc_api.state import save_item
 from meshproxy.dapr.grpc_api.topic_event import bulk_topic_event, topic_event, verdict
 from meshproxy.dapr.http_status import http_status
@@ -46,19 +46,6 @@ UNIMPLEMENTED: Final = 12
 _PACKAGE: Final = "dapr.proto.runtime.v1"
 _CALLBACK: Final = "AppCallback"
 _PARALLEL: Final = 1  # BindingEventResponse.BindingEventConcurrency
-_VERBS: Final = (
-    "NONE",
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "DELETE",
-    "CONNECT",
-    "OPTIONS",
-    "TRACE",
-    "PATCH",
-)
-"""HTTPExtension.Verb, by number."""
 _RESERVED: Final = frozenset(
     ("content-length", "content-type", "connection", "dapr-api-token", "host", "te", "user-agent")
 )
@@ -90,16 +77,22 @@ class GrpcAppChannel:
 
     # -- what the app is asked and told ----------------------------------------------------------
 
-    async def on_invoke(self, call: Invocation) -> tuple[bytes, str]:
-        """Invoke a method: its data and their content type. Raises AppRefusal for any status."""
+    async def on_invoke(self, call: Invocation, *, has_place: bool = False) -> tuple[bytes, str]:
+        """Invoke a method: its data and their content type. Raises AppRefusal for any status.
+
+        `has_place`: the caller has taken one of the places at the app.
+        """
         request_type, _ = classes("OnInvoke", _CALLBACK)
         request = request_type(method=call.method, content_type=call.content_type)
         request.data.value = call.data
-        if call.verb in _VERBS:
-            request.http_extension.verb = _VERBS.index(call.verb)
+        if call.verb in VERBS:
+            request.http_extension.verb = VERBS.index(call.verb)
         request.http_extension.querystring = call.query
-        answer = await self._call("OnInvoke", request, metadata=call.metadata)
-        return answer.data.value, answer.content_type
+        async with place(None if has_place else self.slots):
+            message = request.SerializeToString()
+            answer = await self._unary(_CALLBACK, "OnInvoke", message, call.metadata)
+        response = _read("OnInvoke", _CALLBACK, answer)
+        return response.data.value, response.content_type
 
     async def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -209,13 +202,9 @@ class GrpcAppChannel:
     ) -> Any:
         """One call; `request` None is an empty message. Raises ComponentError."""
         message = b"" if request is None else request.SerializeToString()
-        _, response_type = classes(name, service)
         async with place(self.slots):
             answer = await self._unary(service, name, message, metadata)
-        try:
-            return response_type.FromString(answer)
-        except DecodeError as error:
-            raise ComponentError(f"the app's answer to {name} cannot be read: {error}") from error
+        return _read(name, service, answer)
 
     async def _unary(self, service: str, name: str, message: bytes, metadata: Pairs) -> bytes:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -243,6 +232,14 @@ class GrpcAppChannel:
         except asyncio.CancelledError:
             stream.reset()
             raise
+
+
+def _read(name: str, service: str, answer: bytes) -> Any:
+    _, response_type = classes(name, service)
+    try:
+        return response_type.FromString(answer)
+    except DecodeError as error:
+        raise ComponentError(f"the app's answer to {name} cannot be read: {error}") from error
 
 
 def _subscription(message: Any) -> dict[str, Any]:

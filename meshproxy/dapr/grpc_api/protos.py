@@ -15,6 +15,19 @@ from typing import Any, Final
 from google.protobuf.message_factory import GetMessageClass
 
 SERVICE: Final = "dapr.proto.runtime.v1.Dapr"
+VERBS: Final = (
+    "NONE",
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "CONNECT",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+)
+"""HTTPExtension.Verb, by number."""
 _PARENTS: Final = (
     "dapr.proto",
     "dapr.proto.common",

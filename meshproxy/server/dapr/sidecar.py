@@ -20,6 +20,7 @@ from meshproxy.config.dapr.check import note_duplicates
 from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
+from meshproxy.dapr.api.invoke import InvokeApi
 from meshproxy.dapr.app_settings import APP_CLUSTER, RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.external import Externals
@@ -37,6 +38,7 @@ from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
 from meshproxy.http_filters.dapr_cors import cors
+from meshproxy.http_filters.dapr_grpc_proxy import GrpcProxyFilter, InternalGrpcFilter
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
 from meshproxy.http_filters.dapr_metrics import Requests, metrics_filter
 from meshproxy.http_filters.dapr_page import page, public
@@ -62,6 +64,7 @@ from meshproxy.stats.dapr_metrics import DaprMetrics, MetricsSettings
 if TYPE_CHECKING:
     from meshproxy.config import HttpFilterConfig
     from meshproxy.dapr.app_channel import AppChannel
+    from meshproxy.dapr.grpc_api.app_channel import GrpcAppChannel
     from meshproxy.dapr.name_resolution.resolver import NameResolver
     from meshproxy.router.async_client import AsyncClient
     from meshproxy.upstream.cluster_manager import ClusterManager
@@ -98,6 +101,7 @@ class DaprSidecar:
         self._owner = TaskOwner()
         self._own: list[ListenerConfig] = []
         self._mesh = Mesh()
+        self._grpc_app: GrpcAppChannel | None = None
         self._app_ill = asyncio.Event()
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
@@ -137,6 +141,8 @@ class DaprSidecar:
     def _app_channel(self, client: AsyncClient) -> AppChannel:
         app = self.options.app
         channel = app_channel(app, self.options.app_id, client)
+        if app.is_grpc:
+            self._grpc_app = cast("GrpcAppChannel", channel)
         if self._metrics is None:
             return channel
         return MeasuredChannel(channel, self._metrics, grpc=app.protocol.startswith("grpc"))
@@ -158,7 +164,7 @@ class DaprSidecar:
         return replace(config, clusters=(*config.clusters, *own.clusters))
 
     def _build_listeners(
-        self, clusters: ClusterManager, externals: Externals
+        self, clusters: ClusterManager, externals: Externals, client: AsyncClient
     ) -> list[ListenerConfig]:
         options = self.options
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
@@ -166,7 +172,9 @@ class DaprSidecar:
         slots = None if channel is None else channel.slots
         ways = Ways(Peers(clusters, resolver), externals, self._mesh.connect(clusters))
         invoker = Invoker(self.facts, ways, self._host_ip(), slots)
+        most = options.max_body_size
         self._api = Api(self.facts)
+        self._api.service = InvokeApi(invoker, client, most, self._grpc_app)
         self.facts.subscriptions = lambda: [
             *(each.shown() for each in self._subscriptions.active),
             *self._api.streaming.shown(),
@@ -176,15 +184,22 @@ class DaprSidecar:
             HTTP_API,
             invoker,
             options.api_token,
-            options.max_body_size,
+            most,
             options.enable_api_logging,
         )
-        internal = InternalFilterConfig(invoker, options.max_body_size)
+        internal = InternalFilterConfig(invoker, most)
         grpc = self._grpc_config(api.api)
         filters: dict[str, list[HttpFilterConfig]] = {
-            INTERNAL: [filter_config(INTERNAL_TYPE, internal)],
-            GRPC: [filter_config(GRPC_TYPE, grpc)],
-            HTTP: [*self._before_http(), filter_config(TYPE, api)],
+            INTERNAL: [
+                made("grpc", lambda: InternalGrpcFilter(internal)),
+                filter_config(INTERNAL_TYPE, internal),
+                *self._before_app(),
+            ],
+            GRPC: [
+                filter_config(GRPC_TYPE, grpc),
+                made("proxy", lambda: GrpcProxyFilter(invoker, most)),
+            ],
+            HTTP: [*self._before_http(), filter_config(TYPE, api), *self._before_app()],
             PUBLIC: [made("public", public(api.api, PUBLIC_API))],
             METRICS: [made("metrics", page(self._metrics_page, b"text/plain; version=0.0.4"))],
         }
@@ -214,6 +229,16 @@ class DaprSidecar:
         """What stands before the HTTP API, the outermost first."""
         origins = self.options.edges.allowed_origins
         return [made("cors", cors(origins))] if origins else []
+
+    def _before_app(self) -> list[HttpFilterConfig]:
+        """What stands between an invocation over HTTP and an app that speaks gRPC."""
+        if self._grpc_app is None:
+            return []
+        from meshproxy.http_filters.dapr_on_invoke import on_invoke_filter
+
+        options = self.options
+        app = on_invoke_filter(self._grpc_app, options.app_id, options.max_body_size)
+        return [made("on_invoke", app)]
 
     def _grpc_config(self, api: Api) -> Any:
         """The gRPC API, None where the package with its messages is not installed."""
@@ -284,7 +309,7 @@ class DaprSidecar:
                     store,
                 )
         externals = await build_externals(self._resources.http_endpoints, self.facts, clusters)
-        return self._build_listeners(clusters, externals)
+        return self._build_listeners(clusters, externals, client)
 
     async def listening(self, listeners: Sequence[Listener]) -> None:
         """After they have opened: others find this sidecar, and the app is waited for."""
