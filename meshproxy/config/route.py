@@ -21,6 +21,7 @@ from meshproxy.config.matching import (
     build_regex_rewrite,
 )
 from meshproxy.config.reading import data_source, metadata, seconds, wrapped
+from meshproxy.config.retry import build_host_tries, build_retry_policy
 from meshproxy.config.upgrade import build_upgrades
 from meshproxy.errors import Code
 from meshproxy.router.action import (
@@ -93,6 +94,7 @@ class RouteBuilder:
             headers=build_headers(at, self._problems),
             metadata=dict(metadata(at)) or None,
             per_filter_config=build_per_filter_config(at, self._problems),
+            tries=build_host_tries(at, self._problems),
         )
 
     def route(self, at: At) -> Route | None:
@@ -111,6 +113,7 @@ class RouteBuilder:
             headers=headers,
             metadata=dict(metadata(at)) or None,
             per_filter_config=per_filter_config,
+            retry_buffer_limit=wrapped(at, "per_request_buffer_limit_bytes", None),
         )
 
     def _match(self, at: At) -> RouteMatch | None:
@@ -179,6 +182,7 @@ class RouteBuilder:
             timeout=seconds(at, "timeout", _ROUTE_TIMEOUT),
             idle_timeout=seconds(at, "idle_timeout", 0.0) if at.has("idle_timeout") else None,
             times=_request_times(at),
+            retry_policy=build_retry_policy(at.one("retry_policy"), self._problems),
             upgrades=build_upgrades(at, self._problems),
             terminates_connect=any(
                 each.has("connect_config") for each in at.many("upgrade_configs")

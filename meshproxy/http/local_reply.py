@@ -44,6 +44,18 @@ class LocalReply:
         self.grpc_status = grpc_status
         self.close = close
 
+    def with_header(self, name: bytes, value: bytes) -> LocalReply:
+        """The same with one more header."""
+        return LocalReply(
+            self.status,
+            self.details,
+            self.body,
+            flag=self.flag,
+            headers=(*self.headers, (name, value)),
+            grpc_status=self.grpc_status,
+            close=self.close,
+        )
+
     def __repr__(self) -> str:
         return f"LocalReply({self.status}, {self.details!r}, {self.body!r})"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-from meshproxy.http.stream_info import SHORT_FLAGS, ResponseFlag
+from meshproxy.http.stream_info import FLAG_ORDER, SHORT_FLAGS, ResponseFlag
 from meshproxy.http.time_format import compile_time_format
 from meshproxy.http.tls_operators import TLS_OPERATORS
 
@@ -244,7 +244,7 @@ def _flags(names: Callable[[ResponseFlag], str]) -> Operator:
         bits = info.response_flags
         if not bits:
             return "-"
-        return ",".join(names(flag) for flag in SHORT_FLAGS if bits & flag)
+        return ",".join(names(flag) for flag in FLAG_ORDER if bits & flag)
 
     return value
 

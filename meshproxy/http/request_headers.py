@@ -73,6 +73,17 @@ _CONSUMED: Final = frozenset(
         b"x-forwarded-client-cert",
     )
 )
+# What it may ask of the tries of its request.
+_TRIES: Final = frozenset(
+    (
+        b"x-envoy-max-retries",
+        b"x-envoy-retriable-header-names",
+        b"x-envoy-retriable-status-codes",
+        b"x-envoy-retry-grpc-on",
+        b"x-envoy-retry-on",
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+    )
+)
 _SUSPICIOUS: Final = _INTERNAL_ONLY | _EDGE_ONLY
 _FORWARDED_PROTO: Final = b"x-forwarded-proto"
 _HTTP: Final = (_FORWARDED_PROTO, b"http")
@@ -163,6 +174,7 @@ def _drop_what_is_not_theirs(
     if info.internal:
         info.upstream_timeout_ms = _number(headers.get(b"x-envoy-upstream-rq-timeout-ms"))
         info.per_try_timeout_ms = _number(headers.get(b"x-envoy-upstream-rq-per-try-timeout-ms"))
+        info.tries_asked = {pair[0]: pair[1] for pair in headers.pairs if pair[0] in _TRIES} or None
         info.alt_response = b"x-envoy-upstream-rq-timeout-alt-response" in headers
         info.alt_stat_name = headers.get(b"x-envoy-upstream-alt-stat-name")
         info.force_trace = b"x-envoy-force-trace" in headers

@@ -224,6 +224,11 @@ class Stream:
                 self.idle_timeout = route.idle_timeout
         return route
 
+    @property
+    def buffer_limit(self) -> int:
+        """How many bytes of a body may be kept (per_connection_buffer_limit_bytes)."""
+        return self.chain.limit
+
     def clear_route_cache(self) -> None:
         """Match the route again on next use."""
         self._route = _UNROUTED

@@ -18,7 +18,7 @@ HTTP2: Final = "HTTP/2"
 
 
 class ResponseFlag(IntFlag):
-    """Envoy's response flags (`%RESPONSE_FLAGS%`), in the order in which Envoy prints them."""
+    """Envoy's response flags (`%RESPONSE_FLAGS%`)."""
 
     FailedLocalHealthCheck = 1 << 0
     NoHealthyUpstream = 1 << 1
@@ -83,6 +83,12 @@ SHORT_FLAGS: Final[dict[ResponseFlag, str]] = {
     ResponseFlag.DownstreamRemoteReset: "DR",
 }
 
+FLAG_ORDER: Final = (
+    ResponseFlag.UpstreamRetryLimitExceeded,
+    *(flag for flag in SHORT_FLAGS if flag is not ResponseFlag.UpstreamRetryLimitExceeded),
+)
+"""The order in which Envoy prints them: that no further try is made, is known before its reason."""
+
 
 class StreamInfo:
     """Facts of one stream. Monotonic times are seconds of the loop's clock, None until they happen.
@@ -133,6 +139,7 @@ class StreamInfo:
         None  # `x-envoy-upstream-rq-timeout-ms` of an internal request
     )
     per_try_timeout_ms: int | None = None  # `x-envoy-upstream-rq-per-try-timeout-ms`, likewise
+    tries_asked: dict[bytes, bytes] | None = None  # its `x-envoy-retry-on` and siblings
     alt_response: bool = False  # `x-envoy-upstream-rq-timeout-alt-response`, likewise
     alt_stat_name: bytes | None = None  # `x-envoy-upstream-alt-stat-name`, likewise
     force_trace: bool = False  # `x-envoy-force-trace` of an internal request

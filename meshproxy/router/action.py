@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from meshproxy.router.filter_scope import PerFilterConfig
 from meshproxy.router.grpc_timeouts import RequestTimes
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel
+from meshproxy.router.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from meshproxy.router.header_mutation import HeaderMutations
@@ -87,6 +88,7 @@ class ForwardAction:
     timeout: float = 15.0
     idle_timeout: float | None = None
     times: RequestTimes | None = None
+    retry_policy: RetryPolicy | None = None
     upgrades: Mapping[bytes, bool] = field(default_factory=dict)
     terminates_connect: bool = False
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshproxy.router.action import ClusterEntry, Clusters
 
 MAX_ROUTES: Final = 1024
+BUFFER_LIMIT: Final = 1024 * 1024
 
 
 class AsyncReceiver(Protocol):
@@ -159,6 +160,11 @@ class AsyncStream:
     def encoder(self) -> AsyncStream:
         """Whom to ask to send less."""
         return self
+
+    @property
+    def buffer_limit(self) -> int:
+        """How many bytes of a body may be kept for another try."""
+        return BUFFER_LIMIT
 
     @property
     def protocol(self) -> str:

@@ -3,6 +3,9 @@
 Owns what another attempt needs: the request as it came, body included up to a bound, and the wait.
 Refuses to know when there is another one, and why (`Plan`), and what an attempt is (`router.py`).
 
+An attempt is all that a route does, its own retries included (`tries.py`): what may change from one
+to the next is also where it goes.
+
 It is a terminal filter that stands between a stream and the router of each attempt, to which it is
 the stream. With the answer that passes it steps aside, so that the rest goes the usual way.
 """
@@ -154,7 +157,7 @@ class Attempts:
         self._ended = end_stream
         if self._body is not None:
             self._size += len(data)
-            if self._size > self.stream.chain.limit and self._attempt is not None:
+            if self._size > self.stream.buffer_limit and self._attempt is not None:
                 self._body = None  # there will be no other attempt
             else:
                 self._body.append(data)
@@ -285,6 +288,11 @@ class _Attempt:
     def manager(self) -> Any:
         """Where the dispatcher is."""
         return self._stream.manager
+
+    @property
+    def buffer_limit(self) -> int:
+        """How many bytes of a body may be kept."""
+        return self._stream.buffer_limit
 
     @property
     def encoder(self) -> Any:

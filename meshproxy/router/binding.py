@@ -58,7 +58,14 @@ def bind_route(
     route.idle_timeout = None
     route.times = None
     route.choose = _no_cluster
+    tries = route.virtual_host.tries
+    route.retry_policy = None
+    route.count_attempts_in_request = tries.include_request_attempt_count
+    route.count_attempts_in_response = tries.include_attempt_count_in_response
+    if route.retry_buffer_limit is None:
+        route.retry_buffer_limit = tries.buffer_limit
     if isinstance(action, ForwardAction):
+        route.retry_policy = action.retry_policy or tries.policy
         route.timeout = action.timeout
         route.idle_timeout = action.idle_timeout
         route.times = action.times

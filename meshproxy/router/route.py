@@ -22,12 +22,14 @@ from meshproxy.router.domains import DomainTable
 from meshproxy.router.filter_scope import NO_OVERRIDES, PerFilterConfig, inside
 from meshproxy.router.grpc_timeouts import RequestTimes
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel, HeaderMutations
+from meshproxy.router.retry_policy import HOST_TRIES, HostTries
 
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
     from meshproxy.http.local_reply import LocalReply
     from meshproxy.router.action import ClusterEntry, Clusters
     from meshproxy.router.filter_scope import FilterScope, PickScope
+    from meshproxy.router.retry_policy import RetryPolicy
     from meshproxy.router.route_match import RouteMatch
 
 Matches = Callable[[bytes, "HeaderMap", int], bool]
@@ -38,16 +40,19 @@ class Route:
     """One route. Which attributes mean something depends on `kind`; all are always there.
 
     Every kind: `name virtual_host metadata filter_scope pick_scope`. FORWARD: `choose timeout
-    idle_timeout cluster_not_found rewrite auto_host_rewrite`; `upgrades`, whether a protocol is let
-    in, by its name in lower case; `terminates_connect`. REDIRECT: `redirect`.
+    idle_timeout cluster_not_found rewrite auto_host_rewrite`; `retry_policy`, its own or its
+    virtual host's, and `retry_buffer_limit`, in bytes; `count_attempts_in_request` and
+    `count_attempts_in_response`, whether `x-envoy-attempt-count` is set; `upgrades`, whether a
+    protocol is let in, by its name in lower case; `terminates_connect`. REDIRECT: `redirect`.
     DIRECT_RESPONSE: `direct_response`. The last two: `response_mutations`; those of a forward
     route are at its `ClusterEntry`.
     """
 
     __slots__ = (
-        "action", "auto_host_rewrite", "choose", "cluster_not_found", "direct_response",
-        "filter_scope", "headers", "idle_timeout", "kind", "match", "metadata", "name",
-        "per_filter_config", "pick_scope", "redirect", "response_mutations", "rewrite",
+        "action", "auto_host_rewrite", "choose", "cluster_not_found", "count_attempts_in_request",
+        "count_attempts_in_response", "direct_response", "filter_scope", "headers", "idle_timeout",
+        "kind", "match", "metadata", "name", "per_filter_config", "pick_scope", "redirect",
+        "response_mutations", "retry_buffer_limit", "retry_policy", "rewrite",
         "terminates_connect", "timeout", "times", "upgrades", "virtual_host",
     )  # fmt: skip
 
@@ -59,6 +64,9 @@ class Route:
     timeout: float
     idle_timeout: float | None
     times: RequestTimes | None
+    retry_policy: RetryPolicy | None
+    count_attempts_in_request: bool
+    count_attempts_in_response: bool
     rewrite: Callable[[HeaderMap], None] | None
     auto_host_rewrite: bool
     response_mutations: HeaderMutations | None
@@ -76,8 +84,10 @@ class Route:
         headers: HeaderLevel = NO_HEADERS,
         metadata: dict[str, Any] | None = None,
         per_filter_config: PerFilterConfig = NO_OVERRIDES,
+        retry_buffer_limit: int | None = None,
     ) -> None:
         """`metadata` is `filter_metadata` as plain data; `headers` is the route's own level."""
+        self.retry_buffer_limit = retry_buffer_limit
         self.match = match
         self.action = action
         self.name = name
@@ -100,6 +110,7 @@ class VirtualHost:
 
     __slots__ = (
         "domains", "headers", "metadata", "name", "per_filter_config", "require_tls", "routes",
+        "tries",
     )  # fmt: skip
 
     def __init__(
@@ -112,8 +123,10 @@ class VirtualHost:
         require_tls: int = 0,
         metadata: dict[str, Any] | None = None,
         per_filter_config: PerFilterConfig = NO_OVERRIDES,
+        tries: HostTries = HOST_TRIES,
     ) -> None:
         self.name = name
+        self.tries = tries
         self.per_filter_config = per_filter_config
         self.domains = tuple(domains)
         self.routes = tuple(routes)

@@ -7,7 +7,7 @@ the client hears when that fails. Refuses to know matching (`route.py`), one try
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import (
@@ -20,78 +20,25 @@ from meshproxy.http.local_reply import (
 )
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
+from meshproxy.router.failures import FAILURES, OTHER_FAILURE, failure_reply
 from meshproxy.router.header_mutation import invalid_header_value
+from meshproxy.router.retry_policy import NO_RETRIES
+from meshproxy.router.tries import Tries
 from meshproxy.router.tunnel import Tunnel
 from meshproxy.router.upstream_filters import FilteredRequest
 from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.pools import make_pool
 
 if TYPE_CHECKING:
-    from meshproxy.http.stream_info import StreamInfo
-    from meshproxy.router.route import Route
+    from meshproxy.router.router_stream import RouterStream
 
 _EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
+_ATTEMPT_COUNT: Final = b"x-envoy-attempt-count"
 _CANARY: Final = b"x-envoy-upstream-canary"
 _IMMEDIATE_FAIL: Final = b"x-envoy-immediate-health-check-fail"
 _SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
-_CONNECT_ERROR: Final = (
-    "upstream connect error or disconnect/reset before headers. reset reason: {}"
-)
-# Reset reason -> (status, flag)
-_FAILURES: Final[dict[str, tuple[int, int]]] = {
-    "remote connection failure": (503, ResponseFlag.UpstreamConnectionFailure.value),
-    "local connection failure": (503, ResponseFlag.UpstreamConnectionFailure.value),
-    "connection timeout": (503, ResponseFlag.UpstreamConnectionFailure.value),
-    "connection termination": (503, ResponseFlag.UpstreamConnectionTermination.value),
-    "protocol error": (502, ResponseFlag.UpstreamProtocolError.value),
-    "overflow": (503, ResponseFlag.UpstreamOverflow.value),
-}
 # RFC 9110, 9.2.2: repeating these does no harm, so a stale connection may be forgiven.
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-
-
-class RouterStream(Protocol):
-    """What the router needs of its stream: downstream's (`http/stream.py`), or a request from
-    inside (`async_client.py`)."""
-
-    info: StreamInfo
-    deadline: float | None
-    headers_sent: bool
-    random: int
-    cluster_entry: Any
-
-    @property
-    def route(self) -> Route | None:
-        """The route of the request."""
-
-    @property
-    def manager(self) -> Any:
-        """Has the `dispatcher`."""
-
-    @property
-    def encoder(self) -> Any:
-        """Has `read_disable(disable)`, which stops the request's body."""
-
-    def send_local_reply(self, reply: LocalReply) -> None:
-        """Answer from here."""
-
-    def reset(self, details: str) -> None:
-        """End the stream: what has been sent of the response will not be completed."""
-
-    def set_max_duration(self, seconds: float | None) -> None:
-        """A route has its own word on how long the stream may live."""
-
-    def encode_1xx(self, headers: HeaderMap) -> None:
-        """An informational response."""
-
-    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
-        """The response's headers."""
-
-    def encode_data(self, data: bytes, end_stream: bool) -> None:
-        """A piece of its body."""
-
-    def encode_trailers(self, trailers: HeaderMap) -> None:
-        """Its trailers."""
 
 
 class RouterFactory:
@@ -125,16 +72,16 @@ class Router:
 
     __slots__ = (
         "_canary",
-        "_cluster",
         "_entry",
         "_paused",
-        "_per_try",
         "_retried",
         "_timeout",
+        "cluster",
         "factory",
         "headers_only",
         "request_headers",
         "stream",
+        "tries",
         "upstream",
     )
 
@@ -145,11 +92,11 @@ class Router:
         self.stream = stream
         self.upstream: UpstreamRequest | FilteredRequest | Tunnel | None = None
         self.headers_only = False
-        self._cluster: Any = None
+        self.cluster: Any = None
+        self.tries: Tries | None = None  # where there may be more than one
         self._entry: Any = None
         self._canary = False  # it is one that answers
         self._timeout = 0.0
-        self._per_try = False  # `_timeout` is a try's
         self._paused = False  # the upstream's reading, because downstream is full
         self._retried = False
 
@@ -182,7 +129,7 @@ class Router:
         self.request_headers = headers
         self.headers_only = end_stream
         self._entry = entry
-        self._cluster = cluster
+        self.cluster = cluster
         stream.info.attempt_count = 1
         refused = self._prepare(route, entry, headers)
         if refused is not None:
@@ -221,17 +168,15 @@ class Router:
                 stream.set_max_duration(times.stream.of(headers))
         if info.upstream_timeout_ms is not None:
             timeout = info.upstream_timeout_ms / 1000
-        if info.per_try_timeout_ms:
-            per_try = info.per_try_timeout_ms / 1000
-            if not timeout or per_try < timeout:
-                # There is one try, so its time is the request's.
-                timeout = per_try
-                self._per_try = True
-        self._timeout = timeout
+        self._timeout = expected = timeout
+        if route.retry_policy is not None or info.tries_asked is not None:
+            expected = self._plan_tries(route) or timeout
+        if route.count_attempts_in_request:
+            headers.replace(_ATTEMPT_COUNT, b"1")
         if tell_grpc:
-            headers.replace(b"grpc-timeout", b"%dm" % round(timeout * 1000))
-        if timeout and not self.factory.suppress_envoy_headers:
-            name, value = self.factory.timeout_header(timeout)
+            headers.replace(b"grpc-timeout", b"%dm" % round(expected * 1000))
+        if expected and not self.factory.suppress_envoy_headers:
+            name, value = self.factory.timeout_header(expected)
             if info.internal:  # then the client may have sent one
                 headers.replace(name, value)
             else:
@@ -244,15 +189,54 @@ class Router:
             route.rewrite(headers)
         return None
 
+    def _plan_tries(self, route: Any) -> float:
+        """The request may be repeated, or its tries have a time, which is returned: or 0.0."""
+        info = self.stream.info
+        policy = route.retry_policy or NO_RETRIES
+        per_try: float = policy.per_try_timeout
+        if info.tries_asked is not None:
+            policy = policy.asked(info.tries_asked)
+            if info.per_try_timeout_ms is not None:
+                per_try = info.per_try_timeout_ms / 1000
+        if self._timeout and per_try >= self._timeout:
+            per_try = 0.0
+        if policy.is_for(self.request_headers) or per_try:
+            limit, own = self.stream.buffer_limit, route.retry_buffer_limit
+            self.tries = tries = Tries(self, policy, limit if own is None else min(own, limit))
+            tries.timeout, tries.per_try_timeout = self._timeout, per_try
+        return per_try
+
+    def try_again(self) -> None:
+        """Send the request once more."""
+        info = self.stream.info
+        info.attempt_count += 1
+        if info.route.count_attempts_in_request:
+            self.request_headers.replace(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
+        if self.tries is not None:
+            self._tell_time(self.tries.expected(self.now()))
+        self._try()
+
+    def _tell_time(self, expected: float) -> None:
+        """What the first try was told of its time has become less since."""
+        headers, value = self.request_headers, b"%d" % round(expected * 1000)
+        if _EXPECTED_TIMEOUT in headers:
+            headers.replace(_EXPECTED_TIMEOUT, value)
+        times = self.stream.info.route.times
+        if times is not None and times.max_grpc_timeout is not None and b"grpc-timeout" in headers:
+            headers.replace(b"grpc-timeout", value + b"m")
+
     def _try(self) -> None:
         """Send the request to a host; the answer, or its absence, comes back by a call."""
         stream = self.stream
-        cluster = self._cluster
+        cluster = self.cluster
         info = stream.info
-        host = cluster.choose_host(self.request_headers, stream.random)
+        if self.tries is None:
+            host = cluster.choose_host(self.request_headers, stream.random)
+        else:
+            host = self.tries.choose_host(cluster, self.request_headers, stream.random)
         if host is None:
             cluster.stats.upstream_cx_none_healthy.value += 1
-            self._fail(NO_HEALTHY_UPSTREAM)
+            self.fail(NO_HEALTHY_UPSTREAM)
             return
         info.upstream_host = host
         if info.route.auto_host_rewrite and host.hostname:
@@ -275,6 +259,8 @@ class Router:
 
     def decode_data(self, data: bytes, end_stream: bool) -> None:
         """A piece of the request's body."""
+        if self.tries is not None and not self.tries.keep(data, end_stream):
+            return
         if self.upstream is not None:
             if end_stream:
                 self._start_timeout()
@@ -282,25 +268,31 @@ class Router:
 
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """The request's trailers."""
+        if self.tries is not None:
+            self.tries.keep_trailers(trailers)
         if self.upstream is not None:
             self._start_timeout()
             self.upstream.encode_trailers(trailers)
 
     def _start_timeout(self) -> None:
         """A route's timeout runs from the end of the request (route.v3.RouteAction.timeout)."""
-        if self._timeout:
+        if self.tries is not None:
+            self.tries.request_ended(self.now())
+        elif self._timeout:
             self.stream.deadline = self.now() + self._timeout
 
     def on_request_sent(self) -> None:
         """The last byte of the request has gone to the upstream."""
-        self.stream.info.upstream_request_end = self.now()
+        self.stream.info.upstream_request_end = now = self.now()
+        if self.tries is not None:
+            self.tries.request_sent(now)
 
     # -- response --------------------------------------------------------------------------------
 
     def on_upstream_1xx(self, headers: HeaderMap) -> None:
         """An informational response."""
         stream = self.stream
-        self._cluster.response_stats.record(int(headers.pairs[0][1]), stream.info.internal)
+        self.cluster.response_stats.record(int(headers.pairs[0][1]), stream.info.internal)
         stream.encode_1xx(headers)
 
     def on_switch(self, headers: HeaderMap) -> bool:
@@ -321,15 +313,17 @@ class Router:
         return False
 
     def on_upstream_headers(self, headers: HeaderMap, end_stream: bool) -> None:
-        """The response begins."""
+        """The response begins, and is the one that the client gets."""
         stream = self.stream
+        if self.tries is not None and not end_stream:
+            self.tries.response_started()
         info = stream.info
         info.upstream_response_start = now = self.now()
         info.response_code_details = "via_upstream"
         pairs = headers.pairs
         info.response_code = code = int(pairs[0][1])
         milliseconds = int((now - (info.upstream_request_start or now)) * 1000)
-        cluster = self._cluster
+        cluster = self.cluster
         cluster.response_stats.record(code, info.internal)
         if info.upstream_host.canary or headers.get(_CANARY) == b"true":
             self._canary = True
@@ -354,6 +348,8 @@ class Router:
                     break
             else:
                 pairs.append((_SERVICE_TIME, value))
+        if info.route.count_attempts_in_response:
+            headers.replace(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
         if self._entry.response_mutations is not None:
             self._entry.response_mutations.apply(headers, info)
         stream.encode_headers(headers, end_stream)
@@ -365,9 +361,9 @@ class Router:
         stream.deadline = None
         info.upstream_response_end = now = self.now()
         elapsed = int((now - (info.upstream_request_start or now)) * 1000)
-        self._cluster.response_stats.record_time(elapsed, info.internal)
+        self.cluster.response_stats.record_time(elapsed, info.internal)
         if self._canary:
-            self._cluster.response_stats.canary.record_time(elapsed)
+            self.cluster.response_stats.canary.record_time(elapsed)
 
     # -- failure ---------------------------------------------------------------------------------
 
@@ -378,13 +374,17 @@ class Router:
         if upstream is not self.upstream:
             return
         stream = self.stream
-        if self._retry_stale(upstream, reason):
-            return
         info = stream.info
-        status, flag = _FAILURES.get(reason, (503, ResponseFlag.UpstreamRemoteReset.value))
+        answering = stream.headers_sent or (upstream.received and info.response_headers is not None)
+        if self.tries is None:
+            if self._retry_stale(upstream, reason):
+                return
+        elif not answering and self.tries.after_failure(reason, sent=upstream.connected):
+            return
+        flag = FAILURES.get(reason, OTHER_FAILURE)[1]
         upstream.host.stats.rq_error += 1
         self.upstream = None
-        if stream.headers_sent or (upstream.received and info.response_headers is not None):
+        if answering:
             info.response_flags |= flag
             info.response_code_details = (
                 f"upstream_reset_after_response_started{{{reason.replace(' ', '_')}}}"
@@ -393,7 +393,7 @@ class Router:
             return
         if details and flag == ResponseFlag.UpstreamConnectionFailure:
             info.upstream_transport_failure_reason = details
-        self._fail(_failure_reply(reason, details, status, flag))
+        self.fail(failure_reply(reason, details, retried=info.attempt_count > 1))
 
     def _retry_stale(
         self, upstream: UpstreamRequest | FilteredRequest | Tunnel, reason: str
@@ -414,22 +414,24 @@ class Router:
         ):
             return False
         self._retried = True
-        self.stream.info.attempt_count += 1
-        self._try()
+        self.try_again()
         return True
 
-    def _fail(self, reply: LocalReply) -> None:
-        cluster = self._cluster
+    def fail(self, reply: LocalReply) -> None:
+        """Answer from here: there is no response, and will be none."""
+        cluster = self.cluster
         self.stream.deadline = None
         info = self.stream.info
         cluster.response_stats.record(reply.status, info.internal)
         if info.alt_stat_name is not None:
             self._count_by_name(info.alt_stat_name, reply.status)
+        if info.route.count_attempts_in_response:
+            reply = reply.with_header(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
         self.stream.send_local_reply(reply)
 
     def _count_by_name(self, name: bytes, code: int) -> None:
         """Count an answer once more, under the name that an internal client gave."""
-        stats = self._cluster.response_stats.named(name)
+        stats = self.cluster.response_stats.named(name)
         if stats is not None:
             stats.record(code, self.stream.info.internal)
 
@@ -437,30 +439,35 @@ class Router:
         """The request has taken too long."""
         upstream = self.upstream
         stream = self.stream
-        if upstream is None:
+        tries = self.tries
+        if upstream is None and (tries is None or not tries.waiting):
             return
-        cluster = self._cluster
-        if self._per_try:
+        cluster = self.cluster
+        per_try = tries is not None and tries.is_try_timeout(self.now())
+        if per_try:
             cluster.stats.upstream_rq_per_try_timeout.value += 1
         else:
             cluster.stats.upstream_rq_timeout.value += 1
-        upstream.host.stats.rq_timeout += 1
-        self.upstream = None
-        upstream.reset()
+        if upstream is not None:
+            upstream.host.stats.rq_timeout += 1
+            self.upstream = None
+            upstream.reset()
+        if per_try and tries is not None and tries.after_failure("local reset", sent=True):
+            return
         if stream.headers_sent:
             stream.info.response_flags |= ResponseFlag.UpstreamRequestTimeout.value
             stream.reset("response_timeout")
         else:
-            reply = PER_TRY_TIMEOUT if self._per_try else REQUEST_TIMEOUT
+            reply = PER_TRY_TIMEOUT if per_try else REQUEST_TIMEOUT
             if stream.info.alt_response:
                 reply = LocalReply(204, reply.details, flag=reply.flag)
-            self._fail(reply)
+            self.fail(reply)
 
     def on_downstream_watermark(self, high: bool) -> None:
         """Downstream is full, or no more: so is, or is not, the upstream's reading."""
         if self.upstream is not None and high != self._paused:
             self._paused = high
-            stats = self._cluster.stats
+            stats = self.cluster.stats
             if high:
                 stats.upstream_flow_control_paused_reading_total.value += 1
             else:
@@ -471,18 +478,7 @@ class Router:
         """The stream has ended, or has been answered by somebody else."""
         upstream, self.upstream = self.upstream, None
         self.stream.deadline = None
+        if self.tries is not None:
+            self.tries.cancel()
         if upstream is not None:
             upstream.reset()
-
-
-def _failure_reply(reason: str, details: str, status: int, flag: int) -> LocalReply:
-    """The answer to a failure before any response, in Envoy's words."""
-    inside = reason.replace(" ", "_") + (f"|{details}" if details else "")
-    headers = ((b"x-envoy-overloaded", b"true"),) if reason == "overflow" else ()
-    return LocalReply(
-        status,
-        f"upstream_reset_before_response_started{{{inside}}}",
-        _CONNECT_ERROR.format(reason).encode(),
-        flag=flag,
-        headers=headers,
-    )

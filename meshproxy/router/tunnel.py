@@ -37,6 +37,11 @@ class Tunnel:
         """Begin to connect; the client hears 200 when that is done."""
         self._client.connect(connector)
 
+    @property
+    def connected(self) -> bool:
+        """True once the host has agreed."""
+        return self._open
+
     # -- the request's way -----------------------------------------------------------------------
 
     def encode_data(self, data: bytes, end_stream: bool) -> None:

@@ -58,6 +58,15 @@ class FilteredRequest:
         return self.request.received
 
     @property
+    def connected(self) -> bool:
+        """True once a connection serves this try."""
+        return self.request.connected
+
+    @property
+    def tries(self) -> None:
+        """The filters see every answer; whether there is another try is decided behind them."""
+
+    @property
     def reused_connection(self) -> bool:
         """Whether the connection had served before. What filters have seen is not sent again."""
         return False
@@ -279,6 +288,10 @@ class ResponseSide:
         """Headers that all filters have let pass."""
         owner = self._owner
         owner.headers_sent = True
+        tries = owner.router.tries
+        if tries is not None and tries.after_headers(headers):
+            owner.reset()
+            return
         owner.router.on_upstream_headers(headers, end_stream)
         if end_stream:
             owner.response_through()

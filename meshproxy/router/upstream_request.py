@@ -182,9 +182,22 @@ class UpstreamRequest:
             return
         if self._done:
             return
+        tries = self.router.tries
+        if tries is not None and tries.after_headers(headers):
+            self._give_way(end_stream)
+            return
         if end_stream:
             self._response_ended()
         self.router.on_upstream_headers(headers, end_stream)
+
+    def _give_way(self, end_stream: bool) -> None:
+        """Another try takes the place of this one, whose answer nobody wants."""
+        if end_stream and self.request_sent:
+            self._done = True
+            self._pause(False)
+            self._client.end()
+        else:
+            self.reset()
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         """A piece of its body."""

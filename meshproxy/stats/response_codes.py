@@ -62,7 +62,8 @@ class ResponseCodeStats:
     `internal` is what `x-envoy-internal` says of the request.
     """
 
-    __slots__ = ("_codes", "_named", "_scope", "_total", "canary", "external", "internal")
+    __slots__ = ("_codes", "_named", "_scope", "_total", "canary", "external", "internal",
+                 "retry")  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -71,6 +72,7 @@ class ResponseCodeStats:
         self.internal = CodeCounters(scope, "internal.")
         self.external = CodeCounters(scope, "external.")
         self.canary = CodeCounters(scope, "canary.")
+        self.retry = CodeCounters(scope, "retry.")  # of the answers that were thrown away
         self._codes: tuple[dict[int, tuple[Counter, ...]], dict[int, tuple[Counter, ...]]] = {}, {}
 
     def record(self, code: int, internal: bool) -> None:

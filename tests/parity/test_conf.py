@@ -7,12 +7,14 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from tests.parity.harness import PROXIES, Case, Pair
 from tests.parity.test_conf_protocols import TESTED
+from tests.parity.test_retries import by_attempt, status
 from tests.support.conf import conf_names, runnable
 from tests.support.raw_client import TIMEOUT_S, RawClient, http_request
 from tests.support.upstreams import RecordingUpstream, answering
@@ -57,6 +59,10 @@ CASES = {
         case("admin", "/admin"),
         case("admin, allowed", "/admin", "x-admin: 1"),
         case("nothing", "/x"),
+    ],
+    "retries.yaml": [
+        replace(case("again", "/orders"), play=by_attempt(answering(status(503)), ANSWER)),
+        replace(case("not for this", "/x"), play=answering(status(503))),
     ],
     "split.yaml": [case("preview", "/x", "x-version: 2")],
 }

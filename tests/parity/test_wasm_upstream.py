@@ -9,6 +9,7 @@ import wasmtime
 
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.harness import PROXIES, Case, Pair
+from tests.parity.test_retries import by_attempt, status
 from tests.support.eventually import eventually
 from tests.support.raw_client import http_request
 from tests.support.upstreams import answering, answering_then_close
@@ -23,6 +24,8 @@ ROUTES = """
   route: {cluster: dead}
 - match: {prefix: /plain}
   route: {cluster: plain}
+- match: {prefix: /again}
+  route: {cluster: up, timeout: 0s, retry_policy: {retry_on: 5xx}}
 """
 
 
@@ -107,7 +110,8 @@ def configuration(up: int, dead: int) -> str:
         cluster("dead", [dead], options=options()),
         cluster("plain", [up]),
     ]
-    return bootstrap([listener("main", virtual_host(ROUTES))], clusters)
+    host = virtual_host(ROUTES) + "  include_request_attempt_count: true\n"
+    return bootstrap([listener("main", host)], clusters)
 
 
 def said(pair: Pair, kind: str, name: str) -> list[str]:
@@ -137,6 +141,10 @@ CASES = [
     Case("no host", http_request("/dead"), PLAIN),
     Case("the host closes early", http_request("/up"), answering_then_close(b"")),
     Case("no body", http_request("/up"), answering(b"HTTP/1.1 204 No Content\r\n\r\n")),
+    Case("another try", http_request("/again"), by_attempt(answering(status(503)), PLAIN)),
+    Case("another try, with bodies", post("/again"),
+         by_attempt(answering(status(503, body=b"sorry")), PLAIN)),
+    Case("another try, closed", post("/again"), by_attempt(answering_then_close(), PLAIN)),
     Case("chunks", http_request("/up"), answering(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")),
 ]  # fmt: skip

@@ -88,7 +88,7 @@ class FakeStream:
     def __init__(self, plan: ScriptedPlan | None) -> None:
         self.info = SimpleNamespace(attempts=plan)
         self.manager = SimpleNamespace(dispatcher=FakeDispatcher())
-        self.chain = SimpleNamespace(limit=10)
+        self.buffer_limit = 10
         self.encoder = self
         self.random = 7
         self.route = "route"

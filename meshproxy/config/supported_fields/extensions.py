@@ -66,6 +66,14 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             LOGGERS + "wasm.v3.WasmAccessLog",
         ),
     ),
+    ROUTE + "RetryPolicy.RetryHostPredicate.typed_config": (
+        "retry host predicate in envoy.extensions.retry.host.",
+        (
+            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
+            "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig",
+        ),
+    ),
     "envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions.typed_config": (
         "bootstrap extension in envoy.extensions.bootstrap.",
         (WASM + "WasmService",),

@@ -51,10 +51,13 @@ FIELDS: Final[dict[str, str]] = {
         " typed_per_filter_config" + _HEADERS
     ),
     ROUTE + "VirtualHost": (
-        "name domains routes require_tls metadata typed_per_filter_config" + _HEADERS
+        "name domains routes require_tls metadata typed_per_filter_config retry_policy"
+        " include_request_attempt_count include_attempt_count_in_response"
+        " per_request_buffer_limit_bytes" + _HEADERS
     ),
     ROUTE + "Route": (
-        "name match route redirect direct_response metadata typed_per_filter_config" + _HEADERS
+        "name match route redirect direct_response metadata typed_per_filter_config"
+        " per_request_buffer_limit_bytes" + _HEADERS
     ),
     ROUTE + "RouteMatch": (
         "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers"
@@ -69,8 +72,20 @@ FIELDS: Final[dict[str, str]] = {
         " prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite"
         " host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout"
         " idle_timeout priority max_grpc_timeout grpc_timeout_offset max_stream_duration"
-        " upgrade_configs"
+        " upgrade_configs retry_policy"
     ),
+    ROUTE + "RetryPolicy": (
+        "retry_on num_retries per_try_timeout retriable_status_codes retriable_headers"
+        " retriable_request_headers retry_back_off rate_limited_retry_back_off retry_host_predicate"
+        " host_selection_retry_max_attempts"
+    ),
+    ROUTE + "RetryPolicy.RetryBackOff": "base_interval max_interval",
+    ROUTE + "RetryPolicy.RateLimitedRetryBackOff": "reset_headers max_interval",
+    ROUTE + "RetryPolicy.ResetHeader": "name format",
+    ROUTE + "RetryPolicy.RetryHostPredicate": "name typed_config",
+    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": "",
+    "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate": "",
+    "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig": "metadata_match",
     ROUTE + "RouteAction.MaxStreamDuration": (
         "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"
     ),
