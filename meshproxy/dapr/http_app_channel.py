@@ -127,10 +127,7 @@ class HttpAppChannel:
             "content-type": CLOUD_EVENT,
             "pubsubName": event.pubsub,
         }
-        for name in ("traceparent", "tracestate"):
-            value = event.event.get(name)
-            if isinstance(value, str) and value.isprintable() and value:
-                headers[name] = value
+        headers |= _trace(event.event)
         answer = await self.send("POST", _path(event.path), event.body, headers)
         verdict = verdict_of(answer)
         if verdict == RETRY:
@@ -164,7 +161,7 @@ class HttpAppChannel:
 
     async def on_binding_event(self, event: BindingEvent) -> BindingAnswer:
         """`POST` of the data; nothing but 200 means that the app has taken it."""
-        headers = {**_headers(event.metadata), **_JSON}
+        headers = {**_headers(event.metadata), **_JSON, **_trace(event.metadata)}
         answer = await self.send("POST", _path(event.path), event.data, headers)
         if answer.status != 200:
             text = f"the app answered {answer.status} to the event of binding {event.name}"
@@ -246,6 +243,16 @@ def _binding_answer(body: bytes) -> BindingAnswer:
 
 def _path(path: str) -> str:
     return path if path.startswith("/") else f"/{path}"
+
+
+def _trace(carrier: Mapping[str, Any]) -> dict[str, str]:
+    """The trace that an event is in, as headers."""
+    found = {name: carrier.get(name) for name in ("traceparent", "tracestate")}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str) and value and value.isascii() and value.isprintable()
+    }
 
 
 def _headers(metadata: Mapping[str, str]) -> dict[str, str]:

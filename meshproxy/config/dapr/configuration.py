@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from meshproxy.config.dapr.metrics import metrics_settings
 from meshproxy.config.dapr.reading import Fields
+from meshproxy.config.dapr.tracing import tracing_settings
 from meshproxy.config.loader import load_documents
 from meshproxy.config.nodes import plain
 from meshproxy.dapr.component import ComponentSpec, MetadataItem
@@ -30,7 +31,6 @@ NOT_SUPPORTED: Final = (
     "httpPipeline",
     "logging",
     "mtls",
-    "tracing",
     "wasm",
     "workflow",
 )
@@ -63,6 +63,9 @@ def _build(resource: Fields, found: Resources) -> None:
     if secrets is not None:
         found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
         secrets.end()
+    tracing = spec.one("tracing")
+    if tracing is not None:
+        found.tracing = tracing_settings(tracing)
     # Two names for one thing; where both are there, daprd reads the longer one.
     for name in ("metric", "metrics"):
         metrics = spec.one(name)

@@ -28,6 +28,7 @@ from meshproxy.dapr.http_endpoint import HttpEndpointSpec
 from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.resiliency import ResiliencySpec
 from meshproxy.dapr.secretstores.scopes import SecretScope
+from meshproxy.dapr.tracing.settings import TracingSettings
 from meshproxy.errors import Code, ConfigError, Place
 from meshproxy.stats.dapr_metrics import MetricsSettings
 
@@ -70,6 +71,7 @@ class Resources:
     hot_reload: bool = True
     fixed: list[Plain] = field(default_factory=list)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: list[ConfigError] = field(default_factory=list)
     unreadable: list[ConfigError] = field(default_factory=list)
 

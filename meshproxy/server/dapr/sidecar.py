@@ -34,6 +34,7 @@ from meshproxy.dapr.runtime import Runtime
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.subscriptions import Subscriptions
+from meshproxy.dapr.traced_channel import TracedChannel
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
@@ -42,6 +43,7 @@ from meshproxy.http_filters.dapr_grpc_proxy import GrpcProxyFilter, InternalGrpc
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
 from meshproxy.http_filters.dapr_metrics import Requests, metrics_filter
 from meshproxy.http_filters.dapr_page import page, public
+from meshproxy.http_filters.dapr_tracing import api_tracing, internal_tracing
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import app_channel, wait_for_app
@@ -59,6 +61,7 @@ from meshproxy.server.dapr.listeners import (
 )
 from meshproxy.server.dapr.mesh import Mesh
 from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions
+from meshproxy.server.dapr.tracing import Tracing, tracing_cluster, with_environment
 from meshproxy.stats.dapr_metrics import DaprMetrics, MetricsSettings
 
 if TYPE_CHECKING:
@@ -103,6 +106,7 @@ class DaprSidecar:
         self._mesh = Mesh()
         self._grpc_app: GrpcAppChannel | None = None
         self._app_ill = asyncio.Event()
+        self._tracing: Tracing | None = None
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
         self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
@@ -118,6 +122,7 @@ class DaprSidecar:
             resiliency=Resiliency(resources.resiliencies, identity),
         )
         self._metrics = self._count(resources.metrics)
+        self._tracing_settings = with_environment(resources.tracing, os.environ)
         unasked = options.edges.unasked
         self._subscriptions = Subscriptions(
             self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
@@ -143,6 +148,8 @@ class DaprSidecar:
         channel = app_channel(app, self.options.app_id, client)
         if app.is_grpc:
             self._grpc_app = cast("GrpcAppChannel", channel)
+        if self._tracing is not None:
+            channel = TracedChannel(channel, self._tracing.tracer)
         if self._metrics is None:
             return channel
         return MeasuredChannel(channel, self._metrics, grpc=app.protocol.startswith("grpc"))
@@ -160,6 +167,8 @@ class DaprSidecar:
         if APP_CLUSTER in taken:
             raise StartupError(f"the cluster name '{APP_CLUSTER}' is the sidecar's own")
         self._mesh = Mesh(config.listeners)
+        if (collector := tracing_cluster(self._tracing_settings)) is not None:
+            clusters.append(collector)
         own = read({"static_resources": {"clusters": clusters}})
         return replace(config, clusters=(*config.clusters, *own.clusters))
 
@@ -203,6 +212,10 @@ class DaprSidecar:
             PUBLIC: [made("public", public(api.api, PUBLIC_API))],
             METRICS: [made("metrics", page(self._metrics_page, b"text/plain; version=0.0.4"))],
         }
+        if self._tracing is not None:
+            for kind in (INTERNAL, GRPC, HTTP):
+                traced = internal_tracing if kind == INTERNAL else api_tracing
+                filters[kind].insert(0, made("tracing", traced(self._tracing.tracer)))
         if self._metrics is not None:
             measure(api.api, self._metrics)
             for kind in (INTERNAL, GRPC, HTTP):
@@ -294,6 +307,7 @@ class DaprSidecar:
         Raises StartupError.
         """
         options = self.options
+        self._tracing = Tracing.start(self._tracing_settings, options.app_id, client)
         if options.app.port:
             self.facts.channel = self._app_channel(client)
         logger.info(
@@ -411,6 +425,8 @@ class DaprSidecar:
         await self._owner.close()
         await self._naming.close()
         await self.facts.runtime.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         if self.facts.channel is not None:
             await self.facts.channel.close()
         logger.info("Daprd shutdown gracefully")

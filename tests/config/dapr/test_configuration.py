@@ -5,6 +5,7 @@ import pytest
 from meshproxy.config.dapr import Resources, load_configurations
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.secretstores.scopes import SecretScope
+from meshproxy.dapr.tracing.settings import OtelSettings, TracingSettings
 
 TEXT = """\
 apiVersion: dapr.io/v1alpha1
@@ -37,8 +38,8 @@ def test_secret_scopes_are_read(tmp_path):
 
 
 def test_what_has_no_effect_is_refused_by_name(tmp_path):
-    _, errors = load(tmp_path, TEXT + "  tracing: {samplingRate: '1'}\n")
-    assert errors == [":11:12: spec.tracing: is not supported"]
+    _, errors = load(tmp_path, TEXT + "  mtls: {enabled: true}\n")
+    assert errors == [":11:9: spec.mtls: is not supported"]
 
 
 def test_mistakes_have_their_place(tmp_path):
@@ -143,5 +144,51 @@ def test_metrics_are_read(tmp_path):
 )
 def test_mistakes_in_metrics_are_told(tmp_path, old, new, error):
     _, errors = load(tmp_path, METRICS.replace(old, new))
+    assert len(errors) == 1
+    assert error in errors[0]
+
+
+TRACING = """\
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: config}
+spec:
+  tracing:
+    samplingRate: "0.5"
+    stdout: true
+    zipkin: {endpointAddress: "http://zipkin:9411/api/v2/spans"}
+    otel:
+      endpointAddress: collector:4317
+      isSecure: false
+      protocol: grpc
+      headers: "a=b,c=d"
+      timeout: 500
+"""
+
+
+def test_tracing_is_read(tmp_path):
+    found, errors = load(tmp_path, TRACING)
+    assert not errors
+    otel = OtelSettings("collector:4317", "grpc", False, {"a": "b", "c": "d"}, 0.5)
+    assert found.tracing == TracingSettings(0.5, True, "http://zipkin:9411/api/v2/spans", otel)
+    listed = TRACING.replace('"a=b,c=d"', "[{name: a, value: b}, {name: c, value: d}]")
+    assert load(tmp_path, listed.replace("500", "500ms"))[0].tracing == found.tracing
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ('"0.5"', '"1.5"', "'1.5' is no rate; expected 0 to 1"),
+        ('"0.5"', "often", "'often' is no rate"),
+        ("http://zipkin", "zipkin", "is no http URL"),
+        ("protocol: grpc", "protocol: http/json", "'http/json' is not known"),
+        ("collector:4317", "http://collector:4317", "is no host with its port"),
+        ("collector:4317", "collector", "is no host with its port"),
+        ("500", "soon", "is not a duration"),
+        ("stdout", "stdoud", "'stdoud' is no field here"),
+    ],
+)
+def test_mistakes_in_tracing_are_told(tmp_path, old, new, error):
+    _, errors = load(tmp_path, TRACING.replace(old, new, 1))
     assert len(errors) == 1
     assert error in errors[0]
