@@ -91,6 +91,7 @@ class Peers:
         peer = self._peers.get((app_id, namespace))
         if peer is not None:
             peer.fresh_until = 0.0
+            self._resolver.forget(app_id, namespace)
 
 
 def _config(name: str) -> ClusterConfig:

@@ -19,6 +19,10 @@ class Resolver:
         self.known: dict[str, list[str]] = {}
         self.asked = 0
         self.error = ""
+        self.forgotten: list[str] = []
+
+    def forget(self, app_id: str, namespace: str) -> None:
+        self.forgotten.append(app_id)
 
     async def resolve(self, app_id: str, namespace: str) -> list[str]:
         self.asked += 1
@@ -87,6 +91,7 @@ def test_where_nobody_can_be_asked_the_older_answer_counts(world):
     world.resolver.known["/b"] = ["127.0.0.1:1"]
     name = run(world.peers.look_up("b", ""))
     world.peers.forget("b", "")
+    assert world.resolver.forgotten == ["b"]
     assert world.peers.cluster_of("b", "") is None
     world.resolver.error = "database is locked"
     assert run(world.peers.look_up("b", "")) == name

@@ -5,15 +5,16 @@ Source: https://docs.dapr.io/reference/resource-specs/configuration-schema/.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.config.dapr.metrics import metrics_settings
-from meshproxy.config.dapr.reading import Fields
+from meshproxy.config.dapr.reading import Fields, scalar_text
 from meshproxy.config.dapr.tracing import tracing_settings
 from meshproxy.config.loader import load_documents
-from meshproxy.config.nodes import plain
+from meshproxy.config.nodes import Scalar, plain
 from meshproxy.dapr.component import ComponentSpec, MetadataItem
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.secretstores.scopes import SecretScope
@@ -93,7 +94,7 @@ def _name_resolution(entry: Fields) -> ComponentSpec:
     known = COMPONENTS.of("nameresolution")
     names = [name.partition("/")[0].removeprefix("nameresolution.") for name in known]
     name = entry.choice("component", names, required=True)
-    values = entry.entries("configuration")
+    values = _values(entry)
     place = entry.place_of("configuration")
     built = ComponentSpec(
         name="name-resolution",
@@ -103,6 +104,17 @@ def _name_resolution(entry: Fields) -> ComponentSpec:
     )
     entry.end()
     return built
+
+
+def _values(entry: Fields) -> dict[str, str]:
+    """The settings of a resolver; what has an inside, as those of consul have, becomes JSON."""
+    inner = entry.one("configuration")
+    if inner is None:
+        return {}
+    return {
+        name: scalar_text(node) if isinstance(node, Scalar) else json.dumps(plain(node))
+        for name, (_, node) in inner.node.entries.items()
+    }
 
 
 def _scope(entry: Fields) -> SecretScope:

@@ -15,3 +15,6 @@ class NameResolver(Component, Protocol):
 
     async def resolve(self, app_id: str, namespace: str) -> list[str]:
         """Where the sidecars of an app are, empty where there is none."""
+
+    def forget(self, app_id: str, namespace: str) -> None:
+        """An address did not answer: what is remembered of this app counts no more."""

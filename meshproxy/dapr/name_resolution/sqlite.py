@@ -89,6 +89,9 @@ class SqliteNameResolver:
         rows = await self._open().run(lambda c: c.execute(statement, values).fetchall())
         return [address for (address,) in rows]
 
+    def forget(self, app_id: str, namespace: str) -> None:
+        """Nothing is remembered here."""
+
     async def close(self) -> None:
         """Take the row back."""
         database, self._database = self._database, None

@@ -67,10 +67,23 @@ def test_name_resolution_is_read_as_a_component(tmp_path):
     assert [(item.name, item.value) for item in found.name_resolution.metadata] == [
         ("tableName", "t")
     ]
-    _, errors = load(tmp_path, text.replace("sqlite", "consul"))
+    _, errors = load(tmp_path, text.replace("sqlite", "consol"))
     assert errors == [
-        ":12:16: spec.nameResolution.component: 'consul' is not known; expected sqlite"
+        ":12:16: spec.nameResolution.component: 'consol' is not known; expected consul, "
+        "kubernetes, mdns, sqlite (did you mean 'consul'?)"
     ]
+
+
+def test_a_setting_of_a_resolver_that_has_an_inside_becomes_json(tmp_path):
+    settings = "{client: {address: 'a:1', scheme: https}, tags: [x], selfRegister: true}"
+    text = TEXT + f"  nameResolution:\n    component: consul\n    configuration: {settings}\n"
+    found, errors = load(tmp_path, text)
+    assert not errors
+    assert {item.name: item.value for item in found.name_resolution.metadata} == {
+        "client": '{"address": "a:1", "scheme": "https"}',
+        "tags": '["x"]',
+        "selfRegister": "true",
+    }
 
 
 def test_hot_reload_is_on_unless_it_is_put_out_and_no_other_feature_is_there(tmp_path):
