@@ -24,7 +24,7 @@ from meshproxy.http.local_reply import LocalReply
 from meshproxy.http_filters.dapr_invoke import TOO_LARGE, InvokingFilter, declares_more, reply_of
 
 _BAD_TOKEN = LocalReply(401, "dapr_invalid_api_token", b"invalid api token")
-
+_NOT_FOUND = LocalReply(404, "dapr_not_found", b"404 page not found\n")
 
 logger = logging.getLogger("meshproxy.dapr.runtime.http-info")
 
@@ -39,7 +39,10 @@ def _log_call(method: str, path: str, headers: HeaderMap) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DaprFilterConfig:
-    """One API listener. `token` empty: none is asked for; `max_body` is bytes."""
+    """One API listener. `token` empty: none is asked for; `max_body` is bytes.
+
+    `may_invoke`: what is not in the table is an invocation.
+    """
 
     api: Api
     table: Table
@@ -47,6 +50,7 @@ class DaprFilterConfig:
     token: str = ""
     max_body: int = 4 * 1024 * 1024
     log_calls: bool = False
+    may_invoke: bool = True
 
 
 class DaprFilter(InvokingFilter):
@@ -79,6 +83,8 @@ class DaprFilter(InvokingFilter):
             return self.refuse(LocalReply(400, "dapr_bad_escape", text))
         if (found is None or not found[0].public) and not self._may_pass(headers):
             return self.refuse(_BAD_TOKEN)
+        if found is None and not self._config.may_invoke:
+            return self.refuse(_NOT_FOUND)
         if found is None:
             invoker = self.invoker
             named = invoker.ways.externals.endpoints

@@ -15,6 +15,7 @@ from meshproxy.config.dapr.reading import Fields, scalar_text
 from meshproxy.config.dapr.tracing import tracing_settings
 from meshproxy.config.loader import load_documents
 from meshproxy.config.nodes import Scalar, plain
+from meshproxy.dapr.api_access import GROUPS, PROTOCOLS, VERSIONS, ApiAccess, ApiRule
 from meshproxy.dapr.component import ComponentSpec, MetadataItem
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.secretstores.scopes import SecretScope
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 NOT_SUPPORTED: Final = (
     "accessControl",
-    "api",
     "appHttpPipeline",
     "components",
     "httpPipeline",
@@ -64,6 +64,10 @@ def _build(resource: Fields, found: Resources) -> None:
     if secrets is not None:
         found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
         secrets.end()
+    api = spec.one("api")
+    if api is not None:
+        found.api_access = ApiAccess(_api_rules(api, "allowed"), _api_rules(api, "denied"))
+        api.end()
     tracing = spec.one("tracing")
     if tracing is not None:
         found.tracing = tracing_settings(tracing)
@@ -76,6 +80,20 @@ def _build(resource: Fields, found: Resources) -> None:
     if naming is not None:
         found.name_resolution = _name_resolution(naming)
     spec.end()
+
+
+def _api_rules(api: Fields, name: str) -> list[ApiRule]:
+    rules = []
+    for each in api.many(name):
+        rules.append(
+            ApiRule(
+                each.choice("name", GROUPS, required=True),
+                each.choice("version", VERSIONS, required=True),
+                each.choice("protocol", PROTOCOLS, required=True),
+            )
+        )
+        each.end()
+    return rules
 
 
 def _feature(entry: Fields, found: Resources) -> None:

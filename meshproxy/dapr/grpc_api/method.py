@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.grpc_api.protos import classes
 from meshproxy.http.header_map import HeaderMap
 
@@ -44,6 +45,16 @@ class Method:
     response: type[Any]
     operation: InformedOperation | None = None
     stream: StreamOperation | None = None
+
+    def refused_by(self, error: Callable[[], ApiError]) -> Method:
+        """A call of this name that is always answered with an error."""
+
+        async def refuse(*_: Any) -> Any:
+            raise error()
+
+        if self.stream is not None:
+            return replace(self, stream=refuse)
+        return replace(self, operation=refuse)
 
 
 def method(name: str, operation: Operation) -> Method:

@@ -59,8 +59,13 @@ class Table:
 
     def __init__(self, entries: Iterable[Endpoint]) -> None:
         self._root = _Node()
-        for entry in entries:
+        self._entries: Final = tuple(entries)
+        for entry in self._entries:
             self._add(entry)
+
+    def only(self, allows: Callable[[str], bool]) -> Table:
+        """The entries whose paths are allowed."""
+        return Table(entry for entry in self._entries if allows(entry.path))
 
     def match(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The entry of a request, with its parameters. Raises BadEscape."""

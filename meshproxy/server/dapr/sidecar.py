@@ -21,6 +21,7 @@ from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.api.invoke import InvokeApi
+from meshproxy.dapr.api_access import INVOKE
 from meshproxy.dapr.app_settings import APP_CLUSTER, RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
 from meshproxy.dapr.external import Externals
@@ -188,13 +189,15 @@ class DaprSidecar:
             *(each.shown() for each in self._subscriptions.active),
             *self._api.streaming.shown(),
         ]
+        access = self._resources.api_access
         api = DaprFilterConfig(
             self._api,
-            HTTP_API,
+            access.of_http(HTTP_API),
             invoker,
             options.api_token,
             most,
             options.enable_api_logging,
+            access.allows("http", INVOKE),
         )
         internal = InternalFilterConfig(invoker, most)
         grpc = self._grpc_config(api.api)
@@ -263,7 +266,8 @@ class DaprSidecar:
 
         options = self.options
         limit, logged = options.max_body_size, options.enable_api_logging
-        return DaprGrpcConfig(api, GRPC_API, options.api_token, limit, logged)
+        methods = self._resources.api_access.of_grpc(GRPC_API)
+        return DaprGrpcConfig(api, methods, options.api_token, limit, logged)
 
     def _listeners(self) -> list[dict[str, Any]]:
         options, size = self.options, self.options.read_buffer_size

@@ -74,6 +74,33 @@ def test_name_resolution_is_read_as_a_component(tmp_path):
     ]
 
 
+def test_the_lists_of_allowed_and_denied_calls_are_read(tmp_path):
+    rule = "{name: state, version: v1.0, protocol: http}"
+    found, errors = load(tmp_path, TEXT + f"  api: {{allowed: [{rule}]}}\n")
+    assert not errors
+    assert found.api_access.allows("http", "state")
+    assert not found.api_access.allows("http", "secrets")
+    found, _ = load(tmp_path, TEXT + f"  api: {{denied: [{rule}]}}\n")
+    assert not found.api_access.allows("http", "state")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("{version: v1, protocol: http}", "'name' is missing"),
+        ("{name: stat, version: v1, protocol: http}", "'stat' is not known"),
+        ("{name: state, version: v2, protocol: http}", "'v2' is not known; expected v1, v1.0"),
+        ("{name: state, version: v1, protocol: tcp}", "'tcp' is not known; expected http, grpc"),
+        ("{name: state, version: v1, protocol: http, verb: get}", "'verb' is no field here"),
+    ],
+)
+def test_mistakes_in_these_lists_have_their_place(tmp_path, rule, message):
+    _, errors = load(tmp_path, TEXT + f"  api: {{allowed: [{rule}]}}\n")
+    assert len(errors) == 1
+    assert errors[0].startswith(":11:")
+    assert message in errors[0]
+
+
 def test_a_setting_of_a_resolver_that_has_an_inside_becomes_json(tmp_path):
     settings = "{client: {address: 'a:1', scheme: https}, tags: [x], selfRegister: true}"
     text = TEXT + f"  nameResolution:\n    component: consul\n    configuration: {settings}\n"
