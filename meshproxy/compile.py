@@ -37,6 +37,7 @@ MODULES: Final = (
     "http/http1/*.py",
     "http/http2/*.py",
     "http/http2_downstream.py",
+    "http/local_info.py",
     "http/local_reply.py",
     "http/request_headers.py",
     "http/status.py",

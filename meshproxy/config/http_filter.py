@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meshproxy.config.document import At
+from meshproxy.config.matching import build_headers
 from meshproxy.config.problems import Problems
-from meshproxy.config.reading import wrapped
+from meshproxy.config.reading import seconds, wrapped
 from meshproxy.config.wasm import build_plugin
 from meshproxy.errors import Code
-from meshproxy.http_filters import grpc_http1_bridge, grpc_stats, grpc_web
+from meshproxy.http_filters import grpc_http1_bridge, grpc_stats, grpc_web, health_check
 from meshproxy.http_filters.grpc_http1_bridge import BridgeConfig
 from meshproxy.http_filters.grpc_stats import GrpcStatsConfig
+from meshproxy.http_filters.health_check import HealthCheckFilterConfig
 from meshproxy.router.filter_scope import FilterOverride, PerFilterConfig
 
 ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
@@ -160,9 +162,25 @@ def _grpc_stats(at: At, problems: Problems) -> GrpcStatsConfig:
     )
 
 
+def _health_check(at: At, problems: Problems) -> HealthCheckFilterConfig:
+    pass_through = wrapped(at, "pass_through_mode", False)
+    cache_time = seconds(at, "cache_time", 0.0)
+    if cache_time and not pass_through:
+        text = "'cache_time' needs 'pass_through_mode'"
+        at.error(problems, Code.INVALID, text, "cache_time")
+    percentages = at.message.cluster_min_healthy_percentages
+    return HealthCheckFilterConfig(
+        pass_through=pass_through,
+        headers=build_headers(at.many("headers"), problems),
+        cache_time=cache_time,
+        clusters=tuple((name, percentages[name].value) for name in sorted(percentages)),
+    )
+
+
 _BUILDERS: Final[dict[str, Callable[[At, Problems], Any]]] = {
     WASM: build_plugin,
     grpc_web.TYPE: _grpc_web,
     grpc_http1_bridge.TYPE: _bridge,
     grpc_stats.TYPE: _grpc_stats,
+    health_check.TYPE: _health_check,
 }

@@ -17,10 +17,11 @@ from meshproxy.http.client_cert import ClientCertPolicy
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.http2.settings import Http2Settings
+from meshproxy.http.local_info import LocalInfo
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PathNormalizer
 from meshproxy.http.stream_info import ResponseFlag
-from meshproxy.stats.metrics import Http2CodecStats
+from meshproxy.stats.metrics import Http2CodecStats, TracingStats
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher
@@ -111,9 +112,11 @@ class HttpConnectionManager:
         "dispatcher",
         "draining",
         "listener_stats",
+        "local",
         "local_ip",
         "route_config",
         "stats",
+        "tracing_stats",
         "wall_offset",
     )
 
@@ -138,6 +141,8 @@ class HttpConnectionManager:
         self.wall_offset = dispatcher.time() - dispatcher.now()
         self._date_second = -1
         self._date = (b"date", b"")
+        self.local = LocalInfo()
+        self.tracing_stats: TracingStats | None = None
         self.codec_scope: Any = None  # `http2.`
         self._http2_stats: Http2CodecStats | None = None
         self._sweeping = False
@@ -225,13 +230,16 @@ class HttpConnectionManager:
             if request_id is not None:
                 headers.replace(b"x-request-id", request_id)
         connection = stream.connection
-        if self.draining or connection.last_request:
+        if self.draining or self.local.health_failed:
+            connection.drain_after(stream)
+        elif connection.last_request:
             stream.encoder.close_when_done()
         if not stream.request_complete:
             self.stats.downstream_rq_response_before_rq_complete.value += 1
         status = pairs[0][1]
         info.response_code = code = int(status) if status.isdigit() else 0
-        self.count(code)
+        if not info.health_check:
+            self.count(code)
 
     def count(self, code: int) -> None:
         """Count one answer, final or informational."""
@@ -266,6 +274,8 @@ class HttpConnectionManager:
         stats.downstream_rq_active.value -= 1
         if stream.upgraded:
             stats.downstream_cx_upgrades_active.value -= 1
+        if stream.info.health_check and self.tracing_stats is not None:
+            self.tracing_stats.health_check.value += 1
         now = self.dispatcher.now()
         stream.info.response_end = now
         stats.downstream_rq_time.record(int((now - stream.info.start) * 1000))

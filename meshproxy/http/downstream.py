@@ -138,6 +138,13 @@ class HttpConnection:
         self.manager.stats.downstream_cx_drain_close.value += 1
         self.wire.close_after_flush(False)
 
+    def drain_after(self, stream: Stream) -> None:
+        """The server drains: this response is the last one."""
+        if not self.last_request:
+            self.last_request = True
+            self.manager.stats.downstream_cx_drain_close.value += 1
+        stream.encoder.close_when_done()
+
     def sweep(self, now: float) -> None:
         """Look at the clock, on behalf of the connection."""
         if self._closes_at is not None:

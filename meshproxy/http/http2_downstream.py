@@ -94,6 +94,11 @@ class Http2Connection(HttpConnection):
         self.manager.stats.downstream_cx_drain_close.value += 1
         self.start_drain(self.manager.dispatcher.now())
 
+    def drain_after(self, stream: Stream) -> None:
+        """The server drains: the client hears it with this response."""
+        if self._closes_at is None:
+            self.close_if_idle()
+
     def start_drain(self, now: float) -> None:
         """Tell the client to go elsewhere; what it still begins in this moment is served."""
         if self._closes_at is None and not self.http2.closed:

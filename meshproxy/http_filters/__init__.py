@@ -3,7 +3,14 @@
 The router is not in it: it is the terminal filter of every chain (`router/router.py`).
 """
 
-from meshproxy.http_filters import dapr, grpc_http1_bridge, grpc_stats, grpc_web, wasm
+from meshproxy.http_filters import (
+    dapr,
+    grpc_http1_bridge,
+    grpc_stats,
+    grpc_web,
+    health_check,
+    wasm,
+)
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
 
 __all__ = [
@@ -13,5 +20,6 @@ __all__ = [
     "grpc_http1_bridge",
     "grpc_stats",
     "grpc_web",
+    "health_check",
     "wasm",
 ]

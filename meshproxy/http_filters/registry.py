@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshproxy.http.filter import FactoryByScope, FilterFactory
+from meshproxy.http.local_info import LocalInfo
 from meshproxy.router.filter_scope import FilterScope
 
 
@@ -34,6 +35,7 @@ class FactoryContext:
     services: Any = None
     direction: int = 0
     overrides: Mapping[FilterScope, Any] = field(default_factory=dict)
+    local: LocalInfo = field(default_factory=LocalInfo)
 
 
 HttpFilterConfigFactory = Callable[[Any, FactoryContext], FilterFactory | FactoryByScope]

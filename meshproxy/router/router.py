@@ -292,7 +292,8 @@ class Router:
     def on_upstream_1xx(self, headers: HeaderMap) -> None:
         """An informational response."""
         stream = self.stream
-        self.cluster.response_stats.record(int(headers.pairs[0][1]), stream.info.internal)
+        if not stream.info.health_check:
+            self.cluster.response_stats.record(int(headers.pairs[0][1]), stream.info.internal)
         stream.encode_1xx(headers)
 
     def on_switch(self, headers: HeaderMap) -> bool:
@@ -323,13 +324,8 @@ class Router:
         pairs = headers.pairs
         info.response_code = code = int(pairs[0][1])
         milliseconds = int((now - (info.upstream_request_start or now)) * 1000)
-        cluster = self.cluster
-        cluster.response_stats.record(code, info.internal)
-        if info.upstream_host.canary or headers.get(_CANARY) == b"true":
-            self._canary = True
-            cluster.response_stats.canary.record(code)
-        if info.alt_stat_name is not None:
-            self._count_by_name(info.alt_stat_name, code)
+        if not info.health_check:  # which Envoy does not count
+            self._count(code, info.upstream_host.canary or headers.get(_CANARY) == b"true")
         monitor = info.upstream_host.health_monitor
         if monitor is not None and headers.get(_IMMEDIATE_FAIL) is not None:
             monitor.fail_passively()
@@ -360,6 +356,8 @@ class Router:
         info = stream.info
         stream.deadline = None
         info.upstream_response_end = now = self.now()
+        if info.health_check:
+            return
         elapsed = int((now - (info.upstream_request_start or now)) * 1000)
         self.cluster.response_stats.record_time(elapsed, info.internal)
         if self._canary:
@@ -419,21 +417,26 @@ class Router:
 
     def fail(self, reply: LocalReply) -> None:
         """Answer from here: there is no response, and will be none."""
-        cluster = self.cluster
         self.stream.deadline = None
         info = self.stream.info
-        cluster.response_stats.record(reply.status, info.internal)
-        if info.alt_stat_name is not None:
-            self._count_by_name(info.alt_stat_name, reply.status)
+        if not info.health_check:
+            self._count(reply.status, False)
         if info.route.count_attempts_in_response:
             reply = reply.with_header(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
         self.stream.send_local_reply(reply)
 
-    def _count_by_name(self, name: bytes, code: int) -> None:
-        """Count an answer once more, under the name that an internal client gave."""
-        stats = self.cluster.response_stats.named(name)
-        if stats is not None:
-            stats.record(code, self.stream.info.internal)
+    def _count(self, code: int, canary: bool) -> None:
+        """Count an answer: where it is a canary's, or its internal client named it, once more."""
+        info = self.stream.info
+        counted = self.cluster.response_stats
+        counted.record(code, info.internal)
+        if canary:
+            self._canary = True
+            counted.canary.record(code)
+        if info.alt_stat_name is not None:
+            named = counted.named(info.alt_stat_name)
+            if named is not None:
+                named.record(code, info.internal)
 
     def on_timeout(self) -> None:
         """The request has taken too long."""

@@ -30,6 +30,7 @@ from meshproxy.server.http_chain import build_chains, build_upstream_chain
 from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
 
 if TYPE_CHECKING:
+    from meshproxy.http.local_info import LocalInfo
     from meshproxy.http.log_file import AccessLogManager
     from meshproxy.network.dispatcher import LoopDispatcher
     from meshproxy.network.tls.config import DownstreamTlsConfig
@@ -51,6 +52,7 @@ class World:
     cluster_manager: ClusterManager
     access_logs: AccessLogManager
     services: Services
+    local: LocalInfo
 
 
 def build_upstream_chains(world: World) -> None:
@@ -135,7 +137,6 @@ def _http_manager(
     prefix = f"http.{manager_config.stat_prefix}."
     scope = world.store.scope(prefix)
     stats = scope.block(HttpStats)
-    scope.scope("tracing.").block(TracingStats)
     *filters, last = manager_config.filters
     context = FactoryContext(
         name="",
@@ -145,6 +146,7 @@ def _http_manager(
         dispatcher=world.dispatcher,
         services=world.services,
         direction=listener.traffic_direction,
+        local=world.local,
     )
     scopes = manager_config.route_config.filter_scopes
     factories, by_scope = build_chains(filters, context, scopes)
@@ -161,6 +163,8 @@ def _http_manager(
         manager_config, chain, stats, listener_stats.block(ListenerHttpStats), world.dispatcher
     )
     manager.codec_scope = world.store.scope("http2.")
+    manager.tracing_stats = scope.scope("tracing.").block(TracingStats)
+    manager.local = world.local
     return manager
 
 

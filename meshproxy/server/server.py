@@ -20,6 +20,7 @@ import meshproxy
 from meshproxy.config.bootstrap import ServerConfig
 from meshproxy.config.cel import CelEngine
 from meshproxy.errors import StartupError
+from meshproxy.http.local_info import LocalInfo
 from meshproxy.http.log_file import AccessLogManager
 from meshproxy.network.connector import Connector
 from meshproxy.network.dispatcher import LoopDispatcher
@@ -88,7 +89,7 @@ class Server:
         self.loaded_at = time.time()
         self._started = started
         self._state = State.PRE_INITIALIZING
-        self._health_failed = False
+        self._local = LocalInfo(config.node.cluster.encode())
         self._owner = TaskOwner()
         self._quit = asyncio.Event()
         self._cut = asyncio.Event()
@@ -184,7 +185,7 @@ class Server:
             from meshproxy.server.wasm_plugins import start_service
 
             start_service(service, services)
-        world = World(self.store, dispatcher, manager, self._access_logs, services)
+        world = World(self.store, dispatcher, manager, self._access_logs, services, self._local)
         build_upstream_chains(world)
         built = [
             build_listener(config, world)
@@ -359,7 +360,7 @@ class Server:
     @property
     def state(self) -> str:
         """LIVE, DRAINING, PRE_INITIALIZING or INITIALIZING."""
-        if self._health_failed and self._state is State.LIVE:
+        if self._local.health_failed and self._state is State.LIVE:
             return State.DRAINING.value
         return self._state.value
 
@@ -370,7 +371,7 @@ class Server:
 
     def fail_health_checks(self, failed: bool) -> None:
         """Make the server unfit for traffic, or fit again."""
-        self._health_failed = failed
+        self._local.health_failed = failed
         self._metrics.set_state(self.state)
 
     def drain_listeners(self, *, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:

@@ -4,7 +4,8 @@ Owns the list. Refuses to know when a metric moves. A block is built by `Scope.b
 its attribute names are the last part of Envoy's dotted names. A block holds what Envoy always shows
 in that scope, so that dashboards find every name; what is not built yet stays at 0.
 
-Connections below HTTP have theirs in `stats/connection_metrics.py`. Not here, because made at first
+Connections below HTTP have theirs in `stats/connection_metrics.py`, health checks in
+`stats/health_metrics.py`. Not here, because made at first
 use: counters per response code and `upstream_rq_time` (`stats/response_codes.py`).
 """
 
@@ -326,20 +327,6 @@ class ClusterStats:
     upstream_rq_tx_reset: Counter
     version: Gauge
     warming_state: Gauge
-
-
-@dataclass(slots=True)
-class HealthCheckStats:
-    """`cluster.<name>.health_check.`: of active health checks."""
-
-    attempt: Counter
-    degraded: Gauge
-    failure: Counter
-    healthy: Gauge
-    network_failure: Counter
-    passive_failure: Counter
-    success: Counter
-    verify_cluster: Counter
 
 
 @dataclass(slots=True)

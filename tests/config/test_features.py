@@ -15,7 +15,8 @@ def test_the_readme_has_the_table_of_this_code():
 
 def test_the_table_lists_what_is_registered():
     rows = dict(line.strip("| \n").split(" | ", 1) for line in features.table().splitlines()[2:])
-    assert rows["HTTP filter"] == "`Router` `grpc_http1_bridge` `grpc_stats` `GrpcWeb` `Wasm`"
+    filters = ["Router", "grpc_http1_bridge", "grpc_stats", "GrpcWeb", "HealthCheck", "Wasm"]
+    assert rows["HTTP filter"] == " ".join(f"`{name}`" for name in filters)
     assert "`STRICT_DNS`" in rows["Cluster type"]
     assert "`/stats/prometheus`" in rows["Admin"]
     assert "`START_TIME`" in rows["Format operators"]

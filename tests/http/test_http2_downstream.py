@@ -131,6 +131,16 @@ def test_draining_takes_its_time_and_ends_with_the_last_stream():
     assert world.stats.downstream_cx_drain_close.value == 1
 
 
+def test_a_server_that_is_to_fail_health_checks_drains_with_its_next_answer():
+    world = World(drain_timeout=2.0)
+    world.manager.local.health_failed = True
+    world.send(headers(1) + headers(3))
+    for stream in world.streams:
+        world.answer(stream)
+    assert [each.kind for each in world.sent()].count(GOAWAY) == 1
+    assert world.stats.downstream_cx_drain_close.value == 1
+
+
 @pytest.mark.parametrize(
     ("options", "counter"),
     [

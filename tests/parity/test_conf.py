@@ -49,6 +49,7 @@ CASES = {
         case("rest", "/a//b/../c"),
         case("escaped slash", "/a%2Fb"),
     ],
+    "health_checks.yaml": [case("proxied", "/x"), case("answered", "/healthz")],
     "minimal.yaml": [case("proxied", "/x", method="POST")],
     "redirects.yaml": [
         case("docs", "/docs/a?b=c", host=OLD),
@@ -72,7 +73,11 @@ CASES = {
 def example(request: pytest.FixtureRequest) -> Iterator[tuple[str, Pair]]:
     with RecordingUpstream() as upstream:
         document = runnable(request.param, dict.fromkeys((8080, 8081, 8082), upstream.port))
+        for one in document["static_resources"]["clusters"]:
+            for check in one.get("health_checks", ()):
+                check.update(interval="600s", no_traffic_interval="600s")
         with Pair(yaml.safe_dump(document, sort_keys=False), upstream) as both:
+            upstream.take_all()  # the first check of each host
             yield request.param, both
 
 

@@ -39,6 +39,7 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
             "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
             "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+            "envoy.extensions.filters.http.health_check.v3.HealthCheck",
             "envoy.extensions.filters.http.wasm.v3.Wasm",
         ),
     ),
@@ -177,6 +178,11 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.http.grpc_web",
         "envoy.filters.http",
         "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+    ),
+    (
+        "envoy.filters.http.health_check",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     ),
     (
         "envoy.filters.http.upstream_codec",

@@ -18,6 +18,9 @@ FIELDS: Final[dict[str, str]] = {
         "individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats"
         " replace_dots_in_grpc_service_name"
     ),
+    "envoy.extensions.filters.http.health_check.v3.HealthCheck": (
+        "pass_through_mode cache_time cluster_min_healthy_percentages headers"
+    ),
     CORE + "GrpcMethodList": "services",
     CORE + "GrpcMethodList.Service": "name method_names",
     WASM + "PluginConfig": (

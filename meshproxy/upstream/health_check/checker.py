@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from meshproxy.stats.metrics import HealthCheckStats
+from meshproxy.stats.health_metrics import HealthCheckStats
 from meshproxy.upstream.health_check.config import HealthCheckConfig
 from meshproxy.upstream.health_check.events import event_line
 from meshproxy.upstream.health_check.session import Session
