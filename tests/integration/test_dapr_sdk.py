@@ -1,16 +1,10 @@
-"""Dapr's own SDK for Python, unchanged, against a sidecar.
+"""Dapr's own SDK for Python, unchanged, against a sidecar."""
 
-It runs in a process of its own, as an app would, and prints what it got.
-"""
-
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
+from tests.support.dapr_apps.client import run_script
 from tests.support.echo_app import EchoApp
 from tests.support.sidecar import Sidecar
 
@@ -33,24 +27,7 @@ def sidecar(app):
 
 def run(sidecar: Sidecar, script: str) -> Any:
     """What a script has put into `result`."""
-    env = {
-        **os.environ,
-        "DAPR_HTTP_PORT": str(sidecar.port),
-        "DAPR_GRPC_PORT": str(sidecar.grpc_port),
-        "DAPR_API_TOKEN": TOKEN,
-        "DAPR_HEALTH_TIMEOUT": "20",
-    }
-    code = f"import json\nresult = {{}}\n{script}\nprint(json.dumps(result))"
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=env,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])
+    return run_script(script, sidecar.port, sidecar.grpc_port, TOKEN)
 
 
 INVOKE = """
