@@ -145,6 +145,11 @@ class AsyncStream:
         if not self._done:
             self._router.decode_trailers(trailers)
 
+    def hold_response(self, hold: bool) -> None:
+        """The receiver takes no more for now, or more again; the host has to wait."""
+        if not self._done:
+            self._router.on_downstream_watermark(hold)
+
     def cancel(self) -> None:
         """Give the request up; the receiver hears nothing more."""
         self._end()

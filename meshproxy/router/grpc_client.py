@@ -155,6 +155,11 @@ class GrpcStream:
         if not self._done:
             self._stream.send_data(b"", True)
 
+    def hold(self, hold: bool) -> None:
+        """Take no more for now, or more again; the server has to wait."""
+        if not self._done:
+            self._stream.hold_response(hold)
+
     def reset(self) -> None:
         """Give the call up; the receiver hears nothing more."""
         self._done = True

@@ -15,6 +15,7 @@ from meshproxy.dapr.component import (
     SecretKeyRef,
 )
 from meshproxy.dapr.components import COMPONENTS
+from meshproxy.dapr.pluggable.sockets import socket_of
 from meshproxy.errors import Code
 
 
@@ -49,7 +50,7 @@ def build_component(name: str, namespace: str, resource: Fields) -> ComponentSpe
 
 
 def _check_type(type_name: str, version: str, spec: Fields) -> None:
-    if not type_name or COMPONENTS.knows(type_name, version):
+    if not type_name or COMPONENTS.knows(type_name, version) or socket_of(type_name) is not None:
         return
     category = type_name.partition(".")[0]
     known = COMPONENTS.of(category)

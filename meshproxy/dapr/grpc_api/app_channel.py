@@ -8,7 +8,6 @@ Source: https://docs.dapr.io/reference/api/ and dapr/proto/runtime/v1/appcallbac
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from meshproxy.dapr.concurrency import place, slots_of
 from meshproxy.dapr.grpc_api.protos import VERBS, classes
 from meshproxy.dapr.grpc_api.state import save_item
 from meshproxy.dapr.grpc_api.topic_event import bulk_topic_event, topic_event, verdict
+from meshproxy.dapr.grpc_exchange import unary
 from meshproxy.dapr.http_status import http_status
 from meshproxy.dapr.pubsub.programmatic import topic_subscription
 from meshproxy.router.grpc_client import GrpcCall, GrpcClient, Pairs
@@ -207,16 +207,6 @@ class GrpcAppChannel:
         return _read(name, service, answer)
 
     async def _unary(self, service: str, name: str, message: bytes, metadata: Pairs) -> bytes:
-        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-        def finish(status: int, text: str, answer: bytes) -> None:
-            if done.done():
-                return
-            if status:
-                done.set_exception(AppRefusal(text or f"status {status}", status, is_grpc=True))
-            else:
-                done.set_result(answer)
-
         call = GrpcCall(
             APP_CLUSTER,
             f"/{_PACKAGE}.{service}/{name}",
@@ -224,14 +214,11 @@ class GrpcAppChannel:
             (*metadata, *self._own),
             max_message=MAX_ANSWER,
         )
-        stream = self._client.unary(call, message, finish)
-        if stream is None:
-            raise ComponentError("app channel is not initialized")
-        try:
-            return await done
-        except asyncio.CancelledError:
-            stream.reset()
-            raise
+        answer = await unary(self._client, call, message)
+        if answer.status:
+            text = answer.text or f"status {answer.status}"
+            raise AppRefusal(text, answer.status, is_grpc=True)
+        return answer.message
 
 
 def _read(name: str, service: str, answer: bytes) -> Any:

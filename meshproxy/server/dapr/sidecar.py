@@ -24,14 +24,16 @@ from meshproxy.dapr.api.invoke import InvokeApi
 from meshproxy.dapr.api_access import INVOKE
 from meshproxy.dapr.app_settings import APP_CLUSTER, RUNTIME_VERSION
 from meshproxy.dapr.component import ComponentSpec, Identity
+from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.external import Externals
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.input_bindings import InputBindings
 from meshproxy.dapr.invoker import Invoker, Ways
 from meshproxy.dapr.measured import ComponentLife, MeasuredChannel, PolicyCounts, measure
 from meshproxy.dapr.peers import Peers
+from meshproxy.dapr.pluggable.registry import PluggableRegistry
 from meshproxy.dapr.resiliency import Resiliency
-from meshproxy.dapr.runtime import Runtime
+from meshproxy.dapr.runtime import Runtime, Settings
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.subscriptions import Subscriptions
@@ -111,11 +113,12 @@ class DaprSidecar:
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
         self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
+        self._registry = PluggableRegistry(COMPONENTS)
         self.quit: Callable[[bool], None] = lambda force: None
         self.restart: Callable[[], None] = lambda: None
         self.facts: Final = Sidecar(
             identity,
-            Runtime(identity, resources.components),
+            Runtime(identity, resources.components, Settings(self._registry)),
             options.app,
             SecretScopes(resources.secret_scopes),
             lambda force: self.quit(force),
@@ -319,6 +322,7 @@ class DaprSidecar:
         )
         _set_environment(options)
         await self._naming.start()
+        self._registry.connect(clusters, client)
         await self.facts.runtime.start()
         for store in self.facts.secret_scopes.stores:
             if self.facts.component_of("secretstores", store) is None:
