@@ -13,8 +13,11 @@ COMPONENTS: Final = Registry()
 
 COMPONENTS.register("bindings.cron", "bindings.cron:CronBinding")
 COMPONENTS.register("bindings.http", "bindings.http:HttpBinding")
+COMPONENTS.register("bindings.kafka", "bindings.kafka:KafkaBinding")
 COMPONENTS.register("bindings.localstorage", "bindings.localstorage:LocalStorageBinding")
 COMPONENTS.register("bindings.postgresql", "bindings.postgresql:PostgresBinding")
+COMPONENTS.register("bindings.mqtt3", "bindings.mqtt3:MqttBinding")
+COMPONENTS.register("bindings.rabbitmq", "bindings.rabbitmq:RabbitBinding")
 COMPONENTS.register("bindings.redis", "bindings.redis:RedisBinding")
 COMPONENTS.register(
     "configuration.postgresql", "configuration.postgresql:PostgresConfigurationStore"
@@ -27,6 +30,8 @@ COMPONENTS.register("nameresolution.mdns", "name_resolution.mdns:MdnsNameResolve
 COMPONENTS.register("nameresolution.sqlite", "name_resolution.sqlite:SqliteNameResolver")
 COMPONENTS.register("pubsub.in-memory", "pubsub.in_memory:InMemoryPubSub")
 COMPONENTS.register("pubsub.jetstream", "pubsub.jetstream:JetStreamPubSub")
+COMPONENTS.register("pubsub.kafka", "pubsub.kafka:KafkaPubSub")
+COMPONENTS.register("pubsub.mqtt3", "pubsub.mqtt3:MqttPubSub")
 COMPONENTS.register("pubsub.rabbitmq", "pubsub.rabbitmq:RabbitPubSub")
 COMPONENTS.register("pubsub.redis", "pubsub.redis:RedisPubSub")
 COMPONENTS.register("secretstores.hashicorp.vault", "secretstores.vault:VaultSecretStore")

@@ -9,6 +9,7 @@ import pytest
 from meshproxy.dapr.component import ComponentContext, ComponentError, Identity, Metadata
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.pubsub.broker import PublishRequest
+from tests.support.fake_kafka import Cluster, library
 
 
 def _redis(server):
@@ -30,16 +31,31 @@ def _rabbitmq(server):
     }
 
 
+def _mqtt(server):
+    return {"url": server.url, "consumerID": uuid.uuid4().hex}
+
+
+def _kafka(patched):
+    return {"brokers": "b:1", "authType": "none", "consumeRetryInterval": "1ms"}
+
+
 SERVERS = {
     "pubsub.in-memory/v1": (None, lambda server: {}),
     "pubsub.jetstream/v1": ("nats_server", _jetstream),
+    "pubsub.kafka/v1": ("fake_kafka", _kafka),
+    "pubsub.mqtt3/v1": ("mosquitto_server", _mqtt),
     "pubsub.rabbitmq/v1": ("rabbitmq_server", _rabbitmq),
     "pubsub.redis/v1": ("redis_server", _redis),
 }
 """For each component the fixture of its server, and the metadata that make redelivery fast."""
-ORDERED = frozenset({"pubsub.in-memory/v1", "pubsub.jetstream/v1"})
+ORDERED = frozenset({"pubsub.in-memory/v1", "pubsub.jetstream/v1", "pubsub.mqtt3/v1"})
 TOPICS = ("orders", "a", "b", "t")
 PATIENCE = 30
+
+
+@pytest.fixture
+def fake_kafka(monkeypatch) -> None:
+    monkeypatch.setattr("meshproxy.dapr.kafka_client.aiokafka", library(Cluster()))
 
 
 @pytest.fixture(params=COMPONENTS.of("pubsub"))

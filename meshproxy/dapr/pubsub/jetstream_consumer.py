@@ -118,6 +118,10 @@ class JetStreamConsumer:
             if push is not None:
                 await push.unsubscribe()
         await self._workers.end()
+        for message in self._held.values():  # not begun: for somebody else, and now
+            with suppress(nats.errors.Error, OSError):
+                await message.nak()
+        self._held.clear()
         if not self._settings.durable and self._consumer:
             with suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
                 await self._jetstream.delete_consumer(self._stream, self._consumer)

@@ -95,7 +95,8 @@ class RabbitPubSub:
     ) -> Unsubscribe:
         """Deliver the messages of the app's queue at an exchange."""
         client, settings = self._open()
-        queue = RabbitQueue(client, settings.queue(topic, Metadata(metadata)), handler)
+        its = settings.queue(topic, Metadata(metadata))
+        queue = RabbitQueue(client, its, settings.consuming(its), handler)
         await queue.begin()
         self._queues.add(queue)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Handler, Message
-from meshproxy.dapr.pubsub.rabbitmq_settings import QueueSettings
 from meshproxy.dapr.pubsub.workers import Workers
 from meshproxy.dapr.rabbitmq_client import ERRORS, RabbitClient, said
 from meshproxy.network.tasks import TaskOwner, spawn
@@ -26,28 +26,56 @@ _REFUSED_AGAIN: Final = 0.1
 _SUBSCRIBED: Final = 60.0
 
 
+class Queue(Protocol):
+    """Which queue it is."""
+
+    async def declare(self, channel: AbstractChannel) -> AbstractQueue:
+        """Make it with all that belongs to it, or see that it is there."""
+
+    def metadata_of(self, message: AbstractIncomingMessage) -> dict[str, str]:
+        """What the handler is shown beside the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consuming:
+    """How a queue is consumed; `topic` is what its messages are shown under.
+
+    `requeue`: what is refused goes back. `tag` empty: any name for the consumer.
+    """
+
+    topic: str
+    prefetch: int
+    single: bool
+    requeue: bool
+    auto_ack: bool = False
+    tag: str = ""
+
+
 class RabbitQueue:
     """The messages of one queue, from the server to the handler."""
 
-    def __init__(self, client: RabbitClient, settings: QueueSettings, handler: Handler) -> None:
+    def __init__(
+        self, client: RabbitClient, queue: Queue, settings: Consuming, handler: Handler
+    ) -> None:
         self._client = client
+        self._queue = queue
         self._settings = settings
         self._handler = handler
         self._owner = TaskOwner()
-        self._workers = Workers(f"rabbitmq {settings.name}", single=settings.single)
+        self._workers = Workers(f"rabbitmq {settings.topic}", single=settings.single)
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cancel: Any = None
 
     async def begin(self) -> None:
         """Consume; what is wrong with the first attempt is raised as ComponentError."""
-        name = f"rabbitmq {self._settings.name} consumer"
+        name = f"rabbitmq {self._settings.topic} consumer"
         spawn(self._owner, self._client.run(self._serve), name)
         try:
             async with asyncio.timeout(_SUBSCRIBED):
                 await self._first
         except TimeoutError:
             await self.end()
-            raise ComponentError(f"failed to subscribe to {self._settings.name}") from None
+            raise ComponentError(f"failed to subscribe to {self._settings.topic}") from None
         except ComponentError:
             await self.end()
             raise
@@ -73,12 +101,12 @@ class RabbitQueue:
         channel.close_callbacks.add(on_close)
         try:
             await channel.set_qos(settings.prefetch)
-            queue = await settings.declare(channel)
+            queue = await self._queue.declare(channel)
             tag = await queue.consume(
-                self._take, no_ack=settings.auto_ack, consumer_tag=settings.name
+                self._take, no_ack=settings.auto_ack, consumer_tag=settings.tag or None
             )
         except ERRORS as error:
-            text = f"rabbitmq queue {settings.name}: {said(error)}"
+            text = f"rabbitmq queue of {settings.topic}: {said(error)}"
             if not self._first.done():
                 self._first.set_exception(ComponentError(text))
             raise ComponentError(text) from error
@@ -86,14 +114,14 @@ class RabbitQueue:
         if not self._first.done():
             self._first.set_result(None)
         await closed
-        raise ComponentError(f"the channel of queue {settings.name} has closed")
+        raise ComponentError(f"the channel of {settings.topic} has closed")
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         self._workers.take(lambda: self._handle(message))
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
         settings = self._settings
-        metadata = _properties(message) if settings.shows_properties else {}
+        metadata = self._queue.metadata_of(message)
         taken = True
         try:
             await self._handler(Message(settings.topic, message.body, metadata=metadata))
@@ -112,19 +140,4 @@ class RabbitQueue:
             await message.nack(requeue=settings.requeue)
         except ERRORS as error:
             # The channel is gone, and the server sends the message again.
-            logger.warning("rabbitmq %s: not acknowledged: %s", settings.name, said(error))
-
-
-def _properties(message: AbstractIncomingMessage) -> dict[str, str]:
-    found = {
-        "messageid": message.message_id,
-        "correlationid": message.correlation_id,
-        "type": message.type,
-        "contenttype": message.content_type,
-    }
-    metadata = {name: value for name, value in found.items() if value}
-    for name, value in (message.headers or {}).items():
-        if value is not None:
-            shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-            metadata[name] = shown
-    return metadata
+            logger.warning("rabbitmq %s: not acknowledged: %s", settings.topic, said(error))

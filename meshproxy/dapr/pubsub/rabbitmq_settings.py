@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.pubsub.broker import PublishRequest
+from meshproxy.dapr.pubsub.rabbitmq_queue import Consuming
 from meshproxy.dapr.pubsub.workers import is_single
 from meshproxy.dapr.state.ttl import parse_ttl
 
@@ -48,7 +49,7 @@ class Exchanges:
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """One subscription: its queue, and how it is consumed."""
+    """The queue of one subscription."""
 
     topic: str
     name: str
@@ -57,10 +58,6 @@ class QueueSettings:
     routing_keys: tuple[str, ...]
     dead_letters: bool
     dead_letter_arguments: Mapping[str, Any]
-    prefetch: int
-    single: bool
-    auto_ack: bool
-    requeue: bool
     shows_properties: bool
 
     async def declare(self, channel: AbstractChannel) -> AbstractQueue:
@@ -86,6 +83,10 @@ class QueueSettings:
         for key in self.routing_keys:
             await queue.bind(self.topic, key)
         return queue
+
+    def metadata_of(self, message: AbstractIncomingMessage) -> dict[str, str]:
+        """The properties and headers, where they are asked for."""
+        return _properties(message) if self.shows_properties else {}
 
 
 class RabbitSettings:
@@ -164,11 +165,13 @@ class RabbitSettings:
             tuple(metadata.get("routingKey", "").split(",")),
             self._dead_letters,
             {**self._lengths, "x-queue-mode": "lazy"},
-            self._prefetch,
-            self._single,
-            self._auto_ack,
-            self._requeue,
             self._shows_properties,
+        )
+
+    def consuming(self, queue: QueueSettings) -> Consuming:
+        """How the queue of a subscription is consumed."""
+        return Consuming(
+            queue.topic, self._prefetch, self._single, self._requeue, self._auto_ack, queue.name
         )
 
 
@@ -178,3 +181,18 @@ def _lengths(metadata: Metadata) -> dict[str, int]:
         "x-max-length-bytes": metadata.integer("maxLenBytes", 0, minimum=0),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _properties(message: AbstractIncomingMessage) -> dict[str, str]:
+    found = {
+        "messageid": message.message_id,
+        "correlationid": message.correlation_id,
+        "type": message.type,
+        "contenttype": message.content_type,
+    }
+    metadata = {name: value for name, value in found.items() if value}
+    for name, value in (message.headers or {}).items():
+        if value is not None:
+            shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            metadata[name] = shown
+    return metadata

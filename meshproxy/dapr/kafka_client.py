@@ -1,0 +1,254 @@
+"""Producing to Kafka and consuming from it, with daprd's headers and offsets. Knows no component.
+
+A partition's records go to the handler one after the other, the partitions side by side. An offset
+is committed when the handler has taken what lies before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import aiokafka
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.kafka_settings import KafkaSettings
+from meshproxy.dapr.pubsub.broker import Message
+from meshproxy.network.tasks import TaskOwner, spawn
+
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
+
+Take = Callable[[Sequence[Message]], Awaitable[int]]
+"""Takes records of one partition; how many of them, from the first, are done with for ever.
+
+Raises ComponentError where that is none.
+"""
+
+_AGAIN: Final = 1.0  # seconds until a lost group is joined again
+_POLL: Final = 200  # milliseconds
+_FOREVER: Final = 86_400_000  # milliseconds that an app may take for its records
+_KEYS: Final = ("partitionKey", "__key")
+_STARTED: Final = 30.0
+
+
+class KafkaProducer:
+    """Sends, and waits until every replica in sync has it."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._producer: Any = None
+
+    async def open(self) -> None:
+        """Connect. Raises ComponentError."""
+        producer = aiokafka.AIOKafkaProducer(**self._settings.producer)
+        try:
+            await producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await producer.stop()
+            raise ComponentError(f"kafka: {said(error)}") from error
+        self._producer = producer
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def send(self, topic: str, data: bytes, metadata: Mapping[str, str]) -> None:
+        """One record: its metadata are its headers. Raises ComponentError."""
+        if self._producer is None:
+            raise ComponentError("kafka: the component is closed")
+        key = next((metadata[name] for name in _KEYS if name in metadata), None)
+        headers = [
+            (name, value.encode())
+            for name, value in metadata.items()
+            if self._settings.excluded is None or not self._settings.excluded.search(name)
+        ]
+        try:
+            await self._producer.send_and_wait(
+                topic, data, key=None if key is None else key.encode(), headers=headers
+            )
+        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            raise ComponentError(f"kafka: {said(error)}") from error
+
+    async def send_all(
+        self, records: Sequence[tuple[str, bytes, Mapping[str, str]]]
+    ) -> list[ComponentError | None]:
+        """In as few requests as there can be; says for each what became of it."""
+        outcomes = await asyncio.gather(
+            *(self.send(*record) for record in records), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, ComponentError):
+                raise outcome
+        return [each if isinstance(each, ComponentError) else None for each in outcomes]
+
+
+class KafkaConsumer:
+    """The records of topics for one group, from its first poll to its end."""
+
+    def __init__(self, settings: KafkaSettings, topics: Sequence[str], take: Take) -> None:
+        self._settings = settings
+        self._topics = tuple(topics)
+        self._take = take
+        self._owner = TaskOwner()
+        self._partitions = TaskOwner()
+        self._busy: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._leaving: set[TopicPartition] = set()
+        self._anchored: set[TopicPartition] = set()
+        self._ending = asyncio.Event()
+        self.batch = 100
+        """Records of a partition that are taken at one time."""
+
+    async def begin(self) -> None:
+        """Join the group. Raises ComponentError where the first attempt fails."""
+        joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        spawn(self._owner, self._run(joined), f"kafka {','.join(self._topics)}")
+        try:
+            async with asyncio.timeout(_STARTED):
+                await joined
+        except TimeoutError:
+            await self._owner.close()
+            raise ComponentError(f"kafka: no group within {_STARTED:g}s") from None
+        except ComponentError:
+            await self._owner.close()
+            raise
+
+    async def end(self) -> None:
+        """Take nothing more; what runs ends first, and is committed."""
+        self._ending.set()
+        await asyncio.gather(*self._owner.tasks, return_exceptions=True)
+        await self._owner.close()
+
+    # -- the group ---------------------------------------------------------------------------
+
+    async def _run(self, joined: asyncio.Future[None]) -> None:
+        while not self._ending.is_set():
+            consumer = aiokafka.AIOKafkaConsumer(
+                max_poll_interval_ms=_FOREVER, **self._settings.consumer
+            )
+            try:
+                consumer.subscribe(list(self._topics), listener=_Listener(self._leave))
+                await consumer.start()
+                if not joined.done():
+                    joined.set_result(None)
+                await self._poll(consumer)
+            except (KafkaError, OSError, TimeoutError) as error:
+                if not joined.done():
+                    joined.set_exception(ComponentError(f"kafka: {said(error)}"))
+                    return
+                logger.error("kafka %s: %s", ",".join(self._topics), said(error))
+            finally:
+                await self._leave(list(self._busy))
+                with suppress(KafkaError, OSError):
+                    await consumer.stop()
+            await self._ends_within(_AGAIN)
+
+    async def _poll(self, consumer: Any) -> None:
+        while not self._ending.is_set():
+            await self._anchor(consumer)
+            found = await consumer.getmany(timeout_ms=_POLL, max_records=self.batch)
+            for partition, records in found.items():
+                # Others go on: it takes nothing more until these are done with.
+                consumer.pause(partition)
+                name = f"kafka {partition.topic}/{partition.partition}"
+                work = self._work(consumer, partition, records)
+                self._busy[partition] = spawn(self._partitions, work, name)
+
+    async def _anchor(self, consumer: Any) -> None:
+        """Commit where a new group begins: one that is lost before its first commit would otherwise
+        begin again at the newest record, and pass over what came meanwhile.
+        """
+        for partition in consumer.assignment() - self._anchored:
+            if await consumer.committed(partition) is None:
+                begin = await consumer.position(partition)
+                if not await self._commit(consumer, partition, begin):
+                    continue
+            self._anchored.add(partition)
+
+    async def _leave(self, partitions: Sequence[TopicPartition]) -> None:
+        """They are for another one now, or for nobody: what runs ends first."""
+        self._leaving.update(partitions)
+        tasks = [task for each in partitions if (task := self._busy.get(each)) is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._leaving.difference_update(partitions)
+
+    async def _work(self, consumer: Any, partition: TopicPartition, records: Sequence[Any]) -> None:
+        try:
+            while records and not (self._ending.is_set() or partition in self._leaving):
+                done = await self._try(records)
+                if done:
+                    await self._commit(consumer, partition, records[done - 1].offset + 1)
+                records = records[done:]
+        finally:
+            self._busy.pop(partition, None)
+            with suppress(KafkaError, ValueError, AssertionError, OSError):
+                if records:  # left: they are fetched again
+                    consumer.seek(partition, records[0].offset)
+                consumer.resume(partition)
+
+    async def _try(self, records: Sequence[Any]) -> int:
+        """How many of them are done with."""
+        try:
+            return await self._take([self._message(each) for each in records])
+        except ComponentError as error:
+            first = records[0]
+            text = "Error processing Kafka message: %s/%d/%d. Error: %s."
+            logger.error(text, first.topic, first.partition, first.offset, error)
+        if not self._settings.retries:
+            return 1  # as daprd: the next one that succeeds is committed with it
+        await self._ends_within(self._settings.retry_interval)
+        return 0
+
+    async def _commit(self, consumer: Any, partition: TopicPartition, offset: int) -> bool:
+        try:
+            await consumer.commit({partition: offset})
+            return True
+        except (KafkaError, ValueError, OSError) as error:
+            # Whoever has the partition now gets the records again.
+            logger.warning("kafka %s: not committed: %s", partition, said(error))
+            return False
+
+    async def _ends_within(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+
+    def _message(self, record: Any) -> Message:
+        settings = self._settings
+        metadata = {
+            "__offset": str(record.offset),
+            "__topic": record.topic,
+            "__timestamp": str(record.timestamp),
+            "__partition": str(record.partition),
+        }
+        pairs = [*record.headers]
+        if record.key is not None:
+            pairs.append(("__key", record.key))
+        for name, value in pairs:
+            shown = settings.shown(name, value)
+            if shown is not None:
+                metadata[name] = shown
+        return Message(record.topic, record.value or b"", metadata=metadata)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
+    def __init__(self, leave: Callable[[Sequence[TopicPartition]], Awaitable[None]]) -> None:
+        self._leave = leave
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        await self._leave(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Nothing to do: each begins at its committed offset."""
+
+
+def said(error: BaseException) -> str:
+    """An error in a line, also one that says nothing."""
+    return str(error) or type(error).__name__
