@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.pubsub.at_once import with_bulk
 from meshproxy.dapr.pubsub.broker import Unsubscribe
 from meshproxy.dapr.pubsub.brokers import Brokers
+from meshproxy.dapr.pubsub.bulk import BulkDelivery
 from meshproxy.dapr.pubsub.delivery import Delivery
 from meshproxy.dapr.pubsub.programmatic import Compile
 from meshproxy.dapr.pubsub.subscription import Subscription
@@ -158,13 +160,13 @@ class Subscriptions:
             text = "subscription to topic %s on pubsub %s is not allowed for app id %s"
             logger.error(text, topic, name, app_id)
             return
-        handler = Delivery(subscription, broker, self._brokers, self._sidecar)
+        kind = Delivery if subscription.bulk is None else BulkDelivery
+        handler = kind(subscription, broker, self._brokers, self._sidecar)
+        metadata = with_bulk(subscription.metadata, subscription.bulk)
         wait = _FIRST_WAIT
         for attempt in range(ATTEMPTS + 1):
             try:
-                end = await broker.component.subscribe(
-                    broker.topic(topic), subscription.metadata, handler
-                )
+                end = await broker.component.subscribe(broker.topic(topic), metadata, handler)
             except ComponentError as error:
                 logger.error("failed to subscribe to topic %s on %s: %s", topic, name, error)
                 if attempt < ATTEMPTS:

@@ -48,7 +48,9 @@ SERVERS = {
     "pubsub.redis/v1": ("redis_server", _redis),
 }
 """For each component the fixture of its server, and the metadata that make redelivery fast."""
-ORDERED = frozenset({"pubsub.in-memory/v1", "pubsub.jetstream/v1", "pubsub.mqtt3/v1"})
+ORDERED = frozenset(
+    {"pubsub.in-memory/v1", "pubsub.kafka/v1", "pubsub.jetstream/v1", "pubsub.mqtt3/v1"}
+)
 TOPICS = ("orders", "a", "b", "t")
 PATIENCE = 30
 
@@ -130,7 +132,8 @@ def test_the_order_is_kept(made, type_name):
         inbox = Inbox({b"3": 2})
         await broker.subscribe("orders", {}, inbox.take)
         for number in range(50):
-            await broker.publish(PublishRequest("orders", b"%d" % number))
+            data = b"%d" % number
+            await broker.publish(PublishRequest("orders", data, metadata={"partitionKey": "k"}))
         await inbox.has(50)
         await broker.close()
         assert inbox.accepted == [b"%d" % number for number in range(50)]
@@ -155,6 +158,32 @@ def test_two_topics_do_not_mix_and_one_ends_without_the_other(made):
         await end_a()
         await broker.close()
         assert (a.accepted, b.accepted) == ([b"1"], [b"2", b"4"])
+
+    asyncio.run(main())
+
+
+def test_a_bulk_gets_as_many_messages_at_one_time_as_it_waits_for(made, type_name):
+    async def main():
+        more = {"maxAckPending": "100"} if type_name == "pubsub.jetstream/v1" else {}
+        broker = await made(**more)
+        entered, full = set(), asyncio.Event()
+
+        async def handler(message) -> None:
+            entered.add(message.data)
+            if len(entered) == 20:
+                full.set()
+            await full.wait()
+
+        end = await broker.subscribe("t", {"maxBulkSubCount": "20"}, handler)
+        requests = [
+            PublishRequest("t", b"%d" % number, metadata={"partitionKey": "k"})
+            for number in range(20)
+        ]
+        assert await broker.bulk_publish(requests) == [None] * 20
+        async with asyncio.timeout(PATIENCE):
+            await full.wait()
+        await end()
+        await broker.close()
 
     asyncio.run(main())
 

@@ -79,6 +79,17 @@ class Fields:
         self.error(Code.WRONG_TYPE, "is not a truth value", name, expected="true or false")
         return default
 
+    def integer(self, name: str, default: int = 0, *, minimum: int = 0) -> int:
+        """A whole number."""
+        node = self.get(name)
+        if node is None:
+            return default
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= minimum:
+            return value
+        self.error(Code.WRONG_TYPE, "is not a whole number", name, expected=f"{minimum} or more")
+        return default
+
     def seconds(self, name: str, default: float) -> float:
         """A Go duration, in seconds."""
         text = self.text(name)

@@ -9,7 +9,7 @@ from typing import Final
 
 from meshproxy.config.cel import CelEngine
 from meshproxy.config.dapr.reading import Fields
-from meshproxy.dapr.pubsub.subscription import Kind, Match, Rule, Subscription
+from meshproxy.dapr.pubsub.subscription import BulkSubscribe, Kind, Match, Rule, Subscription
 from meshproxy.errors import Code
 
 V1: Final = "dapr.io/v1alpha1"
@@ -36,15 +36,20 @@ def build_subscription(version: str, resource: Fields) -> Subscription | None:
         dead_letter_topic=spec.text("deadLetterTopic"),
         metadata=spec.entries("metadata"),
         scopes=scopes,
+        bulk=_bulk(spec),
     )
-    bulk = spec.one("bulkSubscribe")
-    if bulk is not None:
-        if bulk.boolean("enabled"):
-            bulk.error(Code.UNSUPPORTED_FIELD, "bulkSubscribe is not supported", "enabled")
-        bulk.ignore("maxMessagesCount", "maxAwaitDurationMs")
-        bulk.end()
     spec.end()
     return built
+
+
+def _bulk(spec: Fields) -> BulkSubscribe | None:
+    bulk = spec.one("bulkSubscribe")
+    if bulk is None:
+        return None
+    enabled = bulk.boolean("enabled")
+    count, await_ms = bulk.integer("maxMessagesCount"), bulk.integer("maxAwaitDurationMs")
+    bulk.end()
+    return BulkSubscribe.of(count, await_ms) if enabled else None
 
 
 def _rules(version: str, spec: Fields) -> tuple[Rule, ...]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import Handler, Message, PublishRequest, Unsubscribe
 from meshproxy.network.tasks import TaskOwner, spawn
 
@@ -66,15 +66,19 @@ class InMemoryPubSub:
         """Deliver what is published from now on."""
         queue: asyncio.Queue[Message] = asyncio.Queue(DEPTH)
         self._topics.setdefault(topic, []).append(queue)
-        task = spawn(self._owner, self._deliver(queue, handler), f"{self._name} {topic}")
+        # Of a bulk subscription's handlers each waits for the others.
+        tasks = [
+            spawn(self._owner, self._deliver(queue, handler), f"{self._name} {topic}")
+            for _ in range(max(at_once(metadata), 1))
+        ]
 
         async def unsubscribe() -> None:
             queues = self._topics.get(topic, [])
             if queue in queues:
                 queues.remove(queue)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             while not queue.empty():  # and whoever waits to publish may go on
                 queue.get_nowait()
 

@@ -29,6 +29,7 @@ from nats.aio.client import Client
 from nats.js.client import JetStreamContext
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import Handler, PublishRequest, Unsubscribe
 from meshproxy.dapr.pubsub.jetstream_consumer import JetStreamConsumer
 from meshproxy.dapr.pubsub.jetstream_settings import JetStreamSettings
@@ -109,6 +110,8 @@ class JetStreamPubSub:
             text = f"durableName '{settings.durable}' is that of the subscription to {taken}"
             raise ComponentError(f"{text}: a consumer of JetStream has one subject")
         consumer = JetStreamConsumer(stream, settings, topic, handler)
+        if at_once(metadata):
+            consumer.side_by_side()
         try:
             await consumer.begin()
         except (nats.errors.Error, OSError, TimeoutError) as error:

@@ -53,6 +53,10 @@ class JetStreamConsumer:
         self.prolonged = 0
         """How often the server was told that what is here is at work."""
 
+    def side_by_side(self) -> None:
+        """Do not keep the order, whatever the settings say. Before `begin`."""
+        self._workers = Workers(f"jetstream {self._topic}", single=False)
+
     async def begin(self) -> None:
         """Make the consumer, or find the durable one, and bind to it."""
         stream = self._jetstream

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.kafka_client import KafkaConsumer, KafkaProducer
 from meshproxy.dapr.kafka_settings import KafkaSettings
+from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import (
     BULK_PUBSUB,
     Handler,
@@ -68,11 +69,17 @@ class KafkaPubSub:
         settings = self._settings
         assert settings is not None
 
+        count = at_once(metadata)
+
         async def take(messages: Sequence[Message]) -> int:
-            await handler(messages[0])
-            return 1
+            if not count:
+                await handler(messages[0])
+                return 1
+            outcomes = await asyncio.gather(*map(handler, messages), return_exceptions=True)
+            return _leading(outcomes)
 
         consumer = KafkaConsumer(settings, [topic], take)
+        consumer.batch = count or consumer.batch
         await consumer.begin()
         self._consumers.add(consumer)
 
@@ -86,3 +93,17 @@ class KafkaPubSub:
         if self._producer is None:
             raise ComponentError(f"{self._context.name} is closed")
         return self._producer
+
+
+def _leading(outcomes: Sequence[BaseException | None]) -> int:
+    """How many went well before the first that did not; what lies after it comes again too.
+
+    Raises that one's error where there are none.
+    """
+    for number, outcome in enumerate(outcomes):
+        if outcome is None:
+            continue
+        if number and isinstance(outcome, ComponentError):
+            return number
+        raise outcome
+    return len(outcomes)

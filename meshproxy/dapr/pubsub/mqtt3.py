@@ -15,6 +15,7 @@ from typing import Final
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.mqtt_client import Delivery, MqttClient, MqttSettings
 from meshproxy.dapr.mqtt_subscription import MqttSubscription
+from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import (
     SUBSCRIBE_WILDCARDS,
     Handler,
@@ -88,7 +89,9 @@ class MqttPubSub:
             retained = "true" if delivery.message.retain else "false"
             await handler(Message(delivery.topic, delivery.data, metadata={"retained": retained}))
 
-        subscription = MqttSubscription(client, topic, handle, single=self._single)
+        subscription = MqttSubscription(
+            client, topic, handle, single=self._single and not at_once(metadata)
+        )
         await subscription.begin()
         self._subscriptions.add(subscription)
 

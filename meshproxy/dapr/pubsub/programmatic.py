@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from meshproxy.dapr.pubsub.subscription import Kind, Match, Rule, Subscription
+from meshproxy.dapr.pubsub.subscription import BulkSubscribe, Kind, Match, Rule, Subscription
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
@@ -49,9 +49,6 @@ def topic_subscription(
         rules = (Rule(""),)
     if not rules:
         raise ValueError("there is no route")
-    bulk = document.get("bulkSubscribe") or {}
-    if isinstance(bulk, dict) and bulk.get("enabled"):
-        raise ValueError("bulkSubscribe is not supported")
     metadata = document.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise ValueError("metadata is not an object")
@@ -62,7 +59,20 @@ def topic_subscription(
         Kind.PROGRAMMATIC,
         _text(document, "deadLetterTopic"),
         {str(name): str(value) for name, value in metadata.items()},
+        bulk=_bulk(document),
     )
+
+
+def _bulk(document: dict[str, Any]) -> BulkSubscribe | None:
+    bulk = document.get("bulkSubscribe") or {}
+    if not isinstance(bulk, dict):
+        raise ValueError("bulkSubscribe is not an object")
+    if not bulk.get("enabled"):
+        return None
+    count, await_ms = bulk.get("maxMessagesCount") or 0, bulk.get("maxAwaitDurationMs") or 0
+    if not isinstance(count, int) or not isinstance(await_ms, int):
+        raise ValueError("maxMessagesCount and maxAwaitDurationMs are not whole numbers")
+    return BulkSubscribe.of(count, await_ms)
 
 
 def _rules(document: dict[str, Any], compile_rule: Compile) -> tuple[Rule, ...]:

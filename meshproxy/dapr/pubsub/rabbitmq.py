@@ -25,6 +25,7 @@ from typing import Final
 from aio_pika.abc import AbstractChannel
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import MESSAGE_TTL, Handler, PublishRequest, Unsubscribe
 from meshproxy.dapr.pubsub.rabbitmq_queue import RabbitQueue
 from meshproxy.dapr.pubsub.rabbitmq_settings import RabbitSettings
@@ -96,7 +97,8 @@ class RabbitPubSub:
         """Deliver the messages of the app's queue at an exchange."""
         client, settings = self._open()
         its = settings.queue(topic, Metadata(metadata))
-        queue = RabbitQueue(client, its, settings.consuming(its), handler)
+        consuming = settings.consuming(its, at_once(metadata))
+        queue = RabbitQueue(client, its, consuming, handler)
         await queue.begin()
         self._queues.add(queue)
 

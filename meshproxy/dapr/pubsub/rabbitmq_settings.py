@@ -168,11 +168,10 @@ class RabbitSettings:
             self._shows_properties,
         )
 
-    def consuming(self, queue: QueueSettings) -> Consuming:
-        """How the queue of a subscription is consumed."""
-        return Consuming(
-            queue.topic, self._prefetch, self._single, self._requeue, self._auto_ack, queue.name
-        )
+    def consuming(self, queue: QueueSettings, at_once: int) -> Consuming:
+        """How the queue of a subscription is consumed; `at_once` above 0 is a bulk."""
+        prefetch, single = max(self._prefetch, at_once), self._single and not at_once
+        return Consuming(queue.topic, prefetch, single, self._requeue, self._auto_ack, queue.name)
 
 
 def _lengths(metadata: Metadata) -> dict[str, int]:

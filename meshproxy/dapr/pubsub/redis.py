@@ -21,6 +21,7 @@ import orjson
 from redis.exceptions import ResponseError
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import Handler, Message, PublishRequest, Unsubscribe
 from meshproxy.dapr.redis_client import RedisClient, RedisError, milliseconds, stop
 from meshproxy.network.tasks import TaskOwner, spawn
@@ -112,6 +113,7 @@ class RedisPubSub:
     ) -> Unsubscribe:
         """Deliver the messages of a stream, `concurrency` of them at one time."""
         subscription = _Subscription(self, topic, handler)
+        subscription.at_once = max(at_once(metadata), self._concurrency)
         await subscription.begin()
         self._subscriptions.add(subscription)
         return subscription.end
@@ -135,6 +137,7 @@ class _Subscription:
         self._handler = handler
         self._readers = TaskOwner()
         self._workers = TaskOwner()
+        self.at_once = broker._concurrency
         self._queue: asyncio.Queue[tuple[bytes, Mapping[bytes, bytes]]] = asyncio.Queue(
             broker._depth
         )
@@ -146,7 +149,7 @@ class _Subscription:
         spawn(self._readers, self._again(self._read), f"{name} read")
         if broker._timeout and broker._interval:
             spawn(self._readers, self._again(self._claim), f"{name} claim")
-        for number in range(broker._concurrency):
+        for number in range(self.at_once):
             spawn(self._workers, self._work(), f"{name} worker {number}")
 
     async def end(self) -> None:

@@ -35,6 +35,21 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class BulkSubscribe:
+    """How many messages go to the app in one call, and for how many seconds they are waited for."""
+
+    max_messages_count: int = 100
+    max_await_duration: float = 1.0
+
+    @staticmethod
+    def of(count: int, await_ms: int) -> BulkSubscribe:
+        """0 is the default. Raises ValueError."""
+        if count < 0 or await_ms < 0:
+            raise ValueError("maxMessagesCount and maxAwaitDurationMs are not below 0")
+        return BulkSubscribe(count or 100, await_ms / 1000 or 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """One topic of one pub/sub component. `scopes` empty: for every app."""
 
@@ -45,6 +60,7 @@ class Subscription:
     dead_letter_topic: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
+    bulk: BulkSubscribe | None = None
 
     def path_of(self, event: Mapping[str, Any]) -> str | None:
         """Where the app takes this event, None where no rule is for it. Raises ComponentError."""

@@ -4,7 +4,7 @@ import pytest
 
 from meshproxy.config.dapr import load_resources
 from meshproxy.config.problems import Problems
-from meshproxy.dapr.pubsub.subscription import Kind, Rule, Subscription
+from meshproxy.dapr.pubsub.subscription import BulkSubscribe, Kind, Rule, Subscription
 
 HEAD = "apiVersion: dapr.io/{version}\nkind: Subscription\nmetadata: {{name: s}}\nspec:\n"
 V1 = HEAD.format(version="v1alpha1") + "  pubsubname: bus\n  topic: t\n"
@@ -39,6 +39,20 @@ def test_the_second_version_has_rules(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("bulk", "expected"),
+    [
+        ("{enabled: false, maxMessagesCount: 5}", None),
+        ("{enabled: true}", BulkSubscribe(100, 1.0)),
+        ("{enabled: true, maxMessagesCount: 5, maxAwaitDurationMs: 20}", BulkSubscribe(5, 0.02)),
+    ],
+)
+def test_a_bulk_has_daprds_defaults(tmp_path, bulk, expected):
+    (found,), errors = load(tmp_path, V1 + f"  route: /x\n  bulkSubscribe: {bulk}\n")
+    assert not errors
+    assert found.bulk == expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (V1, "'route' is missing"),
@@ -48,7 +62,9 @@ def test_the_second_version_has_rules(tmp_path):
         (V2 + "  routes: {}\n", "there is neither a rule nor a default"),
         (V2 + "  routes: {rules: [{match: '((', path: /x}]}\n", "is no CEL expression"),
         (V2 + "  routes: {rules: [{match: 'true'}]}\n", "'path' is missing"),
-        (V1 + "  route: /x\n  bulkSubscribe: {enabled: true}\n", "bulkSubscribe is not supported"),
+        (V1 + "  route: /x\n  bulkSubscribe: {enabled: x}\n", "is not a truth value"),
+        (V1 + "  route: /x\n  bulkSubscribe: {maxMessagesCount: -1}\n", "is not a whole number"),
+        (V1 + "  route: /x\n  bulkSubscribe: {nothing: 1}\n", "'nothing' is no field here"),
         (V1 + "  route: /x\n  nothing: 1\n", "'nothing' is no field here"),
         (V1.replace("v1alpha1", "v3"), "'dapr.io/v3' is not known"),
         (V1.replace("  topic: t\n", "  route: /x\n"), "'topic' is missing"),

@@ -7,7 +7,7 @@ import pytest
 from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.programmatic import make_rule, parse_subscriptions
-from meshproxy.dapr.pubsub.subscription import Kind, Rule, Subscription
+from meshproxy.dapr.pubsub.subscription import BulkSubscribe, Kind, Rule, Subscription
 
 RULES = (
     ('event.type == "widget"', "/widgets"),
@@ -78,8 +78,18 @@ def test_what_an_app_asks_for_is_read_with_every_field():
         (b'{"pubsubname":"p","topic":"t","routes":{"rules":[{"match":"((","path":"/"}]}}', ""),
         (b'{"pubsubname":"p","topic":"t","routes":{"rules":[{"match":""}]}}', "a rule has no path"),
         (
-            b'{"pubsubname":"p","topic":"t","route":"/","bulkSubscribe":{"enabled":true}}',
-            "bulkSubscribe is not supported",
+            b'{"pubsubname":"p","topic":"t","route":"/","bulkSubscribe":5}',
+            "bulkSubscribe is not an object",
+        ),
+        (
+            b'{"pubsubname":"p","topic":"t","route":"/",'
+            b'"bulkSubscribe":{"enabled":true,"maxMessagesCount":"x"}}',
+            "maxMessagesCount and maxAwaitDurationMs are not whole numbers",
+        ),
+        (
+            b'{"pubsubname":"p","topic":"t","route":"/",'
+            b'"bulkSubscribe":{"enabled":true,"maxAwaitDurationMs":-1}}',
+            "maxMessagesCount and maxAwaitDurationMs are not below 0",
         ),
     ],
 )
@@ -89,6 +99,20 @@ def test_what_cannot_be_is_passed_over_with_a_warning(entry, reason, caplog):
         found = parse_subscriptions(b"[" + entry + b"," + good + b"]", compile_rule)
     assert [each.topic for each in found] == ["a"]
     assert f"passed over: {reason}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("bulk", "expected"),
+    [
+        (b'{"enabled":false,"maxMessagesCount":5}', None),
+        (b'{"enabled":true}', BulkSubscribe(100, 1.0)),
+        (b'{"enabled":true,"maxMessagesCount":5,"maxAwaitDurationMs":20}', BulkSubscribe(5, 0.02)),
+    ],
+)
+def test_a_bulk_is_read_with_daprds_defaults(bulk, expected):
+    body = b'[{"pubsubname":"p","topic":"t","route":"/","bulkSubscribe":' + bulk + b"}]"
+    (found,) = parse_subscriptions(body, compile_rule)
+    assert found.bulk == expected
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]"])
