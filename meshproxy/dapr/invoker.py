@@ -5,11 +5,14 @@ Owns the choice between the app beside this sidecar and another sidecar.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from meshproxy.dapr import invocation
-from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.access_control import SpiffeId, denial
+from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.external import Externals
@@ -18,6 +21,8 @@ from meshproxy.dapr.peers import NotFound, Peers
 from meshproxy.dapr.resiliency import NO_POLICY, Policy
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.http.header_map import HeaderMap
+
+logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
 CLUSTER_HEADER = b"x-dapr-cluster"
 """Tells the route which cluster to take; it goes no further."""
@@ -125,6 +130,18 @@ class Invoker:
             self.prepare_for_app(headers)
         else:
             headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
+
+    def judge(self, caller: SpiffeId | None, path: bytes, verb: str) -> ApiError | None:
+        """Why another sidecar may not call the app beside so; None where it may."""
+        access = self.sidecar.access_control
+        asked = path.partition(b"?")[0].decode("latin-1")
+        if access is None or access.allows(caller, asked, verb):
+            return None
+        own = self.sidecar.identity.app_id
+        text = denial(caller, asked, verb)
+        logger.warning("%s", text)
+        error = invocation.failed(own, text, 403)
+        return ApiError(error.code, error.message, 403, Grpc.PERMISSION_DENIED)
 
     def prepare_for_app(self, headers: HeaderMap) -> None:
         """The last step before the app."""

@@ -13,6 +13,7 @@ from typing import Final
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.name_resolution.resolver import NameResolver
 from meshproxy.network.address import Address
+from meshproxy.network.tls.config import UpstreamTlsConfig
 from meshproxy.upstream.cluster import Cluster, ClusterConfig, UpstreamProtocol
 from meshproxy.upstream.cluster_manager import ClusterManager
 from meshproxy.upstream.host import NOWHERE, EndpointConfig, Host
@@ -44,10 +45,13 @@ class Peers:
         clusters: ClusterManager,
         resolver: NameResolver,
         now: Callable[[], float] = time.monotonic,
+        tls_to: Callable[[str, str], UpstreamTlsConfig] | None = None,
     ) -> None:
+        """`tls_to` gives the TLS to the sidecar of an app in a namespace; None: there is none."""
         self._clusters = clusters
         self._resolver = resolver
         self._now = now
+        self._tls_to = tls_to
         self._peers: dict[tuple[str, str], _Peer] = {}
 
     def cluster_of(self, app_id: str, namespace: str) -> str | None:
@@ -77,8 +81,9 @@ class Peers:
         # Looked up here, after the wait: somebody else may have come first.
         peer = self._peers.get(key)
         if peer is None:
-            name = f"dapr/{namespace or 'default'}/{app_id}"
-            peer = self._peers[key] = _Peer(self._clusters.replace(_config(name)))
+            tls = None if self._tls_to is None else self._tls_to(app_id, namespace)
+            config = _config(f"dapr/{namespace or 'default'}/{app_id}", tls)
+            peer = self._peers[key] = _Peer(self._clusters.replace(config))
         known = peer.hosts
         hosts = {text: known.get(text) or _host(text) for text in addresses}
         peer.hosts = {text: host for text, host in hosts.items() if host is not None}
@@ -94,9 +99,9 @@ class Peers:
             self._resolver.forget(app_id, namespace)
 
 
-def _config(name: str) -> ClusterConfig:
+def _config(name: str, tls: UpstreamTlsConfig | None) -> ClusterConfig:
     """Calls go on as they come: gRPC needs HTTP/2."""
-    return ClusterConfig(name, upstream_protocol=UpstreamProtocol.DOWNSTREAM)
+    return ClusterConfig(name, upstream_protocol=UpstreamProtocol.DOWNSTREAM, tls=tls)
 
 
 def _host(text: str) -> Host | None:

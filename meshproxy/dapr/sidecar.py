@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshproxy.dapr.access_control import AccessControl
 from meshproxy.dapr.app_channel import AppChannel
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import Identity
@@ -38,6 +39,7 @@ class Sidecar:
     app_changed: Callable[[bool], None] = lambda healthy: None
     channel: AppChannel | None = None
     subscriptions: Callable[[], Sequence[dict[str, Any]]] = list
+    access_control: AccessControl | None = None
     resiliency: Resiliency = field(default_factory=Resiliency)
     http_endpoints: Collection[str] = ()
     extended: dict[str, str] = field(default_factory=dict)

@@ -106,6 +106,9 @@ class InternalGrpcFilter(GrpcProxyFilter):
         if callee != own.app_id:
             return self.fail(invocation.no_app_id())
         self.target = target = Target(own.app_id, own.namespace, headers.get(b":path") or b"/")
+        denied = self.invoker.judge(self.caller(), target.path, "")
+        if denied is not None:
+            return self.fail(denied)
         headers.remove(b"x-dapr-cluster")
         return self.send(headers, target, self.invoker.app_cluster(own.app_id))
 

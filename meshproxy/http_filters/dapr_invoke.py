@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meshproxy.dapr import invocation
+from meshproxy.dapr.access_control import SpiffeId, spiffe_id
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.http_api.messages import HttpResponse, error_response
@@ -116,6 +117,15 @@ class InvokingFilter(StreamFilter):
         found = await self.invoker.look_up(target)
         self._gone = found if isinstance(found, ApiError) else None
 
+    def caller(self) -> SpiffeId | None:
+        """Who calls, by the certificate that was shown; None where none was."""
+        tls = self.callbacks.info.connection.tls
+        peer = None if tls is None else tls.peer
+        for kind, value in () if peer is None else peer.sans:
+            if kind == "URI" and (found := spiffe_id(value.decode("latin-1"))) is not None:
+                return found
+        return None
+
     def enter(self) -> int:
         """Take a place at the app, or wait for one."""
         slots = self.invoker.slots
@@ -216,6 +226,10 @@ class InternalFilter(InvokingFilter):
         cluster = self.invoker.app_cluster(own.app_id)
         if isinstance(cluster, ApiError):
             return self.fail(cluster)
+        verb = (headers.get(b":method") or b"").decode("latin-1")
+        denied = self.invoker.judge(self.caller(), self.target.path, verb)
+        if denied is not None:
+            return self.fail(denied)
         headers.remove(b"x-dapr-cluster")
         self.invoker.prepare_for_app(headers)
         self.callbacks.clear_route_cache()

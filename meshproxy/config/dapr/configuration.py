@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.config.dapr.access_control import build_access_control
 from meshproxy.config.dapr.metrics import metrics_settings
 from meshproxy.config.dapr.reading import Fields, scalar_text
 from meshproxy.config.dapr.tracing import tracing_settings
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from meshproxy.config.problems import Problems
 
 NOT_SUPPORTED: Final = (
-    "accessControl",
     "appHttpPipeline",
     "components",
     "httpPipeline",
@@ -64,6 +64,9 @@ def _build(resource: Fields, found: Resources) -> None:
     if secrets is not None:
         found.secret_scopes += [_scope(each) for each in secrets.many("scopes")]
         secrets.end()
+    access = spec.one("accessControl")
+    if access is not None:
+        found.access_control = build_access_control(access)
     api = spec.one("api")
     if api is not None:
         found.api_access = ApiAccess(_api_rules(api, "allowed"), _api_rules(api, "denied"))

@@ -23,6 +23,7 @@ from meshproxy.config.dapr.subscription import V1, V2, build_subscription
 from meshproxy.config.loader import load_documents
 from meshproxy.config.nodes import Plain, plain
 from meshproxy.config.problems import Problems
+from meshproxy.dapr.access_control import AccessControl
 from meshproxy.dapr.api_access import ApiAccess
 from meshproxy.dapr.component import ComponentSpec
 from meshproxy.dapr.http_endpoint import HttpEndpointSpec
@@ -68,6 +69,7 @@ class Resources:
     http_endpoints: list[HttpEndpointSpec] = field(default_factory=list)
     resiliencies: list[ResiliencySpec] = field(default_factory=list)
     policy_names: list[Note] = field(default_factory=list)
+    access_control: AccessControl | None = None
     api_access: ApiAccess = field(default_factory=ApiAccess)
     secret_scopes: list[SecretScope] = field(default_factory=list)
     hot_reload: bool = True

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from meshproxy.dapr.app_settings import PROTOCOLS, AppHealthSettings, AppSettings
 from meshproxy.dapr.duration import DurationError, seconds_of
 from meshproxy.server.dapr.options import ALL_ADDRESSES, RECONCILE_INTERVAL, DaprOptions, Edges
 from meshproxy.server.flags import FlagError
+
+if TYPE_CHECKING:
+    from meshproxy.server.dapr.mtls import Mtls
 
 TEXT: Final = "string"
 NUMBER: Final = "int"
@@ -40,7 +43,7 @@ class Flag(NamedTuple):
 
 
 _NO_ACTORS: Final = "actors, jobs and workflows are not there"
-_NO_MTLS: Final = "Dapr's mTLS is not there"
+_NO_MTLS: Final = "there is no Sentry: --enable-mtls takes certificates that are there"
 
 FLAGS: Final = (
     Flag("app-id", TEXT, "id of the app, by which others invoke it"),
@@ -71,7 +74,7 @@ FLAGS: Final = (
     Flag("log-level", TEXT, "debug|info|warn|error|fatal", "info", shared=True),
     Flag("log-as-json", SWITCH, "log lines in JSON", "false"),
     Flag("mode", TEXT, "standalone", "standalone", shared=True),
-    Flag("enable-mtls", SWITCH, "not supported", "false"),
+    Flag("enable-mtls", SWITCH, "TLS between sidecars; DAPR_CERT_CHAIN &c. have the PEM", "false"),
     Flag("enable-api-logging", SWITCH, "log every call of the API", "false"),
     Flag("allowed-origins", TEXT, "origins that CORS allows, by commas; *: all; none: no CORS"),
     Flag("app-ssl", SWITCH, "not supported", "false"),
@@ -206,6 +209,7 @@ def to_options(given: Mapping[str, Any], env: Mapping[str, str]) -> DaprOptions:
         enable_api_logging=given.get("enable-api-logging", False),
         log_as_json=given.get("log-as-json", False),
         api_token=env.get("DAPR_API_TOKEN", ""),
+        mtls=_mtls(env, app_id) if given.get("enable-mtls") else None,
         edges=_edges(given, env, number),
         notes=tuple(ignored(given)),
     )
@@ -250,9 +254,12 @@ def _refuse(given: Mapping[str, Any]) -> None:
         raise FlagError(f"--mode {given['mode']} is not supported: use standalone")
     if given.get("app-protocol", "http") not in PROTOCOLS:
         raise _invalid("app-protocol", given["app-protocol"], "|".join(PROTOCOLS))
-    for name in ("enable-mtls",):
-        if given.get(name):
-            raise FlagError(f"--{name} is not supported")
+
+
+def _mtls(env: Mapping[str, str], app_id: str) -> Mtls:
+    from meshproxy.server.dapr.mtls import mtls_of  # loads `cryptography`
+
+    return mtls_of(env, app_id, env.get("NAMESPACE", ""))
 
 
 def _numbers(given: Mapping[str, Any]) -> Callable[[str, int], int]:

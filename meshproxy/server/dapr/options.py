@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meshproxy.dapr.app_settings import AppSettings
+
+if TYPE_CHECKING:
+    from meshproxy.server.dapr.mtls import Mtls
 
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (daprd's default: a pod's other containers may call)
 
@@ -58,5 +61,6 @@ class DaprOptions:
     enable_api_logging: bool = False
     log_as_json: bool = False
     api_token: str = ""
+    mtls: Mtls | None = None
     edges: Edges = field(default_factory=Edges)
     notes: tuple[str, ...] = ()

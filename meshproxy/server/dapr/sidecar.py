@@ -103,6 +103,10 @@ class DaprSidecar:
         self._resources = resources = _resources(options, allow_unsupported)
         for warning in resources.warnings:
             logger.warning("%s", warning)
+        access = resources.access_control
+        if access is not None and access.policies and options.mtls is None:
+            text = "accessControl: without --enable-mtls no caller is known, defaultAction counts"
+            logger.warning(text)
         identity = Identity(options.app_id, options.namespace)
         self._owner = TaskOwner()
         self._own: list[ListenerConfig] = []
@@ -123,6 +127,7 @@ class DaprSidecar:
             SecretScopes(resources.secret_scopes),
             lambda force: self.quit(force),
             app_healthy=options.app.health is None,
+            access_control=resources.access_control,
             resiliency=Resiliency(resources.resiliencies, identity),
         )
         self._metrics = self._count(resources.metrics)
@@ -183,7 +188,9 @@ class DaprSidecar:
         resolver = cast("NameResolver", self._naming.find("nameresolution", RESOLVER))
         channel = self.facts.channel
         slots = None if channel is None else channel.slots
-        ways = Ways(Peers(clusters, resolver), externals, self._mesh.connect(clusters))
+        mtls = options.mtls
+        peers = Peers(clusters, resolver, tls_to=None if mtls is None else mtls.to)
+        ways = Ways(peers, externals, self._mesh.connect(clusters))
         invoker = Invoker(self.facts, ways, self._host_ip(), slots)
         most = options.max_body_size
         self._api = Api(self.facts)
@@ -277,7 +284,10 @@ class DaprSidecar:
         host = options.dapr_internal_grpc_listen_address or LOOPBACK
         between = socket_address(host, options.dapr_internal_grpc_port or 0)
         # A call has more headers between sidecars than it had before.
-        listeners = [api_listener(INTERNAL, between, size + 4096)]
+        internal = api_listener(INTERNAL, between, size + 4096)
+        if options.mtls is not None:
+            internal["filter_chains"][0]["transport_socket"] = options.mtls.transport_socket()
+        listeners = [internal]
         edges = options.edges
         if edges.public_port is not None:
             where = socket_address(edges.public_listen_address, edges.public_port)

@@ -81,7 +81,7 @@ def test_sizes_are_quantities(argument, size):
         (["--app-id=x", "--log-as-json=maybe"], "expected true or false"),
         (["--app-id=x", "--mode=kubernetes"], "--mode kubernetes is not supported"),
         (["--app-id=x", "--app-protocol=amqp"], r"expected http\|https\|h2c\|grpc\|grpcs"),
-        (["--app-id=x", "--enable-mtls"], "--enable-mtls is not supported"),
+        (["--app-id=x", "--enable-mtls"], "--enable-mtls needs certificates in the environment"),
         (["--app-id=x", "--dapr-http-max-request-size=0"], "expected a number above 0"),
         (["--app-id=x", "--dapr-http-read-buffer-size=0"], "expected a number above 0"),
         (["--app-id=x", "--dapr-http-read-buffer-size=-2"], "expected a number above 0"),
