@@ -2,6 +2,9 @@
 
 `sqlite3` blocks, so all work of a database is done in order by one thread of its own; whoever asks
 awaits the result. WAL lets other processes, a daprd too, read and write beside us.
+
+A commit waits for the disk. What is asked for in the meantime is done together, each behind a
+savepoint of its own, and committed once: nobody is told of success before that.
 """
 
 from __future__ import annotations
@@ -9,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from meshproxy.dapr.component import ComponentError
 
 T = TypeVar("T")
+_MOST: Final = 256
+"""Transactions that are committed together; more would keep the first one waiting for long."""
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -28,6 +34,17 @@ def table_name(name: str) -> str:
     return name
 
 
+class _Transaction:
+    """One that waits, and then what became of it."""
+
+    __slots__ = ("error", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
+        self.work = work
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
 class Database:
     """A connection with its thread. `work` in the methods runs there, and gets the connection."""
 
@@ -37,6 +54,7 @@ class Database:
         self._busy_timeout = busy_timeout
         self._wal = wal
         self._connection: sqlite3.Connection | None = None
+        self._waiting: deque[_Transaction] = deque()
 
     async def open(self) -> None:
         """Connect. Raises ComponentError."""
@@ -48,24 +66,57 @@ class Database:
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something as one transaction: what `work` raises undoes all of it."""
-
-        def do() -> T:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-            return result
-
-        return await self._call(do)
+        mine = _Transaction(work)
+        self._waiting.append(mine)
+        await self._call(self._commit_waiting)
+        if mine.error is not None:
+            if isinstance(mine.error, sqlite3.Error):
+                raise ComponentError(f"SQLite: {mine.error}") from mine.error
+            raise mine.error
+        result: T = mine.result
+        return result
 
     async def close(self) -> None:
         """Finish what was asked for, and disconnect."""
         await self._call(self._close)
         self._executor.shutdown()
+
+    def _commit_waiting(self) -> None:
+        """In the thread: all that wait, unless whoever came before has done them already."""
+        batch: list[_Transaction] = []
+        while self._waiting and len(batch) < _MOST:
+            batch.append(self._waiting.popleft())
+        if batch and not self._commit(batch) and len(batch) > 1:
+            # What one of them has met, a full disk for example, need not be the others' fault.
+            for each in batch:
+                each.error = None
+                self._commit([each])
+
+    def _commit(self, batch: list[_Transaction]) -> bool:
+        """One commit for all. False: nothing has happened, and it may alone; all have an error."""
+        try:
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+        except (sqlite3.Error, ComponentError) as error:
+            for each in batch:
+                each.error = error
+            return True  # to wait for a lock again, alone, would take each its whole time
+        try:
+            for each in batch:
+                connection.execute("SAVEPOINT one")
+                try:
+                    each.result = each.work(connection)
+                except Exception as error:
+                    each.error = error
+                    connection.execute("ROLLBACK TO one")
+                connection.execute("RELEASE one")
+            connection.commit()
+        except sqlite3.Error as error:
+            connection.rollback()
+            for each in batch:
+                each.error = each.error or error
+            return False
+        return True
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -1,8 +1,8 @@
 /* The upstream of the benchmark: one thread, epoll, fixed answers, as little CPU as possible.
  *
- * It shares a core with the load generator, so what it costs is taken from neither proxy. Every
- * request is a GET without a body; a target that starts with `/1mb` gets 1 MiB, all others 35 bytes.
- * `/ws` switches to a protocol that looks the same.
+ * It shares a core with the load generator, so what it costs is taken from neither proxy. A request
+ * has no body or one of a known length; a target that starts with `/1mb` gets 1 MiB, one with `/1kb`
+ * 1 KiB, all others 35 bytes. `/ws` switches to a protocol that looks the same.
  * Prints its port on stdout. Ends when stdin is closed. */
 #define _GNU_SOURCE /* accept4 */
 #include <arpa/inet.h>
@@ -11,16 +11,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAX_FDS = 4096, BUFFER = 16384, BIG = 1 << 20 };
+enum { MAX_FDS = 4096, BUFFER = 16384, BIG = 1 << 20, KIB = 1 << 10 };
 
 struct peer {
   int matched;       /* bytes of \r\n\r\n seen at the end of what was read */
   int head;          /* bytes of the target kept in `start` */
   char start[16];    /* the beginning of the request */
+  int written;       /* bytes of the current line kept in `line` */
+  char line[32];     /* the beginning of a line of the head, ended by 0 */
+  long body;         /* bytes of the body that are still to come */
   const char *out;   /* the rest of the answer that is being written */
   size_t left;
 };
@@ -28,6 +32,8 @@ struct peer {
 static struct peer peers[MAX_FDS];
 static char big[BIG + 128];
 static size_t big_size;
+static char kib[KIB + 128];
+static size_t kib_size;
 static const char small[] =
     "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 35\r\n\r\n"
     "an answer of exactly 35 bytes, so.\n";
@@ -57,10 +63,12 @@ static int flush(int poll, int fd) {
 
 static int answer(int poll, int fd) {
   struct peer *peer = &peers[fd];
-  int wants_big = memcmp(peer->start, "GET /1mb", 8) == 0;
+  const char *target = memchr(peer->start, ' ', sizeof peer->start - 4);
+  int wants_big = target && memcmp(target, " /1mb", 5) == 0;
+  int wants_kib = target && memcmp(target, " /1kb", 5) == 0;
   int wants_switch = memcmp(peer->start, "GET /ws ", 8) == 0;
-  peer->out = wants_switch ? switched : wants_big ? big : small;
-  peer->left = wants_switch ? sizeof switched - 1 : wants_big ? big_size : sizeof small - 1;
+  peer->out = wants_switch ? switched : wants_big ? big : wants_kib ? kib : small;
+  peer->left = wants_switch ? sizeof switched - 1 : wants_big ? big_size : wants_kib ? kib_size : sizeof small - 1;
   peer->head = peer->matched = 0;
   return flush(poll, fd);
 }
@@ -73,9 +81,25 @@ static int read_requests(int poll, int fd) {
   if (size <= 0) return size < 0 && errno == EAGAIN ? 0 : -1;
   for (ssize_t i = 0; i < size; i++) {
     char c = buffer[i];
+    if (peer->body) { /* the rest of it, or all there is */
+      long here = size - i < peer->body ? size - i : peer->body;
+      i += here - 1;
+      if (!(peer->body -= here) && answer(poll, fd) < 0) return -1;
+      continue;
+    }
+    if (c == '\n') {
+      if (!strncasecmp(peer->line, "content-length:", 15)) peer->body = atol(peer->line + 15);
+      memset(peer->line, 0, sizeof peer->line);
+      peer->written = 0;
+    } else if (peer->written < (int)sizeof peer->line - 1) {
+      peer->line[peer->written++] = c;
+    }
     if (peer->head < (int)sizeof peer->start) peer->start[peer->head++] = c;
     peer->matched = c == end[peer->matched] ? peer->matched + 1 : c == '\r';
-    if (peer->matched == 4 && answer(poll, fd) < 0) return -1;
+    if (peer->matched == 4 && peer->body)
+      peer->matched = 0;
+    else if (peer->matched == 4 && answer(poll, fd) < 0)
+      return -1;
   }
   return 0;
 }
@@ -112,6 +136,9 @@ int main(void) {
   big_size = (size_t)snprintf(big, 128, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n", BIG);
   memset(big + big_size, 'x', BIG);
   big_size += BIG;
+  kib_size = (size_t)snprintf(kib, 128, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n", KIB);
+  memset(kib + kib_size, 'x', KIB);
+  kib_size += KIB;
   set_interest(poll, listener, EPOLLIN, EPOLL_CTL_ADD);
   set_interest(poll, STDIN_FILENO, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_ADD);
   for (;;) {

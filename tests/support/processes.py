@@ -44,6 +44,18 @@ COMMANDS: Final[Mapping[str, Callable[[], list[str]]]] = {
 }
 
 
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process now."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class StartError(RuntimeError):
     """The process ended, or was not ready in time; the message holds its log."""
 
@@ -152,13 +164,11 @@ class ProxyProcess:
 
     def rss_bytes(self) -> int:
         """Resident memory of the process now."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return rss_bytes(self.process.pid)
 
     def cpu_seconds(self) -> float:
         """Processor time of the process so far, user and system."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Send one signal to exactly this process."""

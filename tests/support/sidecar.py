@@ -35,13 +35,20 @@ class Sidecar:
     """A running sidecar on a free port of loopback. Use as a context manager."""
 
     def __init__(
-        self, app_id: str, *arguments: str, env: Mapping[str, str] | None = None, ready: bool = True
+        self,
+        app_id: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        ready: bool = True,
+        cpu: int | None = None,
     ) -> None:
+        """`cpu`: the core that it is pinned to."""
         self._ready = ready
         # Of its own: by default sidecars of one user find each other.
         self._folder = tempfile.mkdtemp(prefix=f"sidecar-{app_id}-")
         self._log = Path(self._folder, "log")
-        command = [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
+        command = [] if cpu is None else ["taskset", "-c", str(cpu)]
+        command += [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
         command += ["--dapr-grpc-port", "0", "--metrics-port", "0"]
         command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
         with self._log.open("wb") as log:
