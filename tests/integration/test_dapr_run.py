@@ -1,5 +1,6 @@
 """`meshproxy run`: app and sidecar as one, from start to end."""
 
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from meshproxy.server.dapr.run import plan
+from meshproxy.server.dapr.run import main, plan
 from meshproxy.server.flags import FlagError
 from tests.support.processes import meshproxy_command
 
@@ -104,7 +105,6 @@ def test_an_app_that_cannot_start_is_told(tmp_path):
         (["--app-id", "x"], "no command is given after --"),
         (["--app-id", "x", "--"], "no command is given after --"),
         (["--", "app"], "app-id parameter cannot be empty"),
-        (["-f", "dapr.yaml"], "--run-file is not supported"),
         (["--app-id=x", "--app-port=x", "--", "app"], "invalid argument"),
     ],
 )
@@ -122,5 +122,71 @@ def test_ports_that_were_given_stay():
         "--dapr-http-port",
         "1234",
         "--dapr-grpc-port",
+        "--metrics-port",
         "--dapr-listen-addresses",
     ]
+
+
+TWO_APPS = """\
+version: 1
+common:
+  env: {GREETING: hello}
+  resourcesPath: ./resources
+apps:
+- appID: one
+  appDirPath: ./first
+  daprdLogDestination: console
+  command: ["PYTHON", "app.py"]
+  env: {NAME: one}
+- appDirPath: ./second
+  appLogDestination: console
+  command: ["PYTHON", "../first/app.py"]
+"""
+EACH = """\
+import os, urllib.request
+port = os.environ["DAPR_HTTP_PORT"]
+url = f"http://127.0.0.1:{port}/v1.0/secrets/env/GREETING"
+with urllib.request.urlopen(url, timeout=20) as answer:
+    print(os.environ["APP_ID"], os.environ.get("NAME"), answer.read().decode(), flush=True)
+"""
+
+
+def test_a_run_file_starts_every_app_with_a_sidecar(tmp_path):
+    for name in ("first", "second", "resources"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "first" / "app.py").write_text(EACH)
+    (tmp_path / "dapr.yaml").write_text(TWO_APPS.replace("PYTHON", sys.executable))
+    component = "{apiVersion: dapr.io/v1alpha1, kind: Component, metadata: {name: env}, "
+    (tmp_path / "resources" / "env.yaml").write_text(
+        component + "spec: {type: secretstores.local.env}}"
+    )
+    ended = run(tmp_path, "-f", str(tmp_path))
+    assert ended.returncode == 0, ended.stdout
+    assert '== APP - one == one one {"GREETING":"hello"}\n' in ended.stdout
+    assert '== APP - second == second None {"GREETING":"hello"}\n' in ended.stdout
+    assert "== DAPR - one == time=" in ended.stdout
+    assert "== DAPR - second ==" not in ended.stdout
+    [first] = (tmp_path / "first" / ".dapr" / "logs").iterdir()
+    assert first.name.startswith("one_app_2")
+    assert first.read_text() == 'one one {"GREETING":"hello"}\n'
+    [second] = (tmp_path / "second" / ".dapr" / "logs").iterdir()
+    assert second.name.startswith("second_daprd_2")
+    assert "Daprd shutdown gracefully" in second.read_text()
+
+
+def test_one_sidecar_that_does_not_start_ends_them_all(tmp_path):
+    (tmp_path / "x.yaml").write_text("{apiVersion: dapr.io/v1alpha1, kind: Component}")
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    apps = [{"appID": "good", "command": sleeper}, {"appID": "bad", "command": sleeper}]
+    apps[1]["resourcesPath"] = str(tmp_path / "x.yaml")
+    (tmp_path / "dapr.yaml").write_text(json.dumps({"version": 1, "apps": apps}))
+    ended = run(tmp_path, f"-f={tmp_path / 'dapr.yaml'}")
+    assert ended.returncode == 1, ended.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-f"], ["-f", "x", "--app-id", "y"], ["-f=x", "--", "app"], ["--run-file="]]
+)
+def test_a_run_file_stands_alone(arguments):
+    with pytest.raises(FlagError, match="-f has one FILE"):
+        main(arguments)

@@ -1,6 +1,7 @@
 """`meshproxy run`: an app and its sidecar, started and ended together, their logs in one stream.
 
-Owns the two processes. Refuses to know daprd's flags: it fills in what was not given.
+Owns the two processes, and with `-f` several such pairs. Refuses to know daprd's flags: it fills in
+what was not given.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
 
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr import flags
@@ -21,24 +23,43 @@ from meshproxy.server.flags import FlagError
 
 USAGE: Final = """\
 usage: meshproxy run --app-id ID [--app-port PORT] [FLAG...] -- COMMAND [ARGUMENT...]
+       meshproxy run -f FILE|DIR
 
 Starts the sidecar, then COMMAND with DAPR_HTTP_PORT, DAPR_GRPC_PORT, APP_ID and APP_PORT in its
 environment. Ports that are not given are free ones. When one of the two ends, so does the other;
-the exit code is that of COMMAND."""
+the exit code is that of COMMAND.
+
+FILE is a dapr.yaml, or DIR has one: all its apps are started, each with its sidecar. The exit code
+is 0 where all of them ended with 0, or by a signal."""
 GRACE: Final = 10.0
 """Seconds that a process has to end by itself."""
 _LISTENING: Final = b"HTTP server listening on"
-_APP: Final = b"== APP == "
-_DAPR: Final = b"== DAPR == "
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Where the lines of a process go: to the console with a prefix, to a file, or to both."""
+
+    prefix: bytes
+    console: bool = True
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start: daprd's flags, all ports in them, and the app's command and variables."""
+    """What to start: daprd's flags, all ports in them, and the app's command and variables.
+
+    No command: the sidecar alone. `folder` is where both work, empty for here; `env` is the app's
+    alone, `both` is for its sidecar too.
+    """
 
     flags: tuple[str, ...]
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    both: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
+    app_lines: Lines = Lines(b"== APP == ")
+    dapr_lines: Lines = Lines(b"== DAPR == ")
 
 
 class Output(Protocol):
@@ -57,14 +78,17 @@ def plan(arguments: Sequence[str]) -> Plan:
     if "--" in head:
         at = head.index("--")
         head, command = head[:at], head[at + 1 :]
-    if any(argument.partition("=")[0] in {"-f", "--run-file"} for argument in head):
-        raise FlagError("--run-file is not supported: start each app by a command of its own")
-    given, rest = flags.parse(head)
     if not command:
         raise FlagError(f"error: no command is given after --\n{USAGE}")
+    return completed(head, command)
+
+
+def completed(head: Sequence[str], command: Sequence[str]) -> Plan:
+    """The plan for daprd's flags and a command. Raises FlagError."""
+    given, rest = flags.parse(head)
     added: list[str] = []
     ports = {}
-    for name in ("dapr-http-port", "dapr-grpc-port"):
+    for name in ("dapr-http-port", "dapr-grpc-port", "metrics-port"):
         ports[name] = given.get(name) or free_port()
         if ports[name] != given.get(name):
             added.append(f"--{name}={ports[name]}")
@@ -76,10 +100,11 @@ def plan(arguments: Sequence[str]) -> Plan:
         "APP_ID": options.app_id,
         "DAPR_HTTP_PORT": str(ports["dapr-http-port"]),
         "DAPR_GRPC_PORT": str(ports["dapr-grpc-port"]),
+        "DAPR_METRICS_PORT": str(ports["metrics-port"]),
     }
     if options.app.port:
         env["APP_PORT"] = str(options.app.port)
-    shown = [each for each in head if each not in {"--dapr-http-port=0", "--dapr-grpc-port=0"}]
+    shown = [each for each in head if each not in {f"--{name}=0" for name in ports}]
     return Plan((*shown, *added), tuple(command), env)
 
 
@@ -93,39 +118,85 @@ def free_port() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code. Raises FlagError."""
-    planned = plan(arguments)
-    return asyncio.run(Pair(planned, sys.stdout.buffer).run())
+    file = _run_file(arguments)
+    if file is not None:
+        from meshproxy.server.dapr.run_file import plans
+
+        return asyncio.run(run_all(plans(Path(file)), sys.stdout.buffer))
+    return asyncio.run(run_all([plan(arguments)], sys.stdout.buffer))
+
+
+def _run_file(arguments: Sequence[str]) -> str | None:
+    """The value of `-f`, which stands alone. Raises FlagError."""
+    head = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    for index, argument in enumerate(head):
+        name, equals, value = argument.partition("=")
+        if name not in {"-f", "--run-file"}:
+            continue
+        value = value if equals else "".join(head[index + 1 : index + 2])
+        if not value or len(arguments) != (1 if equals else 2):
+            raise FlagError(f"error: -f has one FILE, and no other flag beside it\n{USAGE}")
+        return value
+    return None
+
+
+async def run_all(planned: Sequence[Plan], output: Output) -> int:
+    """Start every pair; a signal ends them all, and so does one whose sidecar does not start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    codes = await asyncio.gather(*(Pair(each, output, stop).run() for each in planned))
+    return next(filter(None, codes), 0)
 
 
 class Pair:
-    """The app and its sidecar."""
+    """The app and its sidecar; `stop` ends both."""
 
-    def __init__(self, planned: Plan, output: Output) -> None:
+    def __init__(self, planned: Plan, output: Output, stop: asyncio.Event) -> None:
         self._plan = planned
         self._output = output
         self._owner = TaskOwner()
-        self._stop = asyncio.Event()
+        self._stop = stop
         self._listening = asyncio.Event()
+        self._files: dict[str, IO[bytes]] = {}
 
     async def run(self) -> int:
-        """Start both, and end both when one ends or a signal comes. Returns the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
-        sidecar = await self._start((sys.executable, "-m", "meshproxy", *self._plan.flags), {})
+        """Start both, and end both when one ends or it shall stop. Returns the exit code."""
+        planned = self._plan
+        for lines in (planned.app_lines, planned.dapr_lines):
+            if lines.file:
+                Path(lines.file).parent.mkdir(parents=True, exist_ok=True)
+                self._files[lines.file] = Path(lines.file).open("wb")  # noqa: ASYNC230, SIM115
+        try:
+            return await self._run()
+        finally:
+            for file in self._files.values():
+                file.close()
+
+    async def _run(self) -> int:
+        planned = self._plan
+        command = (sys.executable, "-m", "meshproxy", *planned.flags)
+        sidecar = await self._start(command, {})
         started = [sidecar]
-        lines = [spawn(self._owner, self._relay(sidecar, _DAPR), "sidecar output")]
+        lines = [spawn(self._owner, self._relay(sidecar, planned.dapr_lines), "sidecar output")]
         try:
             await self._first(sidecar.wait(), self._listening.wait(), self._stop.wait())
             if not self._listening.is_set():
-                return 0 if self._stop.is_set() else sidecar.returncode or 1
+                ended, code = not self._stop.is_set(), sidecar.returncode or 1
+                self._stop.set()
+                return code if ended else 0
+            if not planned.command:
+                await self._first(sidecar.wait(), self._stop.wait())
+                return 0 if self._stop.is_set() else sidecar.returncode or 0
             try:
-                app = await self._start(self._plan.command, self._plan.env)
+                app = await self._start(planned.command, planned.env)
             except OSError as error:
-                self._say(f"cannot start {self._plan.command[0]}: {error.strerror}")
+                self._say(f"cannot start {planned.command[0]}: {error.strerror}")
+                self._stop.set()
                 return 127
             started.append(app)
-            lines.append(spawn(self._owner, self._relay(app, _APP), "app output"))
+            lines.append(spawn(self._owner, self._relay(app, planned.app_lines), "app output"))
             await self._first(sidecar.wait(), app.wait(), self._stop.wait())
             return self._verdict(app)
         finally:
@@ -154,7 +225,8 @@ class Pair:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **env},
+            cwd=self._plan.folder or None,
+            env={**os.environ, **self._plan.both, **env},
         )
 
     async def _first(self, *waits: Any) -> None:
@@ -163,23 +235,29 @@ class Pair:
         for task in tasks:
             task.cancel()
 
-    async def _relay(self, process: asyncio.subprocess.Process, prefix: bytes) -> None:
-        """Write each line of a process with its prefix; a last one without an end gets one."""
+    async def _relay(self, process: asyncio.subprocess.Process, to: Lines) -> None:
+        """Write each line of a process to where it goes; a last one without an end gets one."""
         assert process.stdout is not None
         rest = b""
         while data := await process.stdout.read(65536):
             *lines, rest = (rest + data).split(b"\n")
             if len(rest) > 65536:
                 lines, rest = [*lines, rest], b""
-            self._write(prefix, lines)
-        self._write(prefix, [rest] if rest else [])
+            self._write(to, lines)
+        self._write(to, [rest] if rest else [])
 
-    def _write(self, prefix: bytes, lines: Sequence[bytes]) -> None:
+    def _write(self, to: Lines, lines: Sequence[bytes]) -> None:
+        file = self._files.get(to.file)
         for line in lines:
-            if prefix is _DAPR and _LISTENING in line:
+            if to is self._plan.dapr_lines and _LISTENING in line:
                 self._listening.set()
-            self._output.write(prefix + line + b"\n")
+            if to.console:
+                self._output.write(to.prefix + line + b"\n")
+            if file is not None:
+                file.write(line + b"\n")
         self._output.flush()
+        if file is not None:
+            file.flush()
 
     def _say(self, text: str) -> None:
         self._output.write(text.encode() + b"\n")
