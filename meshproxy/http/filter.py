@@ -10,7 +10,7 @@ statuses are plain module constants: an `IntEnum` member costs 0.14 us an access
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -91,6 +91,9 @@ class FilterCallbacks(Protocol):
     def clear_route_cache(self) -> None:
         """Match the route again on next use: a header that decides it has changed."""
 
+    def request_headers_changed(self, names: Iterable[bytes]) -> None:
+        """The same, if one of these headers decides it; all that have changed are among them."""
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Run `callback` once; the result has `cancel()`."""
 
@@ -166,11 +169,5 @@ class FactoryByScope:
         return self.by_scope.get(scope, self.default)
 
 
-PHASES: Final = (
-    "decode_headers",
-    "decode_data",
-    "decode_trailers",
-    "encode_headers",
-    "encode_data",
-    "encode_trailers",
-)
+DECODING: Final = ("decode_headers", "decode_data", "decode_trailers")
+ENCODING: Final = ("encode_headers", "encode_data", "encode_trailers")

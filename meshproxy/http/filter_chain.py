@@ -6,12 +6,12 @@ know how a path is iterated (`filter_path.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
-from meshproxy.http.filter import FilterFactory, StreamFilter
-from meshproxy.http.filter_path import FilterPath, PathEnd
+from meshproxy.http.filter import DECODING, ENCODING, FilterFactory, StreamFilter
+from meshproxy.http.filter_path import FilterPath, PathCalls, PathEnd
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 
@@ -29,7 +29,7 @@ class FilterChain:
     """
 
     __slots__ = (
-        "_by_scope", "factories", "has_filters", "limit", "terminal",
+        "_by_scope", "_calls", "factories", "has_filters", "limit", "terminal",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,8 @@ class FilterChain:
         self.has_filters = bool(self.factories) or any(self._by_scope.values())
         self.terminal = terminal
         self.limit = buffer_limit
+        # By the classes of a stream's filters, of which there are few: what its paths ask them.
+        self._calls: dict[tuple[type[StreamFilter], ...], tuple[PathCalls, PathCalls]] = {}
 
     def _at_route(self, stream: Stream) -> tuple[FilterFactory, ...]:
         """The filters at the stream's route; a change of route later does not change them."""
@@ -65,43 +67,24 @@ class FilterChain:
         """
         factories = self._at_route(stream) if self._by_scope else self.factories
         filters = [factory() for factory in factories]
+        kinds = tuple([type(each) for each in filters])
+        calls = self._calls.get(kinds)
+        if calls is None:
+            calls = PathCalls(kinds, DECODING), PathCalls(kinds[::-1], ENCODING)
+            self._calls[kinds] = calls
         reverse = filters[::-1] if len(filters) > 1 else filters
-        decode = FilterPath(
-            decode_end or _DecodeEnd(stream), self.limit,
-            [each.decode_headers if _has(each, "decode_headers") else None for each in filters],
-            [each.decode_data if _has(each, "decode_data") else None for each in filters],
-            [each.decode_trailers if _has(each, "decode_trailers") else None for each in filters],
-        )  # fmt: skip
-        encode = FilterPath(
-            encode_end or stream, self.limit,
-            [each.encode_headers if _has(each, "encode_headers") else None for each in reverse],
-            [each.encode_data if _has(each, "encode_data") else None for each in reverse],
-            [each.encode_trailers if _has(each, "encode_trailers") else None for each in reverse],
-        )  # fmt: skip
+        decode = FilterPath(decode_end or _DecodeEnd(stream), self.limit, filters, calls[0])
+        encode = FilterPath(encode_end or stream, self.limit, reverse, calls[1])
         last = len(filters) - 1
         active = tuple(
-            ActiveFilter(stream, each, decode, index, encode, last - index)
-            for index, each in enumerate(filters)
+            [
+                ActiveFilter(stream, each, decode, index, encode, last - index)
+                for index, each in enumerate(filters)
+            ]
         )
         for each in active:
             each.filter.set_callbacks(each)
         return active, decode, encode
-
-
-_phases: dict[type[StreamFilter], frozenset[str]] = {}
-
-
-def _has(each: StreamFilter, phase: str) -> bool:
-    """Whether a filter's class says anything in a phase; looked at once per class."""
-    kind = type(each)
-    known = _phases.get(kind)
-    if known is None:
-        known = _phases[kind] = frozenset(
-            name
-            for name in dir(StreamFilter)
-            if getattr(kind, name) is not getattr(StreamFilter, name)
-        )
-    return phase in known
 
 
 class _DecodeEnd:
@@ -255,6 +238,10 @@ class ActiveFilter:
     def clear_route_cache(self) -> None:
         """Match the route again on next use."""
         self.stream.clear_route_cache()
+
+    def request_headers_changed(self, names: Iterable[bytes]) -> None:
+        """Match the route again on next use, if one of these headers decides it."""
+        self.stream.request_headers_changed(names)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Run `callback` once; ends with the stream. The result has `cancel()`."""

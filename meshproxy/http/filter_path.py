@@ -9,7 +9,7 @@ stream has one path that ends in its router and one that ends in its codec.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import (
@@ -19,12 +19,13 @@ from meshproxy.http.filter import (
     STOP_ITERATION,
     STOP_ITERATION_AND_WATERMARK,
     STOP_ITERATION_NO_BUFFER,
+    StreamFilter,
 )
 from meshproxy.http.header_map import HeaderMap
 
-HeadersCall = Callable[[HeaderMap, bool], int]
-DataCall = Callable[[Buffer, bool], int]
-TrailersCall = Callable[[HeaderMap], int]
+HeadersCall = Callable[[Any, HeaderMap, bool], int]
+DataCall = Callable[[Any, Buffer, bool], int]
+TrailersCall = Callable[[Any, HeaderMap], int]
 
 # Where one filter of the path is.
 _GOING: Final = 0
@@ -51,22 +52,39 @@ class PathEnd(Protocol):
         """What was held back has gone on."""
 
 
-class FilterPath:
-    """The filters of one stream in one direction, in the order in which they are asked.
+class PathCalls:
+    """What filters of these classes are asked in one direction, by their order in it.
 
-    `None` instead of a call stands for a filter that has nothing to say in that phase.
+    The calls are the classes' own functions; None stands for a filter that has nothing to say.
     """
+
+    __slots__ = ("data", "headers", "trailers", "watches_data")
+
+    def __init__(self, kinds: Sequence[type[StreamFilter]], phases: tuple[str, str, str]) -> None:
+        self.headers: list[HeadersCall | None] = [_call(kind, phases[0]) for kind in kinds]
+        self.data: list[DataCall | None] = [_call(kind, phases[1]) for kind in kinds]
+        self.trailers: list[TrailersCall | None] = [_call(kind, phases[2]) for kind in kinds]
+        self.watches_data = any(self.data)  # some filter wants to see the body
+
+
+def _call(kind: type[StreamFilter], phase: str) -> Any:
+    """The function of a class for a phase, None where it leaves that phase alone."""
+    found = getattr(kind, phase)
+    return None if found is getattr(StreamFilter, phase) else found
+
+
+class FilterPath:
+    """The filters of one stream in one direction, in the order in which they are asked."""
 
     __slots__ = (
         "_at_high",
-        "_data_calls",
+        "_calls",
         "_end",
-        "_headers_calls",
+        "_filters",
         "_headers_seen",
         "_limit",
         "_may_wait",
         "_states",
-        "_trailers_calls",
         "aborted",
         "buffer",
         "complete",
@@ -80,18 +98,16 @@ class FilterPath:
         self,
         end: PathEnd,
         limit: int,
-        headers_calls: Sequence[HeadersCall | None],
-        data_calls: Sequence[DataCall | None],
-        trailers_calls: Sequence[TrailersCall | None],
+        filters: list[StreamFilter],
+        calls: PathCalls,
     ) -> None:
         self._end = end
         self._limit = limit
-        self._headers_calls = headers_calls
-        self._data_calls = data_calls
-        self.watches_data = any(data_calls)  # some filter wants to see the body
-        self._trailers_calls = trailers_calls
-        self._states = [_GOING] * len(headers_calls)
-        self._headers_seen = [False] * len(headers_calls)
+        self._filters = filters
+        self._calls = calls
+        self.watches_data = calls.watches_data
+        self._states = [_GOING] * len(filters)
+        self._headers_seen = [False] * len(filters)
         self._may_wait = False
         self._at_high = False
         self.headers: HeaderMap | None = None
@@ -104,7 +120,7 @@ class FilterPath:
     def end(self) -> None:
         """The stream has ended. Lets go of the filters, which hold on to the path in turn."""
         self.aborted = True
-        self._headers_calls = self._data_calls = self._trailers_calls = ()
+        self._filters = []
         self.buffer = None
 
     # -- what arrives ------------------------------------------------------------------------
@@ -172,12 +188,12 @@ class FilterPath:
     # -- the three turns ---------------------------------------------------------------------
 
     def _headers_from(self, index: int, headers: HeaderMap, end_stream: bool) -> None:
-        calls = self._headers_calls
+        filters, calls = self._filters, self._calls.headers
         body_from = -1  # a filter added a body to a message that has none
-        while index < len(calls):
+        while index < len(filters):
             call = calls[index]
             last = end_stream and body_from < 0
-            status = CONTINUE if call is None else call(headers, last)
+            status = CONTINUE if call is None else call(filters[index], headers, last)
             if self.aborted:
                 return
             if status != CONTINUE and status != CONTINUE_AND_DONT_END_STREAM:
@@ -198,17 +214,18 @@ class FilterPath:
             self._data_from(body_from + 1, self.buffer, True)
 
     def _data_from(self, index: int, data: Buffer, end_stream: bool) -> None:
+        filters, calls = self._filters, self._calls.data
         trailers_after = -1
-        while index < len(self._data_calls):
+        while index < len(filters):
             state = self._states[index]
             if state == _STOPPED_ALL:
                 self._hold(data)
                 return
-            call = self._data_calls[index]
+            call = calls[index]
             if call is not None:
                 before = self.trailers
                 self.last_data = end_stream
-                status = call(data, end_stream)
+                status = call(filters[index], data, end_stream)
                 self.last_data = False
                 if self.aborted:
                     return
@@ -237,12 +254,13 @@ class FilterPath:
             self.buffer = Buffer()
 
     def _trailers_from(self, index: int, trailers: HeaderMap) -> None:
-        while index < len(self._trailers_calls):
+        filters, calls = self._filters, self._calls.trailers
+        while index < len(filters):
             state = self._states[index]
             if state == _STOPPED_ALL:
                 return
-            call = self._trailers_calls[index]
-            status = CONTINUE if call is None else call(trailers)
+            call = calls[index]
+            status = CONTINUE if call is None else call(filters[index], trailers)
             if self.aborted:
                 return
             if status != CONTINUE:

@@ -13,7 +13,7 @@ the stack at that moment to let go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.codec import ResponseEncoder
@@ -233,6 +233,14 @@ class Stream:
         """Match the route again on next use."""
         self._route = _UNROUTED
         self.cluster_entry = self.info.cluster = None
+
+    def request_headers_changed(self, names: Iterable[bytes]) -> None:
+        """Match the route again on next use, if it depends on one of these headers.
+
+        Envoy does so after every change. Nobody can tell, and it is 5 us of the 30 of a filter.
+        """
+        if not self.manager.route_config.deciding_headers.isdisjoint(names):
+            self.clear_route_cache()
 
     # -- response, from the terminal filter --------------------------------------------------
 

@@ -8,7 +8,7 @@ Envoy does outside of one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
@@ -227,7 +227,7 @@ class Context:
             add_inline(headers, key, value)
         else:
             headers.pairs.append((key, value))
-        self.map_changed(map_type, key)
+        self.map_changed(map_type, (key,))
         return OK
 
     def replace_header_map_value(self, map_type: int, name: bytes, value: bytes) -> int:
@@ -247,7 +247,7 @@ class Context:
             set_pseudo(headers, key, value)
         else:
             return self._unfit(name)
-        self.map_changed(map_type, key)
+        self.map_changed(map_type, (key,))
         return OK
 
     def remove_header_map_value(self, map_type: int, name: bytes) -> int:
@@ -258,7 +258,7 @@ class Context:
         key = canonical(name)
         if headers.remove(key):
             self.encoded = None
-            self.map_changed(map_type, key)
+            self.map_changed(map_type, (key,))
         return OK
 
     def get_header_map_pairs(self, map_type: int) -> bytes | None:
@@ -284,11 +284,12 @@ class Context:
         headers = self.writable(map_type)
         if headers is None:
             return self.missing_map(map_type)
+        before = headers.pairs
         headers.pairs, dropped = clean(pairs, PSEUDO[map_type])
         if dropped:
             self.warn("header fields that cannot be sent are ignored")
         self.encoded = None
-        self.map_changed(map_type, b":")
+        self.map_changed(map_type, [name for name, _ in (*before, *headers.pairs)])
         return OK
 
     def get_header_map_size(self, map_type: int) -> int | None:
@@ -298,8 +299,8 @@ class Context:
             return None
         return headers.byte_size()
 
-    def map_changed(self, map_type: int, name: bytes) -> None:
-        """A field was added, set or removed."""
+    def map_changed(self, map_type: int, names: Collection[bytes]) -> None:
+        """Fields were added, set or removed; their names are among these."""
 
     def _unfit(self, name: bytes) -> int:
         """A field that could not be sent is ignored. Returns a status.

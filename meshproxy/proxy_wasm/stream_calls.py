@@ -6,7 +6,7 @@ does (`stream_context.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
@@ -120,12 +120,15 @@ class StreamCalls(Context):
             pass
         return None
 
-    def map_changed(self, map_type: int, name: bytes) -> None:
+    def map_changed(self, map_type: int, names: Collection[bytes]) -> None:
         """A changed request is routed anew; a pseudo header is checked before it goes on."""
         if map_type == REQUEST_HEADERS:
-            self.callbacks.clear_route_cache()
-        if name[:1] == b":":
-            self._pseudo_changed = map_type in (REQUEST_HEADERS, RESPONSE_HEADERS)
+            self.callbacks.request_headers_changed(names)
+        elif map_type != RESPONSE_HEADERS:
+            return
+        for name in names:
+            if name[:1] == b":":
+                self._pseudo_changed = True
 
     # -- bodies --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from meshproxy.router.filter_scope import PerFilterConfig
 from meshproxy.router.grpc_timeouts import RequestTimes
 from meshproxy.router.header_mutation import NO_HEADERS, HeaderLevel
+from meshproxy.router.matcher import header_name
 from meshproxy.router.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
@@ -91,6 +92,14 @@ class ForwardAction:
     retry_policy: RetryPolicy | None = None
     upgrades: Mapping[bytes, bool] = field(default_factory=dict)
     terminates_connect: bool = False
+
+    def deciding_headers(self) -> set[bytes]:
+        """The headers by which the cluster is chosen."""
+        names = {self.cluster_header}
+        if self.weighted_clusters is not None:
+            names.add(self.weighted_clusters.header_name)
+            names.update(each.cluster_header for each in self.weighted_clusters.clusters)
+        return {header_name(name) for name in names if name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

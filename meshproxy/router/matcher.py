@@ -6,6 +6,7 @@ Owns what Envoy's matchers mean. Refuses to know protos, routes and where a pred
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.http.inline_headers import REQUEST_INLINE_HEADERS
@@ -26,9 +27,20 @@ __all__ = [
 ]
 
 Predicate = Callable[[bytes], bool]
-HeaderPredicate = Callable[["HeaderMap"], bool]
 QueryPredicate = Callable[[dict[bytes, bytes]], bool]
 """Gets the first value of each query parameter, as `parse_query` returns them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderPredicate:
+    """Whether a header matches. `name` is the only one that it looks at."""
+
+    name: bytes
+    matches: Callable[[HeaderMap], bool]
+
+    def __call__(self, headers: HeaderMap) -> bool:
+        return self.matches(headers)
+
 
 _DIGITS: Final = frozenset(b"0123456789")
 _INT64: Final = 1 << 63
@@ -123,8 +135,8 @@ def header_matcher(
     if match is None:
         wanted = present_match != invert_match
         if treat_missing_header_as_empty:  # then it is always there
-            return lambda headers: wanted
-        return lambda headers: (key in headers) == wanted
+            return HeaderPredicate(key, lambda headers: wanted)
+        return HeaderPredicate(key, lambda headers: (key in headers) == wanted)
     inline = key in REQUEST_INLINE_HEADERS
 
     def matches(headers: HeaderMap) -> bool:
@@ -137,7 +149,7 @@ def header_matcher(
             values = [b",".join(values)]
         return any(map(match, values)) != invert_match
 
-    return matches
+    return HeaderPredicate(key, matches)
 
 
 def query_parameter_matcher(

@@ -7,7 +7,7 @@ class here is built once by `config/route.py` from plain values and never change
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.router.action import (
     DIRECT_RESPONSE,
@@ -104,6 +104,11 @@ class Route:
             else DIRECT_RESPONSE
         )
 
+    def deciding_headers(self) -> set[bytes]:
+        """The headers that it is matched and its cluster chosen by, beside the pseudo headers."""
+        names, action = self.match.deciding_headers(), self.action
+        return names | action.deciding_headers() if isinstance(action, ForwardAction) else names
+
 
 class VirtualHost:
     """Some domains and their routes, tried in order."""
@@ -135,13 +140,23 @@ class VirtualHost:
         self.metadata = metadata
 
 
+_ALWAYS_DECIDING: Final = frozenset(
+    (b":authority", b":method", b":path", b":protocol", b":scheme", b"x-forwarded-proto")
+)
+
+
 class RouteConfiguration:
-    """All virtual hosts of one connection manager. ValueError for domains that collide."""
+    """All virtual hosts of one connection manager. ValueError for domains that collide.
+
+    `deciding_headers` are those that a route is matched and its cluster chosen by: a change of any
+    other changes neither.
+    """
 
     __slots__ = (
         "_domains",
         "_specific_wins",
         "_tables",
+        "deciding_headers",
         "filter_scopes",
         "headers",
         "internal_only_headers",
@@ -174,6 +189,8 @@ class RouteConfiguration:
             host: tuple((route.match.compile(), route) for route in host.routes)
             for host in self.virtual_hosts
         }
+        routes = [route for host in self.virtual_hosts for route in host.routes]
+        self.deciding_headers = _ALWAYS_DECIDING.union(*map(Route.deciding_headers, routes))
 
     def bind(self, clusters: Clusters) -> None:
         """Look up every cluster by name, once; an unknown one stays None in its ClusterEntry."""

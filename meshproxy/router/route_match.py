@@ -40,7 +40,7 @@ class RouteMatch:
     def compile(self) -> Callable[[bytes, HeaderMap, int], bool]:
         """The conjunction as one function of `:path`, headers and the stream's random value."""
         path_matches = self._path()
-        conditions = list(self.headers)
+        conditions = [each.matches for each in self.headers]
         if self.grpc:
             conditions.append(_is_grpc)
         query = self.query_parameters
@@ -61,6 +61,10 @@ class RouteMatch:
             return True
 
         return matches
+
+    def deciding_headers(self) -> set[bytes]:
+        """The headers that it looks at, beside the pseudo headers."""
+        return {each.name for each in self.headers} | ({b"content-type"} if self.grpc else set())
 
     def _path(self) -> Callable[[bytes], bool]:
         """The path specifier alone. None of them looks at the query, as in Envoy."""

@@ -11,7 +11,7 @@ they refuse the request; here only a request that has passed them takes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from meshproxy.http.header_map import HeaderMap
@@ -210,6 +210,9 @@ class FilterSide:
         self._owner.give_up()
 
     def clear_route_cache(self) -> None:
+        """The route has been taken."""
+
+    def request_headers_changed(self, names: Iterable[bytes]) -> None:
         """The route has been taken."""
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:

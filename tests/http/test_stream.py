@@ -22,7 +22,9 @@ def route(entry=ENTRY, idle_timeout=None):
 
 @pytest.fixture
 def stream():
-    table = SimpleNamespace(route=lambda headers, random_value: None)
+    table = SimpleNamespace(
+        route=lambda headers, random_value: None, deciding_headers={b":path", b"x-version"}
+    )
     config = HttpConnectionManagerConfig(stat_prefix="test", route_config=table)
     manager = HttpConnectionManager(
         config, FilterChain((), SimpleNamespace, 1 << 20), None, None, FakeDispatcher()
@@ -56,6 +58,17 @@ def test_a_route_is_matched_once_until_its_cache_is_cleared(stream):
     matching(stream, second)
     assert stream.route is first
     stream.clear_route_cache()
+    assert stream.route is second
+
+
+def test_a_change_of_headers_clears_the_route_only_where_one_of_them_decides_it(stream):
+    first, second = route(), route()
+    matching(stream, first)
+    assert stream.route is first
+    matching(stream, second)
+    stream.request_headers_changed([b"x-tag", b"user-agent"])
+    assert stream.route is first
+    stream.request_headers_changed([b"x-tag", b"x-version"])
     assert stream.route is second
 
 

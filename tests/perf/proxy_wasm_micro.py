@@ -93,7 +93,7 @@ class Callbacks:
     def __init__(self) -> None:
         self.info = StreamInfo()
 
-    def clear_route_cache(self) -> None:
+    def request_headers_changed(self, names: list[bytes]) -> None:
         pass
 
 

@@ -8,7 +8,7 @@ tests.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from meshproxy.http.buffer import Buffer
@@ -76,6 +76,7 @@ class FakeCallbacks:
         self.last_data = False
         self.route = None
         self.headers_sent = False
+        self.changed_headers: list[bytes] = []
 
     def continue_decoding(self) -> None:
         self.events.append("continue_decoding")
@@ -106,6 +107,9 @@ class FakeCallbacks:
 
     def clear_route_cache(self) -> None:
         self.events.append("clear_route_cache")
+
+    def request_headers_changed(self, names: Iterable[bytes]) -> None:
+        self.changed_headers += names
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         raise AssertionError("not used")

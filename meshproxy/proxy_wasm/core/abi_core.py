@@ -137,10 +137,11 @@ class AbiCore:
             return
         tail = decode_tail(self._block[:size], first, state[UNCHANGED])
         pairs = headers.pairs
+        names = [pair[0] for pair in pairs[first:]] + [pair[0] for pair in tail]
         pairs[first:] = tail
         self._given = pairs.copy()
         context.encoded = None
-        context.map_changed(map_type, b"")
+        context.map_changed(map_type, names)
 
     # -- around Python's hostcalls ---------------------------------------------------------------
 
