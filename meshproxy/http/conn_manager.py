@@ -22,6 +22,7 @@ from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PathNormalizer
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.stats.metrics import Http2CodecStats, TracingStats
+from meshproxy.stats.response_codes import AnswerCounters
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher
@@ -99,6 +100,7 @@ class HttpConnectionManager:
     """The connection manager of one listener at run time."""
 
     __slots__ = (
+        "_answers",
         "_date",
         "_date_second",
         "_http2_stats",
@@ -111,7 +113,6 @@ class HttpConnectionManager:
         "connections",
         "dispatcher",
         "draining",
-        "listener_stats",
         "local",
         "local_ip",
         "route_config",
@@ -131,7 +132,8 @@ class HttpConnectionManager:
         self.config = config
         self.chain = chain
         self.stats = stats
-        self.listener_stats = listener_stats
+        blocks = (stats, listener_stats)
+        self._answers = [AnswerCounters(each) for each in blocks if each is not None]
         self.dispatcher = dispatcher
         self.route_config = config.route_config
         self.active: set[Stream] = set()
@@ -243,19 +245,8 @@ class HttpConnectionManager:
 
     def count(self, code: int) -> None:
         """Count one answer, final or informational."""
-        for stats in (self.stats, self.listener_stats):
-            stats.downstream_rq_completed.value += 1
-            hundred = code // 100
-            if hundred == 2:
-                stats.downstream_rq_2xx.value += 1
-            elif hundred == 4:
-                stats.downstream_rq_4xx.value += 1
-            elif hundred == 5:
-                stats.downstream_rq_5xx.value += 1
-            elif hundred == 3:
-                stats.downstream_rq_3xx.value += 1
-            elif hundred == 1:
-                stats.downstream_rq_1xx.value += 1
+        for each in self._answers:
+            each.record(code)
 
     def date(self) -> tuple[bytes, bytes]:
         """The `date` field (RFC 9110, 6.6.1), made anew once a second."""

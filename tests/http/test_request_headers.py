@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,3 +102,12 @@ def test_times_that_are_no_numbers_are_nobodys(text):
     _, info, _ = sanitize(forwarded, *fields, internal_networks=LOOPBACK)
     assert info.internal
     assert info.upstream_timeout_ms is info.per_try_timeout_ms is None
+
+
+def test_a_request_id_is_a_random_uuid():
+    found = [request_headers.make_request_id().decode() for _ in range(100)]
+    ids = [uuid.UUID(text) for text in found]
+    assert [str(each) for each in ids] == found
+    assert {each.version for each in ids} == {4}
+    assert {each.variant for each in ids} == {uuid.RFC_4122}
+    assert len(set(ids)) == 100

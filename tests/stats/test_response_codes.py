@@ -1,4 +1,10 @@
-from meshproxy.stats.response_codes import MAX_NAMES, CodeCounters, ResponseCodeStats
+from meshproxy.stats.metrics import ListenerHttpStats
+from meshproxy.stats.response_codes import (
+    MAX_NAMES,
+    AnswerCounters,
+    CodeCounters,
+    ResponseCodeStats,
+)
 from meshproxy.stats.store import Store
 
 
@@ -81,3 +87,16 @@ def test_names_that_come_with_requests_are_like_a_metrics_and_few():
     assert None not in kept
     assert stats.named(b"one-more") is None
     assert stats.named(b"name0") is kept[0]
+
+
+def test_a_block_of_counters_counts_answers_by_their_class():
+    store = Store()
+    counters = AnswerCounters(store.scope("cluster.web.").block(ListenerHttpStats))
+    for code in (100, 200, 204, 599, 0, 600):
+        counters.record(code)
+    assert {name: value for name, value in values(store).items() if value} == {
+        "downstream_rq_completed": 6,
+        "downstream_rq_1xx": 1,
+        "downstream_rq_2xx": 2,
+        "downstream_rq_5xx": 1,
+    }

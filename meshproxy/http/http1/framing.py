@@ -5,7 +5,6 @@ Owns the rules of RFC 9110, 7.6.1 and RFC 9112, 6. Refuses to know which side us
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from meshproxy.http.http1.head import Pairs
@@ -59,15 +58,18 @@ def encode_fields(pairs: Pairs, start: int = 0) -> bytes:
     """
     if len(pairs) <= start:
         return b""
-    fields = b"\r\n".join(map(b": ".join, islice(pairs, start, None) if start else pairs))
-    if (
-        fields.count(b"\n") != len(pairs) - start - 1
-        or fields.count(b"\r") != len(pairs) - start - 1
-    ):
-        fields = b"\r\n".join(
-            b"%b: %b" % (_safe(name), _safe(value)) for name, value in pairs[start:]
+    pieces: list[bytes] = []
+    for name, value in pairs[start:] if start else pairs:
+        pieces.append(name)
+        pieces.append(b": ")
+        pieces.append(value)
+        pieces.append(b"\r\n")
+    lines = b"".join(pieces)
+    if len(lines) - len(lines.translate(None, b"\r\n")) != 2 * (len(pairs) - start):
+        lines = b"".join(
+            [b"%b: %b\r\n" % (_safe(name), _safe(value)) for name, value in pairs[start:]]
         )
-    return fields + b"\r\n"
+    return lines
 
 
 def write_chunk(wire: Wire, data: bytes, end_stream: bool) -> None:

@@ -24,7 +24,10 @@ _CRLF_RUN: Final = b"\r\n" * 65536
 def has_stray_controls(head: bytes) -> bool:
     """True if a complete head has a control byte other than TAB and whole CRLFs (RFC 9112, 2.2)."""
     controls = head.translate(None, _ALLOWED)
-    return controls != _CRLF_RUN[: len(controls)] or b"\r\n " in head or b"\r\n\t" in head
+    if controls != _CRLF_RUN[: len(controls)]:
+        return True
+    # hot: `in` for bytes first makes the text of an exception, 0.3 us (CPython's bytes_contains).
+    return head.find(b"\r\n ") >= 0 or head.find(b"\r\n\t") >= 0
 
 
 def has_stray_controls_so_far(head: bytes) -> bool:
@@ -35,7 +38,7 @@ def has_stray_controls_so_far(head: bytes) -> bool:
 class HeadParser:
     """Collects one head at a time: `pairs` with lower-case names, and `target` of a request."""
 
-    __slots__ = ("_parser", "pairs", "target", "upgrade")
+    __slots__ = ("_parser", "pairs", "target", "upgrade", "version")
 
     _factory: type[HttpRequestParser] | type[HttpResponseParser]
 
@@ -44,6 +47,7 @@ class HeadParser:
         self.pairs: Pairs = []
         self.target = b""
         self.upgrade = False
+        self.version = ""  # the HTTP version of the last head, `1.0` or `1.1`
 
     def feed(self, head: bytes) -> bool:
         """Parse one complete head, from the start line to the empty line. False: malformed."""
@@ -59,13 +63,13 @@ class HeadParser:
             self.upgrade = True
         except HttpParserError:
             return False
+        # hot: it is in the start line; asking for it makes a text anew, 0.4 us.
+        self.version = "1.1" if self._is_plain(head) else parser.get_http_version()
         return True
 
-    @property
-    def version(self) -> str:
-        """The HTTP version of the last head, `1.0` or `1.1`."""
-        assert self._parser is not None
-        return self._parser.get_http_version()
+    def _is_plain(self, head: bytes) -> bool:
+        """Whether a head that was parsed without an error is one of HTTP/1.1."""
+        raise NotImplementedError
 
     def on_url(self, url: bytes) -> None:
         """httptools: the request target as it came."""
@@ -87,6 +91,10 @@ class RequestHeadParser(HeadParser):
         self.target = b""
         return HeadParser.feed(self, head)
 
+    def _is_plain(self, head: bytes) -> bool:
+        end = head.find(b"\r\n")
+        return head[end - 9 : end] == b" HTTP/1.1"  # with the blank: 0.9 has a target only
+
     @property
     def method(self) -> bytes:
         """The method as it came."""
@@ -99,6 +107,9 @@ class ResponseHeadParser(HeadParser):
 
     __slots__ = ()
     _factory = HttpResponseParser
+
+    def _is_plain(self, head: bytes) -> bool:
+        return head[:9] == b"HTTP/1.1 "
 
     @property
     def status(self) -> int:

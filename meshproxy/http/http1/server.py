@@ -52,6 +52,7 @@ IDLE: Final = 0
 STARTED: Final = 1
 FINISHED: Final = 2
 
+_CRLF: Final = frozenset(b"\r\n")
 _CLOSE: Final = (b"connection", b"close")
 _STATUS_LINES: Final = {"1.1": status_lines(b"HTTP/1.1"), "1.0": status_lines(b"HTTP/1.0")}
 
@@ -148,7 +149,7 @@ class ServerCodec:
         if self._held:
             data = self._held + data
             self._held = b""
-        if data.startswith((b"\r\n", b"\n", b"\r")) and not self.head_started:
+        if data[0] in _CRLF and not self.head_started:
             data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before a request line
             if not data:
                 return b""
