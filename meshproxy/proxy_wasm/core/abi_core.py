@@ -14,12 +14,12 @@ wanted it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.proxy_wasm.abi import REQUEST_HEADERS, RESPONSE_HEADERS, V0_1_0
 from meshproxy.proxy_wasm.context import INLINE
 from meshproxy.proxy_wasm.core.link import HOT
-from meshproxy.proxy_wasm.pairs import Pair, encode
+from meshproxy.proxy_wasm.pairs import Pair
 from meshproxy.wasm.errors import GuestTrap
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ CHANGED: Final = 1
 SIZE: Final = 2
 MISSING_IS_SLOW: Final = 3
 UNCHANGED: Final = 4
-STATE_SIZE: Final = 20
+UNSIZED: Final = 5
+STATE_SIZE: Final = 24
 
 MAPS: Final = (REQUEST_HEADERS, RESPONSE_HEADERS)
 READING: Final = frozenset(("proxy_get_property", "proxy_set_property"))
@@ -60,13 +61,18 @@ CALLBACK_MAPS: Final = {
 class AbiCore:
     """The core of one VM. Does nothing until it is connected, so hostcalls are Python's then."""
 
-    __slots__ = ("_block", "_given", "_state", "_vm", "_wanted", "link")
+    __slots__ = (
+        "_block", "_block_at", "_chars", "_given", "_state", "_vm", "_wanted", "_words", "link",
+    )  # fmt: skip
 
     def __init__(self, vm: Vm, link: CoreLink) -> None:
         self._vm = vm
         self.link = link
         self._state = memoryview(bytearray(b"\xff\xff\xff\xff" + bytes(STATE_SIZE - 4))).cast("I")
         self._block = memoryview(bytearray())
+        self._words = self._block.cast("I")
+        self._chars: Any = b""
+        self._block_at = 0
         self._given: list[Pair] | None = None  # what the core's block holds
         self._wanted = dict.fromkeys(MAPS, False)
 
@@ -80,6 +86,8 @@ class AbiCore:
         addresses = [cast("Func", link.exports[name])(store) for name in names]
         self._state = view[addresses[0] : addresses[0] + STATE_SIZE].cast("I")
         self._block = view[addresses[1] : addresses[1] + CAPACITY]
+        self._words = self._block[:4].cast("I")
+        self._chars, self._block_at = link.memory.chars, addresses[1]
         view[addresses[2] : addresses[2] + len(JOINED)] = JOINED
         self._state[MISSING_IS_SLOW] = self._vm.abi_version == V0_1_0
         link.connect(instance, allocator)
@@ -87,7 +95,9 @@ class AbiCore:
     def close(self) -> None:
         """The store is about to be freed."""
         self._state.release()
+        self._words.release()
         self._block.release()
+        self._chars = b""
         if self.link.memory is not None:
             self.link.memory.close()
 
@@ -116,15 +126,16 @@ class AbiCore:
         state = self._state
         pairs = headers.pairs
         if pairs != self._given:  # in a chain of filters it mostly is what the last one left
-            encoded = encode(pairs)
-            size = len(encoded)
+            data = encode_texts(pairs)
+            start = 4 + 8 * len(pairs)
+            size = start + len(data)
             if size > CAPACITY:
                 return
-            self._block[:size] = encoded
+            self._block[start:size] = data
             self._given = pairs.copy()
             state[SIZE] = size
+            state[UNSIZED] = len(pairs)
         state[MAP] = map_type
-        state[CHANGED] = 0
 
     def _take(self) -> None:
         """Make the running context's map what the core's has become."""
@@ -135,7 +146,10 @@ class AbiCore:
         headers = context.maps[map_type] if context is not None else None
         if headers is None or context is None:
             return
-        tail = decode_tail(self._block[:size], first, state[UNCHANGED])
+        count = self._words[0]
+        at = self._block_at
+        data = self._chars[at + 4 + 8 * count + state[UNCHANGED] : at + size]
+        tail = decode_texts(data, count - first)
         pairs = headers.pairs
         names = [pair[0] for pair in pairs[first:]] + [pair[0] for pair in tail]
         pairs[first:] = tail
@@ -184,24 +198,22 @@ class AbiCore:
         return noting_the_map
 
 
-def decode_tail(encoded: memoryview, first: int, unchanged: int) -> list[Pair]:
-    """The pairs from number `first` on, before which stand `unchanged` bytes of others.
+def encode_texts(pairs: list[Pair]) -> bytes:
+    """Names and values, each with a NUL behind it: the ABI's encoding without its table of sizes.
 
-    Raises GuestTrap where this is not a map's encoding.
+    hot: the core finds the sizes itself, ten times as fast as they are written from here.
     """
-    count = int.from_bytes(encoded[:4], "little")
-    table = 4 + 8 * count
-    if table > len(encoded):
+    texts: list[bytes] = []
+    for name, value in pairs:
+        texts.append(name)
+        texts.append(value)
+    texts.append(b"")
+    return b"\0".join(texts) if pairs else b""
+
+
+def decode_texts(data: bytes, count: int) -> list[Pair]:
+    """As many pairs as `encode_texts` gave these bytes for; GuestTrap where it is not so."""
+    texts = data.split(b"\0")
+    if len(texts) != 2 * count + 1 or texts[-1]:
         raise GuestTrap("the ABI core's map is damaged")
-    sizes = encoded[4 + 8 * first : table].cast("I").tolist()
-    data = bytes(encoded[table + unchanged :])
-    pairs = []
-    at = 0
-    for index in range(0, len(sizes), 2):
-        value = at + sizes[index] + 1
-        end = value + sizes[index + 1]
-        pairs.append((data[at : value - 1], data[value:end]))
-        at = end + 1
-    if at != len(data) or first + len(pairs) != count:
-        raise GuestTrap("the ABI core's map is damaged")
-    return pairs
+    return [(texts[at], texts[at + 1]) for at in range(0, 2 * count, 2)]

@@ -1,8 +1,8 @@
 /* The ABI core: the hostcalls on one header map, answered inside Wasm.
  *
  * It owns one map at a time, in the ABI's own encoding (u32 count, count x (u32 key size, u32 value
- * size), count x (key NUL value NUL)), which Python puts into `block` before a headers callback and
- * takes back after it if it was changed. Whatever it does not know it hands to the Python hostcall of
+ * size), count x (key NUL value NUL)), which Python puts into `block` before a headers callback,
+ * without the sizes, and takes back after it if it was changed. Whatever it does not know it hands to the Python hostcall of
  * the same name: another map, a name or value that needs care, a map that grows too large, a pointer
  * outside of the guest's memory. Nothing is changed before it is clear that nothing can go wrong.
  *
@@ -11,6 +11,7 @@
 
 typedef unsigned int u32;
 typedef unsigned char u8;
+typedef unsigned long long u64;
 
 #define IMPORT(name) __attribute__((import_module("env"), import_name(#name)))
 #define EXPORT(name) __attribute__((export_name(#name)))
@@ -41,10 +42,11 @@ u32 IMPORT(proxy_get_header_map_pairs) slow_pairs(u32, u32, u32);
 u32 IMPORT(proxy_get_header_map_size) slow_size(u32, u32);
 
 /* What Python reads and writes: see `abi_core.py`. `changed`: 1 + index of the first changed pair;
- * `unchanged`: the size of the pairs before it. */
+ * `unchanged`: the size of the pairs before it; `unsized`: how many pairs a map has whose sizes are
+ * not in its table yet, else NONE. */
 static struct {
-  u32 map, changed, size, missing_is_slow, unchanged;
-} state = {NONE, 0, 0, 0, 0};
+  u32 map, changed, size, missing_is_slow, unchanged, unsized;
+} state = {NONE, 0, 0, 0, 0, NONE};
 static u8 block[CAPACITY + ROOM];
 static u8 name[MAX_NAME];
 /* Names whose second value is joined with the first, from Python: u8 size, name, ..., 0. */
@@ -66,6 +68,43 @@ static int same(const u8 *a, const u8 *b, u32 size) {
     if (*a++ != *b++) return 0;
   return 1;
 }
+
+/* The next NUL from `at` on, at most `end`. */
+static u32 next_nul(u32 at, u32 end) {
+  static const u64 ones = 0x0101010101010101, tops = 0x8080808080808080;
+  while (at < end) { /* reads up to seven bytes behind `end`, which are in the block */
+    u64 eight;
+    __builtin_memcpy(&eight, block + at, 8);
+    u64 zeros = (eight - ones) & ~eight & tops;
+    if (zeros) {
+      at += (u32)__builtin_ctzll(zeros) / 8;
+      return at < end ? at : end;
+    }
+    at += 8;
+  }
+  return end;
+}
+
+/* The map's table, from where the NULs are. Where they are not as many as they should be, some text
+ * has one inside: then there is no map here. */
+static int measure(void) {
+  u32 count = state.unsized, at = 4 + 8 * count;
+  words()[0] = count;
+  for (u32 i = 1; i <= 2 * count; i++) {
+    u32 nul = next_nul(at, state.size);
+    words()[i] = nul - at;
+    at = nul + 1;
+  }
+  if (at != state.size) {
+    state.map = NONE;
+    return 0;
+  }
+  state.unsized = NONE;
+  return 1;
+}
+
+/* Whether this is the map that is here. */
+static int is_here(u32 map) { return map == state.map && (state.unsized == NONE || measure()); }
 
 /* RFC 9110, 5.6.2: what a field name is made of, in lower case; 0 for anything else. */
 static u8 token(u8 c) {
@@ -180,7 +219,7 @@ static void drop(u32 index, u32 at) {
 
 u32 EXPORT(proxy_get_header_map_value)
     get_value(u32 map, u32 key, u32 size, u32 data_at, u32 size_at) {
-  u32 length = map == state.map ? read_name(key, size, 1) : 0, at = data_start();
+  u32 length = is_here(map) ? read_name(key, size, 1) : 0, at = data_start();
   if (!length) return slow_get(map, key, size, data_at, size_at);
   u32 index = find(length, 0, &at);
   if (index != NONE) return give(block + at + length + 1, value_size(index), data_at, size_at);
@@ -189,7 +228,7 @@ u32 EXPORT(proxy_get_header_map_value)
 
 u32 EXPORT(proxy_add_header_map_value)
     add_value(u32 map, u32 key, u32 size, u32 value, u32 value_size) {
-  u32 length = map == state.map ? read_name(key, size, 0) : 0, at = data_start();
+  u32 length = is_here(map) ? read_name(key, size, 0) : 0, at = data_start();
   if (length && (find(length, 0, &at) == NONE || !is_joined(length)) &&
       read_value(value, value_size) && append(length, value_size))
     return OK;
@@ -198,7 +237,7 @@ u32 EXPORT(proxy_add_header_map_value)
 
 u32 EXPORT(proxy_replace_header_map_value)
     replace_value(u32 map, u32 key, u32 size, u32 value, u32 value_size) {
-  u32 length = map == state.map ? read_name(key, size, 0) : 0, at = data_start();
+  u32 length = is_here(map) ? read_name(key, size, 0) : 0, at = data_start();
   if (length && read_value(value, value_size)) {
     u32 index = find(length, 0, &at);
     if (index == NONE) {
@@ -212,7 +251,7 @@ u32 EXPORT(proxy_replace_header_map_value)
 }
 
 u32 EXPORT(proxy_remove_header_map_value) remove_value(u32 map, u32 key, u32 size) {
-  u32 length = map == state.map ? read_name(key, size, 0) : 0, at = data_start(), index = 0;
+  u32 length = is_here(map) ? read_name(key, size, 0) : 0, at = data_start(), index = 0;
   if (!length) return slow_remove(map, key, size);
   while ((index = find(length, index, &at)) != NONE) {
     drop(index, at);
@@ -222,12 +261,12 @@ u32 EXPORT(proxy_remove_header_map_value) remove_value(u32 map, u32 key, u32 siz
 }
 
 u32 EXPORT(proxy_get_header_map_pairs) get_pairs(u32 map, u32 data_at, u32 size_at) {
-  if (map != state.map || !words()[0]) return slow_pairs(map, data_at, size_at);
+  if (!is_here(map) || !words()[0]) return slow_pairs(map, data_at, size_at);
   return give(block, state.size, data_at, size_at);
 }
 
 u32 EXPORT(proxy_get_header_map_size) get_size(u32 map, u32 at) {
-  if (map != state.map) return slow_size(map, at);
+  if (!is_here(map)) return slow_size(map, at);
   u32 total = state.size - data_start() - 2 * words()[0];
   return glue_write(at, &total, 4) ? OK : INVALID_MEMORY_ACCESS;
 }

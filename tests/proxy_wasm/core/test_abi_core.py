@@ -13,7 +13,7 @@ from meshproxy.http.stream_info import StreamInfo
 from meshproxy.proxy_wasm.abi import HOSTCALLS
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
 from meshproxy.proxy_wasm.core import link
-from meshproxy.proxy_wasm.core.abi_core import decode_tail
+from meshproxy.proxy_wasm.core.abi_core import decode_texts, encode_texts
 from meshproxy.proxy_wasm.core.link import HOT
 from meshproxy.proxy_wasm.pairs import encode
 from meshproxy.proxy_wasm.plugin import Plugin, VmPool
@@ -328,10 +328,25 @@ def test_a_hostcall_that_is_not_allowed_does_not_reach_the_core():
         assert phase.request == REQUEST
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x05\0\0\0", encode([(b"a", b"b")]) + b"x"])
+@pytest.mark.parametrize("damage", [b"", b"a\0", b"a\0b", b"a\0b\0x", b"a\0b\0c\0d\0"])
 def test_a_damaged_map_is_a_trap(damage):
     with pytest.raises(GuestTrap, match="damaged"):
-        decode_tail(memoryview(damage), 0, 0)
+        decode_texts(damage, 1)
+
+
+@given(st.lists(st.tuples(FIELDS, st.binary(max_size=20).map(clean)), max_size=5))
+def test_the_texts_of_a_map_come_back_as_they_went(pairs):
+    assert decode_texts(encode_texts(pairs), len(pairs)) == pairs
+
+
+def test_a_map_with_a_nul_in_it_stays_with_python():
+    odd = [*REQUEST, (b"x-a", b"1\x002"), (b"x-b", b"3")]
+    script = [("proxy_get_header_map_value", 0, b"x-b", *out(0)), ADD, READ]
+    sides = [Side(ENGINE, abi_core=core) for core in (True, False)]
+    for _ in range(3):  # the second and third time the core has the same bytes before it
+        first, second = (side.run(odd, [STATUS], script) for side in sides)
+        assert first.phases == second.phases
+        assert first.phases[0].results[0] == (0, b"3")
 
 
 def test_without_the_compiled_core_every_hostcall_is_pythons(monkeypatch):
