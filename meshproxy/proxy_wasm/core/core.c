@@ -6,7 +6,7 @@
  * the same name: another map, a name or value that needs care, a map that grows too large, a pointer
  * outside of the guest's memory. Nothing is changed before it is clear that nothing can go wrong.
  *
- * The guest's memory and allocator are behind four functions of the glue (`link.py`), because C knows
+ * The guest's memory and allocator are behind the functions of the glue (`link.py`), because C knows
  * one memory only. Twins in Python: `hostcalls.py` and `context.py`. */
 
 typedef unsigned int u32;
@@ -32,6 +32,8 @@ enum {
 u32 IMPORT(read) glue_read(void *to, u32 guest, u32 size);
 u32 IMPORT(write) glue_write(u32 guest, const void *from, u32 size);
 u32 IMPORT(allocate) glue_allocate(u32 size);
+/* Two words of the guest: where something is, and its size. */
+u32 IMPORT(point) glue_point(u32 data_at, u32 data, u32 size_at, u32 size);
 
 /* The Python hostcalls. */
 u32 IMPORT(proxy_get_header_map_value) slow_get(u32, u32, u32, u32, u32);
@@ -163,8 +165,7 @@ static u32 give(const u8 *data, u32 size, u32 data_at, u32 size_at) {
     guest = glue_allocate(size);
     if (!guest || !glue_write(guest, data, size)) return INVALID_MEMORY_ACCESS;
   }
-  if (!glue_write(data_at, &guest, 4) || !glue_write(size_at, &size, 4)) return INVALID_MEMORY_ACCESS;
-  return OK;
+  return glue_point(data_at, guest, size_at, size) ? OK : INVALID_MEMORY_ACCESS;
 }
 
 /* The guest's value to behind the map. 0: Python has to look at it. */

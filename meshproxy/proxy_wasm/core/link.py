@@ -41,7 +41,9 @@ HOT: Final = (
     "proxy_get_header_map_size",
 )
 CORE_PAGES: Final = 4
-GLUE_TYPES: Final = {"read": 3, "write": 3, "allocate": 1}
+GLUE_TYPES: Final = {"read": 3, "write": 3, "point": 4, "allocate": 1}
+BY_HAND: Final = 64
+"""Up to so many bytes are copied one by one, or eight by eight."""
 
 
 def trampoline_text() -> str:
@@ -57,27 +59,53 @@ def trampoline_text() -> str:
     return "\n".join(lines) + ")"
 
 
+def copying(name: str, *, to: str, source: str) -> str:
+    """A function of the glue: `$size` bytes from one memory's `$from` to the other's `$to`.
+
+    hot: few bytes go by hand; `memory.copy` leaves Wasm for 0.05 us, twenty times in a request.
+    """
+    of_guest = "$from" if source == "guest" else "$to"
+    step = "".join(
+        f"(local.set ${local} (i32.{sign} (local.get ${local}) (i32.const %d)))"
+        for local, sign in (("to", "add"), ("from", "add"), ("size", "sub"))
+    )
+    return f"""(func ${name} (param $to i32) (param $from i32) (param $size i32) (result i32)
+  (if (i32.eqz (call $fits (local.get {of_guest}) (local.get $size)))
+   (then (return (i32.const 0))))
+  (if (i32.gt_u (local.get $size) (i32.const {BY_HAND}))
+   (then (memory.copy ${to} ${source} (local.get $to) (local.get $from) (local.get $size))
+    (return (i32.const 1))))
+  (block $short (loop $eights
+   (br_if $short (i32.lt_u (local.get $size) (i32.const 8)))
+   (i64.store ${to} align=1 (local.get $to) (i64.load ${source} align=1 (local.get $from)))
+   {step % (8, 8, 8)} (br $eights)))
+  (block $done (loop $ones
+   (br_if $done (i32.eqz (local.get $size)))
+   (i32.store8 ${to} (local.get $to) (i32.load8_u ${source} (local.get $from)))
+   {step % (1, 1, 1)} (br $ones)))
+  (i32.const 1))"""
+
+
 # `$fits` compares in 64 bits: address and size together may be more than 32 hold.
 GLUE_TEXT: Final = f"""(module
  (import "guest" "memory" (memory $guest 0))
  (import "core" "memory" (memory $core {CORE_PAGES}))
  (import "trampoline" "table" (table $table {len(GLUE_TYPES)} funcref))
  (import "guest" "allocate" (func $allocate (param i32) (result i32)))
- (elem (table $table) (i32.const 0) func $read $write $allocate)
+ (elem (table $table) (i32.const 0) func $read $write $point $allocate)
  (func $fits (param $at i32) (param $size i32) (result i32)
   (i64.le_u
    (i64.add (i64.extend_i32_u (local.get $at)) (i64.extend_i32_u (local.get $size)))
    (i64.shl (i64.extend_i32_u (memory.size $guest)) (i64.const 16))))
- (func $read (param $to i32) (param $guest i32) (param $size i32) (result i32)
-  (if (result i32) (call $fits (local.get $guest) (local.get $size))
-   (then (memory.copy $core $guest (local.get $to) (local.get $guest) (local.get $size))
-         (i32.const 1))
-   (else (i32.const 0))))
- (func $write (param $guest i32) (param $from i32) (param $size i32) (result i32)
-  (if (result i32) (call $fits (local.get $guest) (local.get $size))
-   (then (memory.copy $guest $core (local.get $guest) (local.get $from) (local.get $size))
-         (i32.const 1))
-   (else (i32.const 0)))))"""
+ {copying("read", to="core", source="guest")}
+ {copying("write", to="guest", source="core")}
+ (func $point (param $data_at i32) (param $data i32) (param $size_at i32) (param $size i32)
+  (result i32)
+  (if (i32.eqz (call $fits (local.get $data_at) (i32.const 4))) (then (return (i32.const 0))))
+  (i32.store $guest align=1 (local.get $data_at) (local.get $data))
+  (if (i32.eqz (call $fits (local.get $size_at) (i32.const 4))) (then (return (i32.const 0))))
+  (i32.store $guest align=1 (local.get $size_at) (local.get $size))
+  (i32.const 1)))"""
 
 
 @functools.cache

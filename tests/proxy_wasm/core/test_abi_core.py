@@ -341,7 +341,7 @@ def test_the_texts_of_a_map_come_back_as_they_went(pairs):
 
 def test_a_map_with_a_nul_in_it_stays_with_python():
     odd = [*REQUEST, (b"x-a", b"1\x002"), (b"x-b", b"3")]
-    script = [("proxy_get_header_map_value", 0, b"x-b", *out(0)), ADD, READ]
+    script = [("proxy_get_header_map_value", 0, b"x-b", *out(0)), ADD]
     sides = [Side(ENGINE, abi_core=core) for core in (True, False)]
     for _ in range(3):  # the second and third time the core has the same bytes before it
         first, second = (side.run(odd, [STATUS], script) for side in sides)
