@@ -65,7 +65,7 @@ def encode_fields(pairs: Pairs, start: int = 0) -> bytes:
         pieces.append(value)
         pieces.append(b"\r\n")
     lines = b"".join(pieces)
-    if len(lines) - len(lines.translate(None, b"\r\n")) != 2 * (len(pairs) - start):
+    if len(lines.splitlines()) != len(pairs) - start:
         lines = b"".join(
             [b"%b: %b\r\n" % (_safe(name), _safe(value)) for name, value in pairs[start:]]
         )

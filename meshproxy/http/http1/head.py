@@ -17,17 +17,19 @@ Pairs = list[tuple[bytes, bytes]]
 HEAD_END: Final = b"\r\n\r\n"
 # Deleting every allowed byte from a head must leave CRLF pairs and nothing else. One C call finds
 # bare LF, lone CR, NUL, DEL and all other controls: 0.26 us, against 2.5 us for a regex.
-_ALLOWED: Final = bytes({9} | set(range(32, 127)) | set(range(128, 256)))
+_ALLOWED: Final = bytes(set(range(32, 127)) | set(range(128, 256)))
 _CRLF_RUN: Final = b"\r\n" * 65536
 
 
 def has_stray_controls(head: bytes) -> bool:
     """True if a complete head has a control byte other than TAB and whole CRLFs (RFC 9112, 2.2)."""
     controls = head.translate(None, _ALLOWED)
-    if controls != _CRLF_RUN[: len(controls)]:
-        return True
+    if controls != _CRLF_RUN[: len(controls)]:  # with a TAB, maybe
+        controls = controls.replace(b"\t", b"")
+        if controls != _CRLF_RUN[: len(controls)] or head.find(b"\r\n\t") >= 0:
+            return True
     # hot: `in` for bytes first makes the text of an exception, 0.3 us (CPython's bytes_contains).
-    return head.find(b"\r\n ") >= 0 or head.find(b"\r\n\t") >= 0
+    return head.find(b"\r\n ") >= 0
 
 
 def has_stray_controls_so_far(head: bytes) -> bool:
@@ -93,7 +95,7 @@ class RequestHeadParser(HeadParser):
 
     def _is_plain(self, head: bytes) -> bool:
         end = head.find(b"\r\n")
-        return head[end - 9 : end] == b" HTTP/1.1"  # with the blank: 0.9 has a target only
+        return head[max(end - 9, 0) : end] == b" HTTP/1.1"  # with the blank: 0.9 ends in a target
 
     @property
     def method(self) -> bytes:

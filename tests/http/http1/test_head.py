@@ -21,9 +21,12 @@ def test_the_version_of_a_request_stands_at_the_end_of_its_line(head, version):
     assert parser.version == version
 
 
-def test_a_target_that_ends_like_a_version_is_none():
+@pytest.mark.parametrize(
+    "head", [b"GET /HTTP/1.1\r\n\r\n", b"GET /\r\n\r\n", b"GET /\r\na: b\r\n\r\n"]
+)
+def test_a_line_without_a_version_is_not_taken_for_one_of_1_1(head):
     parser = RequestHeadParser()
-    assert not parser.feed(b"GET /HTTP/1.1\r\n\r\n") or parser.version == "0.9"
+    assert not parser.feed(head) or parser.version == "0.9"
 
 
 @pytest.mark.parametrize(
