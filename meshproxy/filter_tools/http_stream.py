@@ -28,7 +28,7 @@ from meshproxy.http.peer_info import PeerInfo
 from meshproxy.http.stream import Stream
 
 if TYPE_CHECKING:
-    from meshproxy.http.filter import FilterFactory, StreamFilter
+    from meshproxy.http.filter import FilterFactory, HttpFilter
     from meshproxy.http.filter_chain import ActiveFilter
 
 AUTHORITY: Final = "example.com"
@@ -63,14 +63,14 @@ class HttpStream:
         self._tap = Tap()
         self._client = Downstream()
         self._terminal: Upstream | None = None
-        self._filters: list[StreamFilter] = []
+        self._filters: list[HttpFilter] = []
         kept = [partial(self._keep, factory) for factory in factories]
         manager.chain = FilterChain([lambda: self._tap, *kept], self._end, buffer_limit)
         connection = Http1Connection(manager)
         connection.peer = PeerInfo(FakeConnection(source))
         self._stream = cast(Stream, connection.new_stream(self._client))
 
-    def _keep(self, factory: FilterFactory) -> StreamFilter:
+    def _keep(self, factory: FilterFactory) -> HttpFilter:
         made = factory()
         self._filters.append(made)
         return made

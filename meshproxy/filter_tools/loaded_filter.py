@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from meshproxy.filter_tools.harness import FilterHarness
     from meshproxy.filter_tools.logs import LogLine
     from meshproxy.filter_tools.tcp_connection import TcpConnection
-    from meshproxy.http.filter import StreamFilter
+    from meshproxy.http.filter import HttpFilter
     from meshproxy.proxy_wasm.config import PluginConfig
     from meshproxy.proxy_wasm.vm import Vm
     from meshproxy.proxy_wasm.vm_pool import VmPool
@@ -71,7 +71,7 @@ class LoadedFilter:
         assert self._plugin is not None, "only start() makes a filter visible"
         return self._plugin
 
-    def new_filter(self) -> StreamFilter:
+    def new_filter(self) -> HttpFilter:
         """This filter's part in one stream; after a trap it may bring a fresh VM."""
         made = self.plugin.new_filter()
         self._watch()

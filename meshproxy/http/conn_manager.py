@@ -21,7 +21,12 @@ from meshproxy.http.local_info import LocalInfo
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PathNormalizer
 from meshproxy.http.stream_info import ResponseFlag
-from meshproxy.stats.metrics import Http2CodecStats, TracingStats
+from meshproxy.stats.metrics import (
+    Http2CodecStats,
+    HttpConnectionManagerStats,
+    ListenerHttpStats,
+    TracingStats,
+)
 from meshproxy.stats.response_codes import AnswerCounters
 
 if TYPE_CHECKING:
@@ -125,15 +130,14 @@ class HttpConnectionManager:
         self,
         config: HttpConnectionManagerConfig,
         chain: FilterChain,
-        stats: Any,
-        listener_stats: Any,
+        stats: HttpConnectionManagerStats,
+        listener_stats: ListenerHttpStats,
         dispatcher: Dispatcher,
     ) -> None:
         self.config = config
         self.chain = chain
         self.stats = stats
-        blocks = (stats, listener_stats)
-        self._answers = [AnswerCounters(each) for each in blocks if each is not None]
+        self._answers = [AnswerCounters(each) for each in (stats, listener_stats)]
         self.dispatcher = dispatcher
         self.route_config = config.route_config
         self.active: set[Stream] = set()

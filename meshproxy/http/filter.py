@@ -101,6 +101,49 @@ class FilterCallbacks(Protocol):
         """Run a coroutine that is cancelled when the stream ends."""
 
 
+class HttpFilter(Protocol):
+    """What a stream asks its filters. `silent`: phases in which this one need not be asked, beside
+    those that its class leaves to StreamFilter.
+    """
+
+    silent: frozenset[str]
+    callbacks: FilterCallbacks
+
+    def set_callbacks(self, callbacks: FilterCallbacks) -> None:
+        """Called once, before any phase."""
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """The request's headers. Returns a FilterHeadersStatus."""
+
+    def decode_data(self, data: Buffer, end_stream: bool) -> int:
+        """A piece of the request's body, which may be changed in place. Returns a FilterDataStatus.
+
+        After STOP_ITERATION_AND_BUFFER the next call has everything held back so far in
+        `callbacks.decoding_buffer` and the new bytes in `data`.
+        """
+
+    def decode_trailers(self, trailers: HeaderMap) -> int:
+        """The request's trailers; they end the stream. Returns a FilterTrailersStatus."""
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """The response's headers. Returns a FilterHeadersStatus."""
+
+    def encode_data(self, data: Buffer, end_stream: bool) -> int:
+        """A piece of the response's body. Returns a FilterDataStatus."""
+
+    def encode_trailers(self, trailers: HeaderMap) -> int:
+        """The response's trailers. Returns a FilterTrailersStatus."""
+
+    def on_stream_complete(self) -> None:
+        """The stream has ended and its facts are final; the access log is written just after."""
+
+    def on_destroy(self) -> None:
+        """Nothing is called on this filter any more; let go of everything."""
+
+
+NOT_SILENT: Final[frozenset[str]] = frozenset()
+
+
 class StreamFilter:
     """A filter that lets everything pass. Subclasses override the phases they care about.
 
@@ -110,6 +153,7 @@ class StreamFilter:
 
     __slots__ = ("callbacks",)
 
+    silent = NOT_SILENT
     callbacks: FilterCallbacks
 
     def set_callbacks(self, callbacks: FilterCallbacks) -> None:
@@ -151,7 +195,7 @@ class StreamFilter:
         """Nothing is called on this filter any more; let go of everything."""
 
 
-FilterFactory = Callable[[], StreamFilter]
+FilterFactory = Callable[[], HttpFilter]
 """Makes the filter of one stream; configured once, called per stream."""
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.http.buffer import Buffer
-from meshproxy.http.filter import DECODING, ENCODING, FilterFactory, StreamFilter
-from meshproxy.http.filter_path import FilterPath, PathCalls, PathEnd
+from meshproxy.http.filter import DECODING, ENCODING, FilterFactory, HttpFilter, StreamFilter
+from meshproxy.http.filter_path import FilterKind, FilterPath, PathCalls, PathEnd
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 
@@ -44,8 +44,8 @@ class FilterChain:
         self.has_filters = bool(self.factories) or any(self._by_scope.values())
         self.terminal = terminal
         self.limit = buffer_limit
-        # By the classes of a stream's filters, of which there are few: what its paths ask them.
-        self._calls: dict[tuple[type[StreamFilter], ...], tuple[PathCalls, PathCalls]] = {}
+        # By the kinds of a stream's filters, of which there are few: what its paths ask them.
+        self._calls: dict[tuple[FilterKind, ...], tuple[PathCalls, PathCalls]] = {}
 
     def _at_route(self, stream: Stream) -> tuple[FilterFactory, ...]:
         """The filters at the stream's route; a change of route later does not change them."""
@@ -67,7 +67,7 @@ class FilterChain:
         """
         factories = self._at_route(stream) if self._by_scope else self.factories
         filters = [factory() for factory in factories]
-        kinds = tuple([type(each) for each in filters])
+        kinds = tuple([(type(each), each.silent) for each in filters])
         calls = self._calls.get(kinds)
         if calls is None:
             calls = PathCalls(kinds, DECODING), PathCalls(kinds[::-1], ENCODING)
@@ -131,7 +131,7 @@ class ActiveFilter:
     def __init__(
         self,
         stream: Stream,
-        filter: StreamFilter,
+        filter: HttpFilter,
         decode: FilterPath,
         decode_index: int,
         encode: FilterPath,

@@ -19,6 +19,7 @@ from meshproxy.http.filter import (
     STOP_ITERATION,
     STOP_ITERATION_AND_WATERMARK,
     STOP_ITERATION_NO_BUFFER,
+    HttpFilter,
     StreamFilter,
 )
 from meshproxy.http.header_map import HeaderMap
@@ -52,25 +53,30 @@ class PathEnd(Protocol):
         """What was held back has gone on."""
 
 
-class PathCalls:
-    """What filters of these classes are asked in one direction, by their order in it.
+FilterKind = tuple[type[HttpFilter], frozenset[str]]
 
-    The calls are the classes' own functions; None stands for a filter that has nothing to say.
+
+class PathCalls:
+    """What filters of these kinds are asked in one direction, by their order in it.
+
+    A kind is a class and the phases in which a filter of it is silent. The calls are the classes'
+    own functions; None stands for a filter that has nothing to say.
     """
 
     __slots__ = ("data", "headers", "trailers", "watches_data")
 
-    def __init__(self, kinds: Sequence[type[StreamFilter]], phases: tuple[str, str, str]) -> None:
+    def __init__(self, kinds: Sequence[FilterKind], phases: tuple[str, str, str]) -> None:
         self.headers: list[HeadersCall | None] = [_call(kind, phases[0]) for kind in kinds]
         self.data: list[DataCall | None] = [_call(kind, phases[1]) for kind in kinds]
         self.trailers: list[TrailersCall | None] = [_call(kind, phases[2]) for kind in kinds]
         self.watches_data = any(self.data)  # some filter wants to see the body
 
 
-def _call(kind: type[StreamFilter], phase: str) -> Any:
-    """The function of a class for a phase, None where it leaves that phase alone."""
-    found = getattr(kind, phase)
-    return None if found is getattr(StreamFilter, phase) else found
+def _call(kind: FilterKind, phase: str) -> Any:
+    """The function of a kind for a phase, None where it leaves that phase alone."""
+    of_class, silent = kind
+    found = getattr(of_class, phase)
+    return None if phase in silent or found is getattr(StreamFilter, phase) else found
 
 
 class FilterPath:
@@ -98,7 +104,7 @@ class FilterPath:
         self,
         end: PathEnd,
         limit: int,
-        filters: list[StreamFilter],
+        filters: list[HttpFilter],
         calls: PathCalls,
     ) -> None:
         self._end = end

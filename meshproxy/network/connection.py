@@ -86,8 +86,10 @@ _batch = WriteBatch()
 _turns = Turns()
 
 
-class Connection(asyncio.Protocol):
-    """One transport. Implements `http.codec.Wire`."""
+class Connection:
+    """One transport. Implements `http.codec.Wire`, and `asyncio.Protocol`, from which a compiled
+    class cannot inherit.
+    """
 
     __slots__ = (
         "_buffer_limit",

@@ -114,10 +114,12 @@ class _Attempt:
         address = self._address
         if self._options.tls is not None:
             self._done = loop.create_future()
+        make: Callable[[], Any] = self._make
         if isinstance(address.sockaddr, str):
-            _, unix = await loop.create_unix_connection(self._make, address.sockaddr)
-            return unix
-        _, connection = await loop.create_connection(self._make, address.ip, address.port)
+            _, connection = await loop.create_unix_connection(make, address.sockaddr)
+        else:
+            _, connection = await loop.create_connection(make, address.ip, address.port)
+        assert isinstance(connection, Connection)
         return connection
 
     def _make(self) -> Connection:

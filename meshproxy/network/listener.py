@@ -102,9 +102,8 @@ class Listener:
         make_server = loop.create_server
         if sock.family == socket.AF_UNIX:
             make_server = loop.create_unix_server  # type: ignore[assignment]
-        self._server = await make_server(
-            self._accept, sock=sock, backlog=self.config.tcp_backlog_size
-        )
+        accept: Callable[[], Any] = self._accept
+        self._server = await make_server(accept, sock=sock, backlog=self.config.tcp_backlog_size)
 
     def _accept(self) -> Connection:
         limit = self.config.per_connection_buffer_limit_bytes

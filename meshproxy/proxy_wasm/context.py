@@ -11,6 +11,8 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.abi import (
@@ -53,6 +55,7 @@ MAX_PROPERTIES: Final = 1 << 20
 """Bytes that one stream may remember with `proxy_set_property`."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Context:
     """A context of a VM. `maps` holds, by map type, the maps that may be changed now.
     Only meaning, no constructor: a stream's context is an HTTP filter as well.

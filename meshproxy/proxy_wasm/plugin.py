@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from meshproxy.http.filter import STOP_ITERATION, StreamFilter
+from meshproxy.http.filter import NOT_SILENT, STOP_ITERATION, HttpFilter, StreamFilter
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.config import FAIL_OPEN, PluginConfig
 from meshproxy.proxy_wasm.guest_answers import FAIL_STREAM
@@ -23,7 +23,7 @@ from meshproxy.proxy_wasm.reload import Loaded, load
 from meshproxy.proxy_wasm.restart import Restart, restart_policy
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.stream_context import StreamContext
-from meshproxy.proxy_wasm.stream_kinds import stream_context_class
+from meshproxy.proxy_wasm.stream_kinds import silent_phases
 from meshproxy.proxy_wasm.vm import Failure, Vm
 from meshproxy.proxy_wasm.vm_pool import VmPool
 from meshproxy.stats.metrics import WasmPluginStats
@@ -49,7 +49,7 @@ class Plugin:
         scope = pool.services.store.scope(f"wasm.{config.name}.")
         self.stats = scope.block(WasmPluginStats)
         self._root: RootContext | None = None
-        self._kind: type[StreamContext] = StreamContext
+        self._silent = NOT_SILENT
         self._closed = False
         self.last_failure: Failure | None = None
         self.on_failed: Callable[[], None] = _nothing
@@ -79,12 +79,12 @@ class Plugin:
         """How the source of the code looked when it was loaded."""
         return self._loaded.signature if self._loaded is not None else None
 
-    def new_filter(self) -> StreamFilter:
+    def new_filter(self) -> HttpFilter:
         """The filter of one stream: its context, or what the failure policy says without a VM."""
         root = self._root
         if root is None:
             return self._without_vm()
-        return self._kind(root)
+        return StreamContext(root, self._silent)
 
     def replace(self, loaded: Loaded, batch: int) -> None:
         """Serve new streams by this code; the old VM ends with its last stream.
@@ -127,7 +127,7 @@ class Plugin:
                 self.on_failed()
 
         root.vm.on_failed.append(failed)
-        self._kind = stream_context_class(root.vm.exports.present())
+        self._silent = silent_phases(root.vm.exports.present())
         self._root = root
 
     @property
@@ -151,11 +151,11 @@ class Plugin:
                 raise
             return None
 
-    def _without_vm(self) -> StreamFilter:
+    def _without_vm(self) -> HttpFilter:
         if self.config.failure_policy == FAIL_OPEN:
             return StreamFilter()
         root = self.serving_root()
-        return FailedFilter() if root is None else self._kind(root)
+        return FailedFilter() if root is None else StreamContext(root, self._silent)
 
     def _begin_again(self, restart: Restart) -> None:
         """Try to get a fresh VM. The counters move as Envoy's do: `vm_reload` never."""

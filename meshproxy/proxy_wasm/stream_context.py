@@ -16,7 +16,7 @@ from meshproxy.http.filter import (
     STOP_ITERATION_AND_BUFFER,
     STOP_ITERATION_AND_WATERMARK,
     STOP_ITERATION_NO_BUFFER,
-    StreamFilter,
+    FilterCallbacks,
 )
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
@@ -39,8 +39,9 @@ WAITED_TOO_LONG: Final = LocalReply(
 )
 
 
-class StreamContext(StreamFilter, StreamCalls):
-    """A stream of one plugin. The guest learns of it with the first callback.
+class StreamContext(StreamCalls):
+    """A stream of one plugin, and its `http.filter.HttpFilter`. The guest learns of it with the
+    first callback.
 
     Deliberately without `__slots__`: the class attributes are the initial values, so that a stream
     sets only what it needs (see `http/stream_info.py`).
@@ -50,11 +51,16 @@ class StreamContext(StreamFilter, StreamCalls):
     encoded: tuple[int, bytes] | None = None
     _failed = False
 
-    def __init__(self, root: RootContext) -> None:
+    def __init__(self, root: RootContext, silent: frozenset[str]) -> None:
         self.root = root
+        self.silent = silent
         root.streams += 1
         self.vm = root.vm
         self.maps = [None, None, None, None, None, None, None, None]
+
+    def set_callbacks(self, callbacks: FilterCallbacks) -> None:
+        """Called once, before any phase."""
+        self.callbacks = callbacks
 
     # -- the guest's knowledge of the stream ---------------------------------------------------
 

@@ -7,9 +7,10 @@ Counters and histograms are made at first use, as Envoy makes them: a code nobod
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from meshproxy.stats.metrics import HttpConnectionManagerStats, ListenerHttpStats
     from meshproxy.stats.store import Counter, Histogram, Scope
 
 
@@ -61,7 +62,7 @@ class AnswerCounters:
 
     __slots__ = ("classes", "completed")
 
-    def __init__(self, stats: Any) -> None:
+    def __init__(self, stats: HttpConnectionManagerStats | ListenerHttpStats) -> None:
         self.completed: Counter = stats.downstream_rq_completed
         self.classes: list[Counter] = [
             getattr(stats, f"downstream_rq_{hundred}xx") for hundred in range(1, 6)

@@ -10,6 +10,8 @@ from meshproxy.http.filter_chain import FilterChain
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream import Stream
 from meshproxy.http.stream_info import HTTP11
+from meshproxy.stats.metrics import HttpStats, ListenerHttpStats
+from meshproxy.stats.store import Store
 from tests.support.fake_stream import FakeDispatcher
 
 CLUSTER = SimpleNamespace(name="up")
@@ -26,8 +28,13 @@ def stream():
         route=lambda headers, random_value: None, deciding_headers={b":path", b"x-version"}
     )
     config = HttpConnectionManagerConfig(stat_prefix="test", route_config=table)
+    store = Store()
     manager = HttpConnectionManager(
-        config, FilterChain((), SimpleNamespace, 1 << 20), None, None, FakeDispatcher()
+        config,
+        FilterChain((), SimpleNamespace, 1 << 20),
+        store.scope("http.test.").block(HttpStats),
+        store.scope("listener.test.").block(ListenerHttpStats),
+        FakeDispatcher(),
     )
     one = Stream(HttpConnection(manager), SimpleNamespace(protocol=HTTP11))
     one.info.request_headers = HeaderMap([(b":path", b"/")])

@@ -4,9 +4,9 @@ import pytest
 
 from meshproxy.config import HttpFilterConfig
 from meshproxy.errors import StartupError
-from meshproxy.http.filter import StreamFilter
 from meshproxy.http_filters import FactoryContext
 from meshproxy.proxy_wasm.config import PluginConfig, VmConfig
+from meshproxy.proxy_wasm.stream_context import StreamContext
 from meshproxy.router.filter_scope import FilterOverride, FilterScope
 from meshproxy.server.http_chain import build_chains
 from meshproxy.wasm.code_source import InlineCode
@@ -40,7 +40,7 @@ class Chains:
 
 def names(factories) -> list[str]:
     made = [factory() for factory in factories]
-    assert all(isinstance(each, StreamFilter) for each in made)
+    assert all(isinstance(each, StreamContext) for each in made)
     return [each.root.plugin.name for each in made]
 
 
