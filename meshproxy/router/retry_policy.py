@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from meshproxy.http.header_map import HeaderMap
-
-if TYPE_CHECKING:
-    from meshproxy.router.matcher import HeaderPredicate
+from meshproxy.router.matcher import HeaderPredicate
 
 
 class RetryOn(IntFlag):
@@ -190,7 +188,7 @@ def _text(asked: dict[bytes, bytes], name: bytes) -> str:
 
 def _present(name: str) -> HeaderPredicate:
     key = name.encode("latin-1")
-    return lambda headers: key in headers
+    return HeaderPredicate(key, lambda headers: key in headers)
 
 
 NO_RETRIES: Final = RetryPolicy()
