@@ -5,21 +5,16 @@ Each hears of messages and of a binding, and is invoked by its name over HTTP an
 
 import http.client
 import json
-import os
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("dapr")
 pytest.importorskip("dapr.ext.grpc")
-from meshproxy.server.dapr.run import free_port
 from tests.support.dapr_apps.client import run_script
+from tests.support.dapr_apps.run import Run
 from tests.support.eventually import eventually
-from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, meshproxy_command
 
 APPS = Path(__file__).parents[1] / "support" / "dapr_apps"
 RESOURCES = """\
@@ -37,52 +32,16 @@ spec:
 """
 
 
-class Run:
-    """`meshproxy run` with one of the apps; use as a context manager."""
-
-    def __init__(self, app: str, protocol: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="dapr-app-")
-        folder = Path(self._folder.name)
-        (folder / "resources.yaml").write_text(RESOURCES)
-        self._log = folder / "log"
-        self.http, self.grpc = free_port(), free_port()
-        command = [*meshproxy_command(), "run", "--app-id", "sdk-app"]
-        command += ["--app-port", str(free_port()), "--app-protocol", protocol]
-        command += ["--dapr-http-port", str(self.http), "--dapr-grpc-port", str(self.grpc)]
-        command += ["--enable-metrics=false", "--resources-path", str(folder)]
-        if protocol == "grpc":
-            command += ["--enable-app-health-check", "--app-health-probe-interval", "1"]
-        command += ["--", sys.executable, "-W", "ignore", str(APPS / f"{app}.py")]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "XDG_RUNTIME_DIR": self._folder.name},
-            )  # fmt: skip
-
-    def __enter__(self) -> "Run":
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while "app is subscribed to topic dead" not in self.log:
-            assert self._process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.terminate()
-        self._process.wait(STOP_TIMEOUT_S)
-        self._folder.cleanup()
-
-    @property
-    def log(self) -> str:
-        """What both have written."""
-        return self._log.read_text(errors="replace")
-
-
 @pytest.fixture(scope="module", params=["grpc", "fastapi", "flask"])
 def running(request):
     protocol = "grpc" if request.param == "grpc" else "http"
     pytest.importorskip(f"dapr.ext.{request.param}")
-    with Run(f"{request.param}_app", protocol) as run:
+    flags = ["--app-protocol", protocol]
+    if protocol == "grpc":
+        flags += ["--enable-app-health-check", "--app-health-probe-interval", "1"]
+    command = [sys.executable, "-W", "ignore", str(APPS / f"{request.param}_app.py")]
+    ready = "app is subscribed to topic dead"
+    with Run("sdk-app", RESOURCES, command, *flags, ready=ready) as run:
         yield run, request.param
 
 

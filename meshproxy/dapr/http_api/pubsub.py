@@ -55,10 +55,14 @@ async def _bulk_publish(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 def _entry(document: Any, shared: Mapping[str, str]) -> Entry:
-    """One entry; its own metadata win. Raises ValueError."""
+    """One entry; its own metadata win. Raises ValueError.
+
+    Names count in any case, as daprd reads JSON: the SDK for JavaScript writes `entryID`.
+    """
     if not isinstance(document, dict):
         raise ValueError("an entry is not an object")
-    name, kind = document.get("entryId", ""), document.get("contentType", "")
+    document = {name.lower(): value for name, value in document.items()}
+    name, kind = document.get("entryid", ""), document.get("contenttype", "")
     metadata = document.get("metadata") or {}
     if not isinstance(name, str) or not isinstance(kind, str):
         raise ValueError("entryId and contentType are not texts")

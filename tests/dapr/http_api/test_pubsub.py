@@ -136,7 +136,7 @@ def test_without_a_broker_it_is_not_configured():
 def test_many_messages_go_at_once_each_with_its_own_type_and_metadata():
     raw = base64.b64encode(b"\x00\x01").decode()
     entries = [
-        {"entryId": "1", "event": "text", "contentType": "text/plain"},
+        {"entryID": "1", "event": "text", "contenttype": "text/plain"},  # in any case
         {"entryId": "2", "event": {"a": 1}, "contentType": "application/json"},
         {**BYTES, "entryId": "3", "event": raw, "metadata": {"rawPayload": "true"}},
     ]

@@ -1,0 +1,87 @@
+"""Dapr's own SDK for JavaScript, unchanged: its server and both of its clients, by `meshproxy run`.
+
+The app is `tests/support/dapr_js/peer.js`; it uses every block and prints what it got.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support import toolchains
+from tests.support.dapr_apps.run import Run
+from tests.support.eventually import eventually
+
+SOURCES = Path(__file__).parents[1] / "support" / "dapr_js"
+COMPONENT = """\
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {{name: {name}}}
+spec: {{type: {type}, metadata: [{metadata}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory):
+    """The command of the app, installed as its package.json says."""
+    toolchains.need("node", "npm")
+    folder = toolchains.copied(SOURCES, tmp_path_factory.mktemp("dapr_js"), "*.js*")
+    toolchains.fetch(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], folder)
+    return ["node", str(folder / "peer.js")]
+
+
+@pytest.fixture
+def resources(tmp_path, redis_server):
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text('{"key": "value"}')
+    host = f'{{name: redisHost, value: "{redis_server.address}"}}'
+    components = (
+        ("mem", "state.in-memory", ""),
+        ("bus", "pubsub.in-memory", ""),
+        (
+            "vault",
+            "secretstores.local.file",
+            f"{{name: secretsFile, value: {secrets}}}",
+        ),
+        ("files", "bindings.localstorage", f"{{name: rootPath, value: {tmp_path}/files}}"),
+        ("tick", "bindings.cron", '{name: schedule, value: "@every 1s"}'),
+        ("conf", "configuration.redis", host),
+        ("locks", "lock.redis", host),
+    )
+    return "".join(COMPONENT.format(name=n, type=t, metadata=m) for n, t, m in components)
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "GRPC"])
+def test_every_block_and_a_server_that_hears(peer, resources, redis_server, protocol):
+    pytest.importorskip("dapr")
+    redis_server.client.set("greeting", "hello||1")
+    env = {"DAPR_CLIENT": protocol, "NODE_OPTIONS": os.environ.get("NODE_OPTIONS", "")}
+    with Run("js", resources, peer, ready="app is subscribed to topic routed", env=env) as run:
+
+        def is_over():
+            if "WATCHING" in run.log:
+                redis_server.client.set("greeting", "changed||2")
+            return run.process.poll() is not None
+
+        eventually(is_over, 60)
+        log = run.log
+        assert run.process.returncode == 0, log
+    result = json.loads(log.partition("== APP == RESULT ")[2].partition("\n")[0])
+    assert result["saved"] is True
+    assert result["state"] == [{"n": 1}, "text"]
+    assert result["bulk"] == ["a", "none"]
+    assert result["after"] == ["three", ""]
+    assert (result["secret"], result["secrets"]) == ({"key": "value"}, {"key": {"key": "value"}})
+    assert result["failed"] == 0
+    assert result["plain"] == ['"text"', '"x"', '"y"', '{"n":1}']
+    assert result["routed"] == [["1"], ["2"]]
+    assert json.loads(result["echo"]["body"]) == {"hello": "world"}
+    assert "couldn't find service: nobody" in result["nobody"]
+    assert result["file"] == "content"
+    assert result["lock"] == [True, False, 2, 0]
+    assert result["metadata"] == ["js", 7]
+    assert result["healthy"] is True
+    if protocol == "GRPC":
+        assert (result["configuration"], result["changed"]) == ("hello", "changed")
