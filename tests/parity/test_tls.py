@@ -13,10 +13,15 @@ import pytest
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.tcp import TcpPair, tcp_listener, tcp_proxy
 from tests.parity.tls import (
+    TlsUpstream,
+    by_host_cluster,
     client_context,
     downstream_tls,
+    http_chain,
+    secure_cluster,
     tls_certificate,
     tls_connect,
+    tls_play,
     upstream_tls,
 )
 from tests.support.certificates import make, revocation_list
@@ -25,53 +30,12 @@ from tests.support.raw_client import RawClient, http_request
 from tests.support.toolchains import need
 from tests.support.upstreams import Peer, RecordingUpstream, ScriptedUpstream
 
-TLS_LOG = (
-    "AL|%RESPONSE_CODE%|%RESPONSE_FLAGS%|%DOWNSTREAM_TLS_VERSION%|%DOWNSTREAM_TLS_CIPHER%"
-    "|%DOWNSTREAM_PEER_SUBJECT%|%DOWNSTREAM_PEER_ISSUER%|%DOWNSTREAM_PEER_URI_SAN%"
-    "|%DOWNSTREAM_PEER_DNS_SAN%|%DOWNSTREAM_LOCAL_SUBJECT%|%DOWNSTREAM_LOCAL_DNS_SAN%"
-    "|%DOWNSTREAM_LOCAL_URI_SAN%|%DOWNSTREAM_PEER_FINGERPRINT_1%|%DOWNSTREAM_PEER_FINGERPRINT_256%"
-    "|%DOWNSTREAM_PEER_SERIAL%|%DOWNSTREAM_PEER_CERT_V_START%|%DOWNSTREAM_PEER_CERT_V_END(%Y)%"
-    "|%DOWNSTREAM_PEER_CERT%|%REQUESTED_SERVER_NAME%|%UPSTREAM_TLS_VERSION%|%UPSTREAM_TLS_CIPHER%"
-    "|%UPSTREAM_PEER_SUBJECT%|%UPSTREAM_PEER_ISSUER%|up=%UPSTREAM_TRANSPORT_FAILURE_REASON%"
-    "|%RESPONSE_CODE_DETAILS%\n"
-)
 # OpenSSL does not tell Python the curve and the signature; how many bytes of answers are read at
 # once is chance.
 # Envoy lets a client close first that has read an answer with `connection: close`.
 IGNORED = r".*\.ssl\.(curves|sigalgs)\..*|.*_bytes_buffered|.*_bytes_total|.*delayed_close_timeout"
 
 DEPTH = r"_at_depth_\d+"  # of a chain that is not trusted; Python does not say
-
-
-def tls_play(directory: Path, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
-    return context
-
-
-class TlsUpstream:
-    """A TLS server that answers every request with its name of the client's wish (SNI)."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.names: list[str | None] = []
-        self.protocols: list[str | None] = []
-        context.sni_callback = lambda tls, name, _: self.names.append(name)
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        self._context = context
-        self._server = ScriptedUpstream(self._serve)
-        self.port = self._server.port
-
-    def _serve(self, peer: Peer) -> None:
-        try:
-            with self._context.wrap_socket(peer.socket, server_side=True) as secure:
-                self.protocols.append(secure.selected_alpn_protocol())
-                while secure.recv(65536):
-                    secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-        except (ssl.SSLError, OSError):
-            pass  # what the proxy does to it is the test's business
-
-    def stop(self) -> None:
-        self._server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -93,42 +57,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make("stranger", stranger, sans=["URI:spiffe://td/client"]).write(path, "stranger")
     (path / "crl").write_bytes(revocation_list(authority, revoked))
     return path
-
-
-def http_chain(directory: Path, name: str, common: dict, options: str = "", **fields) -> dict:
-    routes = "".join(
-        f"- match: {{prefix: /{each}}}\n  route: {{cluster: {each}}}\n"
-        for each in ("secure", "wrong-san", "untrusted", "plaintext", "old", "by-host", "auto")
-    )
-    hosts = virtual_host(f"{routes}- match: {{prefix: /}}\n  route: {{cluster: up}}")
-    made = listener(
-        name, hosts, options=options, log_format={"text_format_source": {"inline_string": TLS_LOG}}
-    )
-    made["filter_chains"][0]["transport_socket"] = downstream_tls(common, **fields)
-    return made
-
-
-def secure_cluster(directory: Path, name: str, port: int, validation: dict, **fields) -> dict:
-    return {
-        **cluster(name, [port]),
-        "transport_socket": upstream_tls({"validation_context": validation}, **fields),
-    }
-
-
-def by_host_cluster(directory: Path, port: int, validation: dict) -> dict:
-    """Its `sni` is not in the certificate; the name of its host is, and is asked for."""
-    made = secure_cluster(
-        directory,
-        "by-host",
-        port,
-        validation,
-        sni="other.example",
-        auto_host_sni=True,
-        auto_sni_san_validation=True,
-    )
-    [locality] = made["load_assignment"]["endpoints"]
-    locality["lb_endpoints"][0]["endpoint"]["hostname"] = "x.w.example"
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,13 @@ from tests.filters.conftest import plugin
 from tests.parity.config import bootstrap, cluster, extension, listener, virtual_host
 from tests.parity.differences import REFUSED_CERTIFICATES
 from tests.parity.harness import PROXIES
-from tests.parity.test_tls import TlsUpstream, tls_play
 from tests.parity.tls import (
+    TlsUpstream,
     client_context,
     downstream_tls,
     tls_certificate,
     tls_connect,
+    tls_play,
     upstream_tls,
 )
 from tests.support.certificates import make
