@@ -191,9 +191,29 @@ class TlsSocket:
         if self._outgoing.pending:
             self._lower.write(self._outgoing.read())
 
-    def __getattr__(self, name: str) -> Any:
-        # Pausing, limits and the like are the wire's own.
-        return getattr(self._lower, name)
+    # -- the wire's own --------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Read no records."""
+        self._lower.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read them again."""
+        self._lower.resume_reading()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes of records that the system has not taken yet."""
+        size: int = self._lower.get_write_buffer_size()
+        return size
+
+    def is_closing(self) -> bool:
+        """Whether the wire is being closed."""
+        closing: bool = self._lower.is_closing()
+        return closing
+
+    def abort(self) -> None:
+        """Close at once, without a word."""
+        self._lower.abort()
 
 
 class _Nobody:
