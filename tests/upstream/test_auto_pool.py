@@ -67,9 +67,40 @@ def test_a_host_that_does_not_gets_a_connection_for_each(alpn):
     assert len(world.pool.pending) == 2
     stats = world.cluster.stats
     assert stats.upstream_cx_http2_total.value == 0
-    assert stats.upstream_cx_http1_total.value == 3
+    assert stats.upstream_cx_http1_total.value == 1
     assert stats.upstream_cx_active.value == 3
     assert stats.upstream_rq_pending_active.value == 2
+
+
+def test_a_host_that_has_learned_http_2_gets_it_from_the_next_connection_on():
+    world = World()
+    first = world.begin()
+    world.connect("http/1.1")
+    assert first.client is not None
+    waiting = [world.begin(), world.begin()]
+    assert [each.alpn for each in (world.pool.http1, world.pool.http2)] == [("h2", "http/1.1")] * 2
+    wire = world.connect("h2")
+    assert wire.sent.startswith(PREFACE)
+    assert all(request.client is not None for request in waiting)
+    stats = world.cluster.stats
+    assert (stats.upstream_cx_http2_total.value, stats.upstream_cx_http1_total.value) == (1, 1)
+    assert stats.upstream_rq_pending_active.value == 0
+    # The other connection that was on its way is the pool's as well, and not needed.
+    world.connect("h2")
+    world.begin()
+    assert world.connector.waiting == []
+    assert stats.upstream_cx_active.value == 3
+
+
+def test_a_host_that_has_forgotten_http_2_gets_what_it_speaks():
+    world = World()
+    world.begin()
+    wire = world.connect("h2")
+    wire.owner.last = True  # no request of the next ones is for it
+    late = world.begin()
+    world.connect("http/1.1")
+    assert late.client is not None
+    assert world.cluster.stats.upstream_cx_http1_total.value == 1
 
 
 def test_a_connection_that_fails_is_heard_by_all_who_wait():
