@@ -326,9 +326,7 @@ class Router:
         milliseconds = int((now - (info.upstream_request_start or now)) * 1000)
         if not info.health_check:  # which Envoy does not count
             self._count(code, info.upstream_host.canary or headers.get(_CANARY) == b"true")
-        monitor = info.upstream_host.health_monitor
-        if monitor is not None and headers.get(_IMMEDIATE_FAIL) is not None:
-            monitor.fail_passively()
+        self.heed_health(headers)
         host_stats = info.upstream_host.stats
         if code < 500:
             host_stats.rq_success += 1
@@ -349,6 +347,12 @@ class Router:
         if self._entry.response_mutations is not None:
             self._entry.response_mutations.apply(headers, info)
         stream.encode_headers(headers, end_stream)
+
+    def heed_health(self, headers: HeaderMap) -> None:
+        """A host that is checked may ask by its answer to be left out."""
+        monitor = self.stream.info.upstream_host.health_monitor
+        if monitor is not None and headers.get(_IMMEDIATE_FAIL) is not None:
+            monitor.fail_passively()
 
     def on_response_end(self) -> None:
         """The last byte of the response has come."""

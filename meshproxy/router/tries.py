@@ -138,6 +138,7 @@ class Tries:
         policy, router = self._policy, self._router
         if policy is None or not self._may_retry(policy.after_headers(headers)):
             return False
+        router.heed_health(headers)
         code = int(headers.pairs[0][1])
         router.cluster.response_stats.retry.record(code)
         self._retry(policy.reset_interval(headers, router.stream.manager.dispatcher.time()))

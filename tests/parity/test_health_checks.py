@@ -116,6 +116,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
             checked("late", [app.port], http("late"), timeout="0.3s"),
             checked("pair", [app.port, refusing.port], http("pair")),
             checked("passive", [app.port], http("passive"), interval="60s"),
+            checked("again", [app.port], http("again"), interval="60s"),
             checked("refused", [refusing.port], http("refused"), event_logger=[EVENTS]),
             checked("logged", [app.port], http("logged"), event_logger=[EVENTS]),
             checked("tcp", [tcp.port], {
@@ -140,6 +141,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
         routes = "".join(
             f"- match: {{prefix: /{name}}}\n  route: {{cluster: {name}}}\n"
             for name in ("pair", "passive")
+        )
+        routes += (
+            "- match: {prefix: /again}\n"
+            "  route: {cluster: again, retry_policy: {retry_on: 5xx, num_retries: 1}}\n"
         )
         proxied = tcp_listener("tcp", [{"filters": [tcp_proxy("tcp", cluster="tcp")]}])
         yaml = bootstrap([listener("main", virtual_host(routes)), proxied], clusters)
@@ -281,6 +286,16 @@ def test_an_answer_to_a_client_takes_its_host_out(world):
     becomes(world, "passive", "/failed_active_hc/excluded_via_immediate_hc_fail")
     for proxy in world.proxies.values():
         assert proxy.counters()["cluster.passive.health_check.passive_failure"] == 1
+
+
+def test_an_answer_that_is_thrown_away_for_another_try_takes_its_host_out_as_well(world):
+    world.app.answers["/again/x"] = answer(503, "x-envoy-immediate-health-check-fail: true")
+    for proxy in world.proxies.values():
+        with RawClient(proxy.ports["main"]) as client:
+            assert client.request(http_request("/again/x")).status == 503
+    becomes(world, "again", "/failed_active_hc/excluded_via_immediate_hc_fail")
+    for proxy in world.proxies.values():
+        assert proxy.counters()["cluster.again.health_check.passive_failure"] == 2
 
 
 def events(proxy: ProxyProcess, name: str) -> list[dict[str, Any]]:
