@@ -20,6 +20,7 @@ from meshproxy.dapr.pubsub.bulk import BulkDelivery
 from meshproxy.dapr.pubsub.delivery import Delivery
 from meshproxy.dapr.pubsub.programmatic import Compile
 from meshproxy.dapr.pubsub.subscription import Subscription
+from meshproxy.dapr.resiliency import INITIALIZATION_RETRIES
 from meshproxy.dapr.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -136,18 +137,21 @@ class Subscriptions:
         await asyncio.gather(*(end() for end in ends))
 
     async def _ask(self) -> list[Subscription]:
+        """What the app says; nothing where it cannot be asked, after the built-in retries."""
         channel = self._sidecar.channel
         assert channel is not None
-        wait = _FIRST_WAIT
-        for attempt in range(ATTEMPTS + 1):
+
+        async def ask() -> list[Subscription]:
             try:
                 return await channel.list_topic_subscriptions(self._compile)
             except ComponentError as error:
                 logger.error("error getting the subscriptions of the app: %s", error)
-            if attempt < ATTEMPTS:
-                await self._sleep(wait)
-                wait *= 2
-        return []
+                raise
+
+        try:
+            return await self._sidecar.resiliency.built_in(INITIALIZATION_RETRIES).run(ask)
+        except ComponentError:
+            return []
 
     async def _subscribe(self, subscription: Subscription) -> None:
         broker = self._brokers.find(subscription.pubsub)

@@ -27,6 +27,7 @@ from meshproxy.dapr.resiliency.policy import (
 from meshproxy.dapr.resiliency.resiliency import (
     BINDING,
     CONFIGURATION,
+    INITIALIZATION_RETRIES,
     LOCK,
     PUBSUB,
     SECRETSTORE,
@@ -41,6 +42,7 @@ __all__ = [
     "BINDING",
     "CONFIGURATION",
     "DEADLINE_ERROR",
+    "INITIALIZATION_RETRIES",
     "LOCK",
     "NO_POLICY",
     "PUBSUB",

@@ -14,7 +14,13 @@ from meshproxy.dapr.http_app_channel import HttpAppChannel, verdict_of
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.programmatic import make_rule
 from meshproxy.dapr.pubsub.subscription import Kind, Subscription
-from meshproxy.dapr.resiliency import Resiliency
+from meshproxy.dapr.resiliency import (
+    INITIALIZATION_RETRIES,
+    Means,
+    Resiliency,
+    ResiliencySpec,
+    RetryPolicy,
+)
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.subscriptions import Subscriptions
 from tests.dapr.support import APP, component, no_time, retrying, run, runtime
@@ -45,6 +51,7 @@ class App(HttpAppChannel):
 
 
 OK = AppAnswer(200, b"")
+QUICK = Resiliency(means=Means(sleep=no_time))
 
 
 def declared(*rules, topic="orders", **more):
@@ -59,7 +66,7 @@ def with_subscriptions(work, app, *subscriptions, metadata=None, resiliency=None
         broker = life.find("pubsub", "bus")
 
         broker._sleep = no_time
-        sidecar = Sidecar(APP, life, channel=app, resiliency=resiliency or Resiliency())
+        sidecar = Sidecar(APP, life, channel=app, resiliency=resiliency or QUICK)
         manager = Subscriptions(sidecar, subscriptions, compile_rule, no_time)
         await manager.begin()
 
@@ -216,6 +223,22 @@ def test_a_topic_that_the_app_may_not_have_is_left_out():
         declared(("", "/a"), topic="other"),
         metadata={"subscriptionScopes": "app=mine"},
     )
+
+
+@pytest.mark.parametrize(("retries", "asked"), [(None, 4), (6, 7)])
+def test_the_app_is_asked_as_often_as_the_built_in_retries_say(retries, asked):
+    app = App(**{"dapr/subscribe": [ComponentError("no")]})
+    spec = ResiliencySpec("r")
+    if retries is not None:
+        spec = ResiliencySpec(
+            "r", retries={INITIALIZATION_RETRIES: RetryPolicy(max_retries=retries)}
+        )
+
+    async def work(publish, manager):
+        assert (app.asked, manager.active) == (asked, [])
+
+    resiliency = Resiliency([spec], APP, Means(sleep=no_time))
+    with_subscriptions(work, app, resiliency=resiliency)
 
 
 def test_the_list_of_the_app_is_asked_for_again_where_it_fails_and_then_kept():
