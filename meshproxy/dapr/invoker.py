@@ -89,8 +89,7 @@ class Invoker:
 
     def policy_of(self, target: Target) -> Policy:
         """What stands around the call. The built-in retries are not for the app beside."""
-        method = target.path.partition(b"?")[0].decode("latin-1")
-        policy = self.sidecar.resiliency.app(target.app_id, method)
+        policy = self.sidecar.resiliency.app(target.app_id, target.path)
         if policy.only_unreachable and self.is_own(target):
             return replace(policy, retry=None) if policy.timeout or policy.breaker else NO_POLICY
         return policy

@@ -27,7 +27,7 @@ class InvocationPlan:
     why the app cannot be called any more, or is None.
     """
 
-    __slots__ = ("_app_id", "_execution", "_gone", "_on_unanswered")
+    __slots__ = ("_app_id", "_execution", "_gone", "_on_unanswered", "may_retry", "timeout")
 
     def __init__(
         self,
@@ -40,21 +40,15 @@ class InvocationPlan:
         self._execution = execution
         self._on_unanswered = on_unanswered
         self._gone = gone
-
-    @property
-    def timeout(self) -> float:
+        self.timeout: Final = execution.timeout
         """Seconds until the response of an attempt begins."""
-        return self._execution.timeout
+        self.may_retry: Final = execution.may_retry
+        """Whether a failure could be followed by another attempt."""
 
     @property
     def timeout_reply(self) -> LocalReply:
         """The last attempt has taken longer."""
         return self._refusal(DEADLINE_ERROR)
-
-    @property
-    def may_retry(self) -> bool:
-        """Whether a failure could be followed by another attempt."""
-        return self._execution.may_retry
 
     def admit(self) -> LocalReply | None:
         """None where the next attempt may go."""

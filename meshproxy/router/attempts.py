@@ -252,14 +252,19 @@ class Attempts:
 class _Attempt:
     """One attempt: to its router it is the stream (`router.RouterStream`)."""
 
-    __slots__ = ("_owner", "_stream", "cluster_entry", "headers_sent", "info", "random", "router")
+    __slots__ = (
+        "_owner", "_stream", "cluster_entry", "encoder", "headers_sent", "info", "manager",
+        "random", "router",
+    )  # fmt: skip
 
     def __init__(self, owner: Attempts, factory: RouterFactory) -> None:
         self._owner: Attempts | None = owner
-        self._stream = owner.stream
-        self.info: StreamInfo = owner.stream.info
+        self._stream = stream = owner.stream
+        self.info: StreamInfo = stream.info
         self.headers_sent = False
-        self.random = owner.stream.random
+        self.random = stream.random
+        self.manager: Any = stream.manager
+        self.encoder: Any = stream.encoder
         self.cluster_entry: Any = None
         self.router: Router = factory(self)
 
@@ -285,19 +290,9 @@ class _Attempt:
         return route
 
     @property
-    def manager(self) -> Any:
-        """Where the dispatcher is."""
-        return self._stream.manager
-
-    @property
     def buffer_limit(self) -> int:
         """How many bytes of a body may be kept."""
         return self._stream.buffer_limit
-
-    @property
-    def encoder(self) -> Any:
-        """Downstream's: its protocol, and its reading."""
-        return self._stream.encoder
 
     def set_max_duration(self, seconds: float | None) -> None:
         """How long the whole stream may live."""

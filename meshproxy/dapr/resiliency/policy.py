@@ -158,33 +158,36 @@ NO_POLICY: Final = Policy()
 class Execution:
     """One call and its attempts: `admit`, then one of the others, again and again."""
 
-    __slots__ = ("_attempts", "_backoff", "_generation", "_policy", "_timed_out")
+    __slots__ = (
+        "_attempts",
+        "_backoff",
+        "_begun",
+        "_generation",
+        "_policy",
+        "_timed_out",
+        "may_retry",
+        "timeout",
+    )
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._attempts = 0
         self._generation = 0
-        self._backoff: Backoff | None = None
+        self._backoff: Backoff | None = None  # there is none before the first failure
         self._timed_out = False
-        observer, target, now = policy.means.observer, policy.target, policy.means.now()
-        if policy.timeout:
-            observer.executed(TIMEOUT, target, "")
-        if policy.retry is not None:
-            observer.executed(RETRY, target, "")
-            self._backoff = Backoff(policy.retry, now, policy.means.random)
-        if policy.breaker is not None:
-            observer.executed(CIRCUIT_BREAKER, target, policy.breaker.state(now).value)
-
-    @property
-    def timeout(self) -> float:
+        means, retry = policy.means, policy.retry
+        self._begun = means.now()
+        self.timeout: Final = policy.timeout
         """Seconds that an attempt may take, 0 for no limit."""
-        return self._policy.timeout
-
-    @property
-    def may_retry(self) -> bool:
+        self.may_retry: Final = retry is not None and retry.max_retries != 0
         """Whether a failure could be followed by another attempt."""
-        retry = self._policy.retry
-        return retry is not None and retry.max_retries != 0
+        if policy.timeout:
+            means.observer.executed(TIMEOUT, policy.target, "")
+        if retry is not None and not policy.only_unreachable:  # built-in ones are nobody's policy
+            means.observer.executed(RETRY, policy.target, "")
+        if policy.breaker is not None:
+            state = policy.breaker.state(self._begun)
+            means.observer.executed(CIRCUIT_BREAKER, policy.target, state.value)
 
     def admit(self) -> str:
         """Empty where the next attempt may go; else why it may not, and there is no other."""
@@ -214,13 +217,17 @@ class Execution:
         if timed_out and not self._timed_out:
             self._timed_out = True
             policy.means.observer.activated(TIMEOUT, policy.target, "")
-        if self._backoff is None or policy.retry is None or not policy.retry.matches(code):
+        retry, means = policy.retry, policy.means
+        if retry is None or not retry.matches(code):
             return None
         if policy.only_unreachable and code is not None:
             return None
-        wait = self._backoff.next(policy.means.now())
+        if self._backoff is None:
+            self._backoff = Backoff(retry, self._begun, means.random)
+        wait = self._backoff.next(means.now())
         if wait is not None and self._attempts == 1:
-            policy.means.observer.activated(RETRY, policy.target, "")
+            if not policy.only_unreachable:
+                means.observer.activated(RETRY, policy.target, "")
             text = "Error processing operation %s. Retrying in %gs…"
             logger.info(text, policy.name, round(wait, 3))
         return wait

@@ -124,8 +124,8 @@ class Resiliency:
 
     # -- targets -----------------------------------------------------------------------------
 
-    def app(self, app_id: str, method: str) -> Policy:
-        """Around the invocation of a method of another app.
+    def app(self, app_id: str, path: bytes) -> Policy:
+        """Around the invocation of a method of another app; its path may have a query.
 
         An app that no resource names has the built-in retries, of calls that have not reached it.
         """
@@ -135,6 +135,7 @@ class Resiliency:
             _keep(self._app_policies, app_id, policy, MOST_APPS)
         names = self._apps.get(app_id, self._app_defaults)
         if names.circuit_breaker in self._breakers:
+            method = path.partition(b"?")[0].decode("latin-1")
             breaker = self._app_breaker(app_id, method, names)
             return replace(policy, name=f"endpoint[{app_id}, {breaker.name}]", breaker=breaker)
         return policy

@@ -32,7 +32,7 @@ def test_without_resources_components_have_no_policy_and_apps_the_built_in_retri
     resiliency = made()
     assert resiliency.outbound("s", STATESTORE).is_empty
     assert resiliency.inbound("s", PUBSUB).is_empty
-    policy = resiliency.app("other", "/x")
+    policy = resiliency.app("other", b"/x")
     assert policy.retry == RetryPolicy(duration=1.0, max_retries=3)
     assert policy.only_unreachable
     assert not policy.timeout
@@ -50,7 +50,7 @@ def test_targets_have_the_policies_that_they_name():
             inbound={"s": PolicyNames("", "fast")},
         )
     )
-    cart = resiliency.app("cart", "/buy")
+    cart = resiliency.app("cart", b"/buy")
     assert (cart.timeout, cart.retry, cart.only_unreachable) == (3.0, FAST, False)
     assert cart.target.name == "app_cart"
     out, inward = resiliency.outbound("s", STATESTORE), resiliency.inbound("s", PUBSUB)
@@ -63,28 +63,28 @@ def test_targets_have_the_policies_that_they_name():
 
 def test_an_app_that_is_named_without_a_retry_has_none():
     resiliency = made(spec(timeouts={"t": 3.0}, apps={"cart": PolicyNames("t")}))
-    assert resiliency.app("cart", "/x").retry is None
+    assert resiliency.app("cart", b"/x").retry is None
 
 
 def test_every_method_of_an_app_has_a_breaker_and_only_so_many_are_kept():
     names = PolicyNames("", "", "cb", cache_size=2)
     breakers = {"cb": CircuitBreakerPolicy()}
     resiliency = made(spec(circuit_breakers=breakers, apps={"cart": names}))
-    first = resiliency.app("cart", "/a").breaker
-    second = resiliency.app("cart", "/b").breaker
+    first = resiliency.app("cart", b"/a").breaker
+    second = resiliency.app("cart", b"/b").breaker
     assert first is not None
     assert first is not second
-    assert resiliency.app("cart", "/a").breaker is first
-    resiliency.app("cart", "/c")  # takes the place of /b, the longest unused
-    assert resiliency.app("cart", "/a").breaker is first
-    assert resiliency.app("cart", "/b").breaker is not second
+    assert resiliency.app("cart", b"/a").breaker is first
+    resiliency.app("cart", b"/c")  # takes the place of /b, the longest unused
+    assert resiliency.app("cart", b"/a").breaker is first
+    assert resiliency.app("cart", b"/b").breaker is not second
 
 
 def test_names_that_clients_invent_do_not_pile_up():
     breakers = {"DefaultCircuitBreakerPolicy": CircuitBreakerPolicy()}
     resiliency = made(spec(circuit_breakers=breakers))
     for index in range(MOST_APPS + 10):
-        assert resiliency.app(f"app-{index}", "/x").breaker is not None
+        assert resiliency.app(f"app-{index}", b"/x").breaker is not None
     assert len(resiliency._app_policies) == len(resiliency._app_breakers) == MOST_APPS
 
 
@@ -105,7 +105,7 @@ def test_names_that_clients_invent_do_not_pile_up():
 def test_templates_stand_in_where_a_target_is_not_named(template, hit):
     resiliency = made(spec(retries={template: FAST}))
     policies = {
-        "app": resiliency.app("x", "/"),
+        "app": resiliency.app("x", b"/"),
         "state out": resiliency.outbound("x", STATESTORE),
         "pubsub in": resiliency.inbound("x", PUBSUB),
         "binding out": resiliency.outbound("x", BINDING),
@@ -131,16 +131,16 @@ def test_whoever_is_named_has_no_templates():
             outbound={"x": PolicyNames()},
         )
     )
-    assert resiliency.app("x", "/").retry is None
+    assert resiliency.app("x", b"/").retry is None
     assert resiliency.inbound("x", PUBSUB).retry is None
     assert resiliency.outbound("x", PUBSUB).is_empty
 
 
 def test_built_in_retries_can_be_overridden_but_not_below_three():
     name = "DaprBuiltInServiceRetries"
-    assert made(spec(retries={name: FAST})).app("x", "/").retry == FAST
+    assert made(spec(retries={name: FAST})).app("x", b"/").retry == FAST
     low = made(spec(retries={name: RetryPolicy(duration=2.0, max_retries=1)}))
-    assert low.app("x", "/").retry == RetryPolicy(duration=2.0, max_retries=3)
+    assert low.app("x", b"/").retry == RetryPolicy(duration=2.0, max_retries=3)
     protected = "DaprBuiltInActorNotFoundRetries"
     assert made(spec(retries={protected: FAST})).built_in(protected).retry != FAST
 
