@@ -22,6 +22,8 @@ SPEC_VERSION: Final = "1.0"
 SENT: Final = "com.dapr.event.sent"
 EXPIRATION: Final = "expiration"
 OVERRIDES: Final = "cloudevent."
+BINARY: Final = "ce_"
+_REQUIRED: Final = frozenset({"id", "source", "specversion", "type"})
 _OVERRIDABLE: Final = ("id", "source", "type", "subject", "traceid", "traceparent", "tracestate")
 
 Envelope = dict[str, Any]
@@ -157,6 +159,32 @@ def from_raw(data: bytes, pubsub: str, topic: str, source: str) -> Envelope:
         "pubsubname": pubsub,
         "data_base64": base64.b64encode(data).decode(),
     }
+
+
+def from_binary(data: bytes, metadata: Mapping[str, str]) -> Envelope | None:
+    """The envelope of a message in the binary mode, whose attributes are headers such as `ce_id`.
+
+    None where it is none. Source: CloudEvents 1.0, Kafka protocol binding.
+    """
+    given = {name.lower(): value for name, value in metadata.items()}
+    event: Envelope = {
+        name.removeprefix(BINARY): value for name, value in given.items() if name.startswith(BINARY)
+    }
+    if not event.keys() >= _REQUIRED:
+        return None
+    kind = given.get("content-type", "") or event.get("datacontenttype", "") or OCTET_STREAM
+    event["datacontenttype"] = kind
+    if is_json(kind):
+        try:
+            event["data"] = orjson.loads(data)
+            return event
+        except orjson.JSONDecodeError as error:
+            raise NotAnEvent(f"the data is no JSON: {error}") from None
+    if media_type(kind).startswith("text/"):
+        event["data"] = data.decode("utf-8", "replace")
+    else:
+        event["data_base64"] = base64.b64encode(data).decode()
+    return event
 
 
 def read(data: bytes) -> Envelope:

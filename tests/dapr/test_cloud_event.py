@@ -11,6 +11,7 @@ from meshproxy.dapr.cloud_event import (
     Origin,
     envelope,
     expired,
+    from_binary,
     from_raw,
     read,
 )
@@ -108,3 +109,32 @@ def test_raw_data_gets_an_envelope_of_bytes():
 )
 def test_an_event_ends_at_its_expiration(expiration, over):
     assert expired({"expiration": expiration}, ORIGIN.now) is over
+
+
+BINARY = {"ce_id": "7", "ce_source": "s", "ce_type": "t", "ce_specversion": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("application/json", b'{"a": 1}', {"data": {"a": 1}}),
+        ("text/plain; charset=utf-8", b"x", {"data": "x"}),
+        ("application/octet-stream", b"x", {"data_base64": "eA=="}),
+        ("", b"x", {"data_base64": "eA==", "datacontenttype": "application/octet-stream"}),
+    ],
+)
+def test_the_binary_mode_becomes_an_envelope(kind, data, expected):
+    metadata = {**BINARY, "CE_Subject": "u", "other": "x", "Content-Type": kind}
+    common = {"id": "7", "source": "s", "type": "t", "specversion": "1.0", "subject": "u"}
+    found = from_binary(data, metadata)
+    assert found == {**common, "datacontenttype": kind, **expected}
+
+
+def test_what_lacks_an_attribute_is_in_no_binary_mode():
+    for name in BINARY:
+        assert from_binary(b"{}", {key: BINARY[key] for key in BINARY if key != name}) is None
+
+
+def test_a_binary_event_that_says_json_and_is_none_is_no_event():
+    with pytest.raises(NotAnEvent, match="the data is no JSON"):
+        from_binary(b"{", {**BINARY, "content-type": "application/json"})

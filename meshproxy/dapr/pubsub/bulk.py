@@ -45,13 +45,13 @@ class BulkDelivery(Delivery):
         self._channel: Final[AppChannel] = sidecar.channel
         self._batches: dict[str, _Batch] = {}
 
-    async def _ask(self, path: str, event: dict[str, Any], message: Message) -> str:
+    async def _ask(self, path: str, event: dict[str, Any], body: bytes, message: Message) -> str:
         """As one of several. A policy's next attempt is one of other several."""
         name, metadata = str(uuid.uuid4()), message.metadata
         if self._raw:
             entry = BulkEntry(name, None, message.data, OCTET_STREAM, metadata)
         else:
-            entry = BulkEntry(name, event, message.data, CLOUD_EVENT, metadata)
+            entry = BulkEntry(name, event, body, CLOUD_EVENT, metadata)
         return await self._policy.run(lambda: self._among_others(path, entry))
 
     async def _among_others(self, path: str, entry: BulkEntry) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from meshproxy.dapr.app_channel import DROP, TopicEvent
-from meshproxy.dapr.cloud_event import NotAnEvent, expired, from_raw, read
+from meshproxy.dapr.cloud_event import NotAnEvent, expired, from_binary, from_raw, read
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Message, PublishRequest
 from meshproxy.dapr.pubsub.brokers import Broker, Brokers
@@ -57,7 +57,7 @@ class Delivery:
         """Deliver one message. Raises ComponentError for another attempt."""
         subscription = self._subscription
         try:
-            event = self._event(message)
+            event, body = self._read(message)
         except NotAnEvent as error:
             await self._drop(message, str(error))
             return
@@ -69,22 +69,27 @@ class Delivery:
             if path is None:
                 await self._drop(message, f"no route is for the event {event.get('id')}")
                 return
-            verdict = await self._ask(path, event, message)
+            verdict = await self._ask(path, event, body, message)
         except ComponentError as error:
             await self._failed(message, error)
             return
         if verdict == DROP:
             await self._drop(message, f"the app has dropped the event {event.get('id')}")
 
-    def _event(self, message: Message) -> dict[str, Any]:
+    def _read(self, message: Message) -> tuple[dict[str, Any], bytes]:
+        """The event, and the same as JSON text."""
+        name, topic = self._subscription.pubsub, self._subscription.topic
         if self._raw:
-            name = self._subscription.pubsub
-            return from_raw(message.data, name, self._subscription.topic, name)
-        return read(message.data)
+            event = from_raw(message.data, name, topic, name)
+            return event, orjson.dumps(event)
+        binary = from_binary(message.data, message.metadata)
+        if binary is not None:
+            event = {"topic": topic, "pubsubname": name, **binary}
+            return event, orjson.dumps(event)
+        return read(message.data), message.data
 
-    async def _ask(self, path: str, event: dict[str, Any], message: Message) -> str:
+    async def _ask(self, path: str, event: dict[str, Any], body: bytes, message: Message) -> str:
         """SUCCESS or DROP. Raises ComponentError where the message shall come again."""
-        body = orjson.dumps(event) if self._raw else message.data
         subscription = self._subscription
         told = TopicEvent(
             subscription.pubsub, subscription.topic, path, event, body, message.metadata

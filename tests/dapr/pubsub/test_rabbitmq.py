@@ -4,7 +4,6 @@ A queue or exchange that is declared again with other arguments is refused by Ra
 these tests look at them.
 """
 
-import asyncio
 import uuid
 from contextlib import asynccontextmanager
 
@@ -17,8 +16,6 @@ from meshproxy.dapr.pubsub.rabbitmq import RabbitPubSub
 from meshproxy.dapr.pubsub.rabbitmq_settings import RabbitSettings
 from tests.dapr.pubsub.support import Gate, Inbox
 from tests.dapr.support import run
-from tests.support.rabbitmq_server import RabbitServer
-from tests.support.toolchains import without
 
 KEPT = {"durable": "true", "deletedWhenUnused": "false", "deliveryMode": "2"}
 CLASSIC = {"x-queue-type": "classic"}
@@ -217,31 +214,6 @@ def test_what_the_server_refuses_is_said_at_subscribing(rabbitmq_server, topic):
         assert good is None
         assert isinstance(bad, ComponentError)
         await broker.close()
-
-    run(main())
-
-
-def test_no_acknowledged_message_is_lost_when_the_server_is_killed():
-    if not RabbitServer.available():
-        without("no RabbitMQ: apt-get install rabbitmq-server")
-
-    async def main():
-        with RabbitServer() as server:
-            broker = await opened(server, **KEPT, reconnectWaitSeconds="100ms")
-            inbox, sent, seen = Inbox(), set(), set()
-            await broker.subscribe("orders", {}, inbox.take)
-            for number in range(200):
-                data = b"%d" % number
-                await broker.publish(PublishRequest("orders", data))
-                sent.add(data)
-                if number == 100:
-                    server.kill()
-                    with pytest.raises(ComponentError):
-                        await broker.publish(PublishRequest("orders", b"unclear"))
-                    await asyncio.to_thread(server.start)
-            while not sent <= seen:
-                seen.add((await inbox.next()).data)
-            await broker.close()
 
     run(main())
 

@@ -174,6 +174,24 @@ def test_what_cannot_be_delivered_goes_to_the_dead_letter_topic_as_it_was(answer
     with_subscriptions(work, app, *subscriptions)
 
 
+def test_an_event_in_the_binary_mode_goes_to_the_app_as_an_envelope():
+    app = App(a=[OK])
+    attributes = {"id": "7", "source": "s", "type": "x", "specversion": "1.0", "subject": "u"}
+    headers = {f"ce_{name}": value for name, value in attributes.items()}
+
+    async def work(publish, manager):
+        broker = manager._brokers.find("bus").component
+        metadata = {**headers, "content-type": "application/json"}
+        await broker.publish(PublishRequest("orders", b'{"n": 1}', metadata=metadata))
+        _, body, _ = await app.next()
+        assert json.loads(body) == {
+            **attributes, "topic": "orders", "pubsubname": "bus",
+            "datacontenttype": "application/json", "data": {"n": 1},
+        }  # fmt: skip
+
+    with_subscriptions(work, app, declared(("event.data.n == 1", "/a")))
+
+
 @pytest.mark.parametrize("event", [{"type": "no route"}, {"data": b"no json"}])
 def test_without_a_dead_letter_topic_it_is_dropped(event):
     app = App(a=[OK])

@@ -36,6 +36,12 @@ def test_resources_are_read_again_at_an_interval_of_which_0_is_the_default():
             options("--app-id=x", f"{name}={wrong}")
 
 
+def test_the_app_has_a_time_to_say_whether_it_takes_a_binding():
+    name = "--app-binding-options-timeout"
+    assert options("--app-id=x").app.binding_options_timeout == 3
+    assert options("--app-id=x", f"{name}=500ms").app.binding_options_timeout == 0.5
+
+
 def test_the_app_and_its_health():
     given = options(
         "--app-id=x", "--app-port=80", "--enable-app-health-check", "--app-health-check-path=/up",
