@@ -29,6 +29,7 @@ logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 _ACK_WAIT: Final = 30.0  # the server's own
 _SHORTEST: Final = 1.0  # seconds of an ackWait that is worth to be prolonged
 _AGAIN: Final = 1.0
+_LOOK: Final = 10.0  # seconds between two looks at the consumer
 
 
 class JetStreamConsumer:
@@ -43,13 +44,15 @@ class JetStreamConsumer:
         self._handler = handler
         self._inbox = f"_INBOX.{uuid.uuid4().hex}"
         self._stream = settings.stream
-        self._config: ConsumerConfig | None = None
-        self._consumer = ""
+        self._wanted = ConsumerConfig()
+        self._name = ""
         self._push: JetStreamContext.PushSubscription | None = None
         self._workers = Workers(f"jetstream {topic}", single=settings.single)
         self._owner = TaskOwner()
         self._held: dict[int, Msg] = {}  # by their place in the stream: here, and not acknowledged
+        self._unacknowledged: set[int] = set()  # those, and what was refused and comes again
         self._last = 0
+        self._look = asyncio.Event()
         self.prolonged = 0
         """How often the server was told that what is here is at work."""
 
@@ -58,28 +61,32 @@ class JetStreamConsumer:
         self._workers = Workers(f"jetstream {self._topic}", single=False)
 
     async def begin(self) -> None:
-        """Make the consumer, or find the durable one, and bind to it."""
+        """Listen, then make the consumer, or find the durable one."""
         stream = self._jetstream
         if not self._stream:
             self._stream = await stream.find_stream_name_by_subject(self._topic)
-        await self._make(self._settings.consumer(self._topic, self._inbox))
-        assert self._config is not None
-        self._push = await stream.subscribe_bind(
-            self._stream, self._config, self._consumer, cb=self._take, manual_ack=True
-        )
-        wait = self._config.ack_wait or _ACK_WAIT
+        wanted = await self._shared(self._settings.consumer(self._topic, self._inbox))
+        self._name = wanted.durable_name or uuid.uuid4().hex
+        self._wanted = wanted if wanted.durable_name else replace(wanted, name=self._name)
+        # Before there is a consumer: one that meets nobody at its inbox may not look again.
+        await self._listen()
+        try:
+            made = await stream.add_consumer(self._stream, self._wanted)
+        except BaseException:
+            await self._listen_no_more()
+            raise
+        spawn(self._owner, self._watch(), f"jetstream {self._topic} watch")
+        wait = made.config.ack_wait or _ACK_WAIT
         if self._settings.acknowledges and wait >= _SHORTEST:
             spawn(self._owner, self._prolong(wait / 2), f"jetstream {self._topic} in progress")
 
-    async def _make(self, wanted: ConsumerConfig) -> None:
+    async def _shared(self, wanted: ConsumerConfig) -> ConsumerConfig:
         """A durable consumer gets a new inbox, as in daprd; one that is shared keeps its own."""
-        shared = None
         if wanted.durable_name and wanted.deliver_group:
             shared = await self._found(wanted.durable_name)
-        if shared is not None and shared.config.deliver_group == wanted.deliver_group:
-            wanted = replace(wanted, deliver_subject=shared.config.deliver_subject)
-        made = await self._jetstream.add_consumer(self._stream, wanted)
-        self._consumer, self._config = made.name, made.config
+            if shared is not None and shared.config.deliver_group == wanted.deliver_group:
+                return replace(wanted, deliver_subject=shared.config.deliver_subject)
+        return wanted
 
     async def _found(self, name: str) -> ConsumerInfo | None:
         with suppress(nats.js.errors.NotFoundError):
@@ -87,28 +94,53 @@ class JetStreamConsumer:
             return found
         return None
 
+    async def _listen(self) -> None:
+        self._push = await self._jetstream.subscribe_bind(
+            self._stream, self._wanted, self._name, cb=self._take, manual_ack=True
+        )
+
+    async def _listen_no_more(self) -> None:
+        push, self._push = self._push, None
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            if push is not None:
+                await push.unsubscribe()
+
+    # -- a server that was away ----------------------------------------------------------------
+
     def restore(self) -> None:
         """The server was away: see that it still has the consumer."""
-        spawn(self._owner, self._restore(), f"jetstream {self._topic} restore")
+        self._look.set()
 
-    async def _restore(self) -> None:
+    async def _watch(self) -> None:
         while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._look.wait()
+            self._look.clear()
             try:
-                if await self._found(self._consumer) is None:
-                    await self._make(self._from_here())
-                return
+                await self._see()
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 logger.warning("jetstream %s: no consumer yet: %s", self._topic, error)
                 await asyncio.sleep(_AGAIN)
+                self._look.set()
+
+    async def _see(self) -> None:
+        """That the consumer is there, and sends what it has."""
+        found = await self._found(self._name)
+        if found is None:
+            await self._jetstream.add_consumer(self._stream, self._from_here())
+        elif not found.push_bound and found.config.deliver_subject == self._wanted.deliver_subject:
+            logger.warning("jetstream %s: the consumer does not see us: again", self._topic)
+            await self._listen_no_more()
+            await self._listen()
 
     def _from_here(self) -> ConsumerConfig:
         """A consumer that goes on with the first message that is not acknowledged."""
-        wanted = self._settings.consumer(self._topic, self._inbox)
         if not self._last:
-            return wanted
-        first = min(self._held, default=self._last + 1)
+            return self._wanted
+        first = min(self._unacknowledged, default=self._last + 1)
         return replace(
-            wanted,
+            self._wanted,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=first,
             opt_start_time=None,
@@ -116,25 +148,24 @@ class JetStreamConsumer:
 
     async def end(self) -> None:
         """Take nothing more; what runs ends first. A consumer that is not durable is gone then."""
-        push, self._push = self._push, None
         await self._owner.close()
-        with suppress(nats.errors.Error, OSError, TimeoutError):
-            if push is not None:
-                await push.unsubscribe()
+        await self._listen_no_more()
         await self._workers.end()
         for message in self._held.values():  # not begun: for somebody else, and now
             with suppress(nats.errors.Error, OSError):
                 await message.nak()
         self._held.clear()
-        if not self._settings.durable and self._consumer:
-            with suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
-                await self._jetstream.delete_consumer(self._stream, self._consumer)
+        if not self._settings.durable and self._name:
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                await self._jetstream.delete_consumer(self._stream, self._name)
 
     # -- messages ----------------------------------------------------------------------------
 
     async def _take(self, message: Msg) -> None:
         place = message.metadata.sequence.stream
         self._last = max(self._last, place)
+        if self._settings.acknowledges:
+            self._unacknowledged.add(place)
         if place in self._held:
             # It came again while it waits here: the newer one is what is acknowledged.
             self._held[place] = message
@@ -158,8 +189,11 @@ class JetStreamConsumer:
         try:
             if wait is None:
                 await message.ack()
-            else:
-                await message.nak(delay=wait)
+                self._unacknowledged.discard(place)
+                return
+            if delivered == self._settings.max_deliver:
+                self._unacknowledged.discard(place)  # the server gives it up
+            await message.nak(delay=wait)
         except (nats.errors.Error, OSError) as error:
             logger.error("jetstream %s/%d: not acknowledged: %s", subject, place, error)
 

@@ -54,6 +54,7 @@ class JetStreamSettings:
         self.single: Final = is_single(metadata, default=True)
         self.backoff: Final = _durations(metadata, "backOff")
         self.ack_wait: Final = metadata.seconds("ackWait", 0.0)
+        self.max_deliver: Final = metadata.integer("maxDeliver", 0)
         self.acknowledges: Final = metadata.get("ackPolicy", "").lower() != "none"
         self.stream_options: Final = _options(
             domain=metadata.get("domain", ""), prefix=metadata.get("apiPrefix", "")
@@ -66,7 +67,7 @@ class JetStreamSettings:
             opt_start_time=_start_time(metadata),
             ack_policy=_choice(metadata, "ackPolicy", _ACK),
             ack_wait=self.ack_wait,
-            max_deliver=metadata.integer("maxDeliver", 0),
+            max_deliver=self.max_deliver,
             backoff=list(self.backoff),
             max_ack_pending=metadata.integer("maxAckPending", 0),
             num_replicas=metadata.integer("replicas", 0, minimum=0),

@@ -225,6 +225,43 @@ def test_two_sidecars_share_a_durable_consumer_of_a_group(server):
     run(main())
 
 
+def test_a_consumer_that_does_not_see_its_subscription_is_made_to(server):
+    async def main():
+        broker = await opened(server, durableName="mine")
+        inbox = Inbox()
+        await broker.subscribe("orders", {}, inbox.take)
+        (consumer,) = broker._consumers["orders"]
+        await consumer._push.unsubscribe()
+        await broker.publish(PublishRequest("orders", b"x"))
+        consumer.restore()
+        assert (await inbox.next()).data == b"x"
+        await broker.close()
+
+    run(main())
+
+
+def test_what_was_refused_is_not_passed_over_by_a_consumer_that_is_made_anew(server):
+    async def main():
+        broker = await opened(server, ackWait="60s")
+        inbox = Inbox()
+        inbox.fail = True
+        await broker.subscribe("orders", {}, inbox.take)
+        await broker.publish(PublishRequest("orders", b"refused"))
+        await inbox.next()
+        inbox.fail = False
+        await broker.publish(PublishRequest("orders", b"taken"))
+        assert (await inbox.next()).data == b"taken"
+        async with Looking(server) as look:
+            (found,) = await look.consumers()
+            await look.stream.delete_consumer("ORDERS", found.name)
+        (consumer,) = broker._consumers["orders"]
+        consumer.restore()
+        assert (await inbox.next()).data == b"refused"
+        await broker.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize("metadata", [{"durableName": "mine"}, {}])
 def test_no_acknowledged_message_is_lost_when_the_server_is_killed(metadata, monkeypatch):
     if not NatsServer.available():
