@@ -20,6 +20,7 @@ from aiokafka.structs import TopicPartition
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.kafka_settings import KafkaSettings
 from meshproxy.dapr.pubsub.broker import Message
+from meshproxy.dapr.pubsub.workers import drain
 from meshproxy.network.tasks import TaskOwner, spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
@@ -123,8 +124,10 @@ class KafkaConsumer:
     async def end(self) -> None:
         """Take nothing more; what runs ends first, and is committed."""
         self._ending.set()
-        await asyncio.gather(*self._owner.tasks, return_exceptions=True)
-        await self._owner.close()
+        try:
+            await drain(self._partitions)
+        finally:
+            await drain(self._owner)
 
     # -- the group ---------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -198,6 +199,32 @@ def test_any_bytes_arrive_as_they_were(made):
         await inbox.has(3)
         await broker.close()
         assert set(inbox.accepted) == {b"\x00\xff", b"x" * 100_000, b"{}"}
+
+    asyncio.run(main())
+
+
+def test_a_handler_that_hangs_keeps_no_broker_from_closing(made):
+    async def main():
+        broker = await made()
+        entered, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def hang(message) -> None:
+            entered.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        end = await broker.subscribe("t", {}, hang)
+        await broker.publish(PublishRequest("t", b"x"))
+        async with asyncio.timeout(PATIENCE):
+            await entered.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await end()
+        async with asyncio.timeout(PATIENCE / 2):
+            await cancelled.wait()
+            await broker.close()
 
     asyncio.run(main())
 

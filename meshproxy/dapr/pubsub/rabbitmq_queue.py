@@ -86,8 +86,10 @@ class RabbitQueue:
             with suppress(*ERRORS):
                 await self._cancel()
             self._cancel = None
-        await self._workers.end()
-        await self._owner.close()  # closes the channel: what waited goes back to the queue
+        try:
+            await self._workers.end()
+        finally:
+            await self._owner.close()  # closes the channel: what waited goes back to the queue
 
     async def _serve(self, channel: AbstractChannel) -> None:
         """Consume on this channel until it closes."""

@@ -157,15 +157,16 @@ class _Subscription:
         if self not in self._broker._subscriptions:
             return
         self._broker._subscriptions.discard(self)
-        await stop(self._readers)
-        while not self._queue.empty():
-            self._queue.get_nowait()
-            self._queue.task_done()
         try:
+            await stop(self._readers)
+            while not self._queue.empty():
+                self._queue.get_nowait()
+                self._queue.task_done()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN):
                     await self._queue.join()
         finally:  # also where whoever ends it has no time to wait
+            await stop(self._readers)
             await stop(self._workers)
             await self._reader.aclose(close_connection_pool=True)
 

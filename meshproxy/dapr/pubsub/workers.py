@@ -27,6 +27,17 @@ def is_single(metadata: Metadata, *, default: bool) -> bool:
     return text == "single" if text else default
 
 
+async def drain(owner: TaskOwner) -> None:
+    """Let its tasks end, and cancel them where they do not, or where this is cancelled."""
+    tasks = tuple(owner.tasks)
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=DRAIN)
+    finally:
+        owner.cancel()
+    await owner.close()
+
+
 class Workers:
     """See the module. `single` keeps the order."""
 
@@ -53,10 +64,10 @@ class Workers:
             await self._waiting.popleft()()
 
     async def end(self) -> None:
-        """What waits stays with the broker; what runs ends first, if it does in time."""
+        """What waits stays with the broker; what runs ends first, if it does in time.
+
+        Whoever has less time cancels this: then nothing runs any more.
+        """
         self._ended = True
         self._waiting.clear()
-        tasks = tuple(self._owner.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=DRAIN)
-        await self._owner.close()
+        await drain(self._owner)
