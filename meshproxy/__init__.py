@@ -15,6 +15,7 @@ THE MAP. Imports point strictly down; packages on one floor do not import each o
     4  router           route matching, header mutation, the try that goes upstream
     3  upstream         clusters, hosts, load balancing, connection pools
     2  network          addresses, transports, listeners, tasks
+       http_wasm        the http-wasm handler ABI, for Dapr's Wasm middleware
        proxy_wasm       the Proxy-Wasm ABI: hostcalls, contexts, properties
     1  http             header maps, codecs, streams, the contract of a filter
        wasm             the Wasm engine: modules, limits, compile cache, raw calls

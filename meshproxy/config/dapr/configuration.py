@@ -19,6 +19,7 @@ from meshproxy.config.nodes import Scalar, plain
 from meshproxy.dapr.api_access import GROUPS, PROTOCOLS, VERSIONS, ApiAccess, ApiRule
 from meshproxy.dapr.component import ComponentSpec, MetadataItem
 from meshproxy.dapr.components import COMPONENTS
+from meshproxy.dapr.middleware.middleware import MIDDLEWARE, Handler
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.errors import Code
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from meshproxy.config.problems import Problems
 
 NOT_SUPPORTED: Final = (
-    "appHttpPipeline",
     "components",
-    "httpPipeline",
     "logging",
     "mtls",
     "wasm",
@@ -71,6 +70,8 @@ def _build(resource: Fields, found: Resources) -> None:
     if api is not None:
         found.api_access = ApiAccess(_api_rules(api, "allowed"), _api_rules(api, "denied"))
         api.end()
+    found.http_pipeline += _pipeline(spec.one("httpPipeline"))
+    found.app_http_pipeline += _pipeline(spec.one("appHttpPipeline"))
     tracing = spec.one("tracing")
     if tracing is not None:
         found.tracing = tracing_settings(tracing)
@@ -97,6 +98,25 @@ def _api_rules(api: Fields, name: str) -> list[ApiRule]:
         )
         each.end()
     return rules
+
+
+def _pipeline(spec: Fields | None) -> list[Handler]:
+    """The places of a pipeline, in their order."""
+    if spec is None:
+        return []
+    handlers = []
+    for entry in spec.many("handlers"):
+        name, kind = entry.text("name", required=True), entry.text("type", required=True)
+        handlers.append(Handler(name, kind, entry.text("version")))
+        known = [each.partition("/")[0] for each in COMPONENTS.of(MIDDLEWARE)]
+        if kind and kind not in known:
+            expected = ", ".join(known)
+            text = f"there is no middleware of type '{kind}'"
+            entry.error(Code.TYPE_UNKNOWN, text, "type", expected=expected)
+        entry.unsupported("selector")
+        entry.end()
+    spec.end()
+    return handlers
 
 
 def _feature(entry: Fields, found: Resources) -> None:

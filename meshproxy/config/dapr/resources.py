@@ -27,6 +27,7 @@ from meshproxy.dapr.access_control import AccessControl
 from meshproxy.dapr.api_access import ApiAccess
 from meshproxy.dapr.component import ComponentSpec
 from meshproxy.dapr.http_endpoint import HttpEndpointSpec
+from meshproxy.dapr.middleware.middleware import Handler
 from meshproxy.dapr.pubsub.subscription import Subscription
 from meshproxy.dapr.resiliency import ResiliencySpec
 from meshproxy.dapr.secretstores.scopes import SecretScope
@@ -74,6 +75,8 @@ class Resources:
     secret_scopes: list[SecretScope] = field(default_factory=list)
     hot_reload: bool = True
     fixed: list[Plain] = field(default_factory=list)
+    http_pipeline: list[Handler] = field(default_factory=list)
+    app_http_pipeline: list[Handler] = field(default_factory=list)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: list[ConfigError] = field(default_factory=list)

@@ -29,7 +29,6 @@ from meshproxy.dapr.external import Externals
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.input_bindings import InputBindings
 from meshproxy.dapr.invoker import Invoker, Ways
-from meshproxy.dapr.measured import ComponentLife, MeasuredChannel, PolicyCounts, measure
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.pluggable.registry import PluggableRegistry
 from meshproxy.dapr.resiliency import Resiliency
@@ -37,19 +36,16 @@ from meshproxy.dapr.runtime import Runtime, Settings
 from meshproxy.dapr.secretstores.scopes import SecretScopes
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.subscriptions import Subscriptions
-from meshproxy.dapr.traced_channel import TracedChannel
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
-from meshproxy.http_filters.dapr_cors import cors
 from meshproxy.http_filters.dapr_grpc_proxy import GrpcProxyFilter, InternalGrpcFilter
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
-from meshproxy.http_filters.dapr_metrics import Requests, metrics_filter
 from meshproxy.http_filters.dapr_page import page, public
-from meshproxy.http_filters.dapr_tracing import api_tracing, internal_tracing
 from meshproxy.network.listener import Listener, ListenerConfig
 from meshproxy.network.tasks import TaskOwner, spawn
 from meshproxy.server.dapr.app_channel import app_channel, wait_for_app
+from meshproxy.server.dapr.around import Around
 from meshproxy.server.dapr.externals import build_externals
 from meshproxy.server.dapr.hot_reload import HotReload
 from meshproxy.server.dapr.listeners import (
@@ -64,8 +60,6 @@ from meshproxy.server.dapr.listeners import (
 )
 from meshproxy.server.dapr.mesh import Mesh
 from meshproxy.server.dapr.options import ALL_ADDRESSES, DaprOptions
-from meshproxy.server.dapr.tracing import Tracing, tracing_cluster, with_environment
-from meshproxy.stats.dapr_metrics import DaprMetrics, MetricsSettings
 
 if TYPE_CHECKING:
     from meshproxy.config import HttpFilterConfig
@@ -83,6 +77,7 @@ HTTP: Final = "dapr-http"
 GRPC: Final = "dapr-grpc"
 PUBLIC: Final = "dapr-public"
 METRICS: Final = "dapr-metrics"
+PAGE_TYPE: Final = b"text/plain; version=0.0.4"
 _SHOWN: Final = {
     INTERNAL: "internal",
     GRPC: "gRPC",
@@ -113,7 +108,6 @@ class DaprSidecar:
         self._mesh = Mesh()
         self._grpc_app: GrpcAppChannel | None = None
         self._app_ill = asyncio.Event()
-        self._tracing: Tracing | None = None
         # A runtime of its own: the resolver is no component that the app may see or name.
         naming = resources.name_resolution or ComponentSpec(RESOLVER, "nameresolution.sqlite")
         self._naming = Runtime(identity, [replace(naming, name=RESOLVER)])
@@ -130,8 +124,7 @@ class DaprSidecar:
             access_control=resources.access_control,
             resiliency=Resiliency(resources.resiliencies, identity),
         )
-        self._metrics = self._count(resources.metrics)
-        self._tracing_settings = with_environment(resources.tracing, os.environ)
+        self._around = Around(options, resources, self.facts)
         unasked = options.edges.unasked
         self._subscriptions = Subscriptions(
             self.facts, resources.subscriptions, compile_rule, ask="subscribe" not in unasked
@@ -139,29 +132,12 @@ class DaprSidecar:
         self._bindings = InputBindings(self.facts)
         self.facts.app_changed = self._app_changed
 
-    def _count(self, settings: MetricsSettings) -> DaprMetrics | None:
-        """Begin to count, where metrics are wanted."""
-        options = self.options
-        if options.edges.metrics_port is None or not settings.enabled:
-            return None
-        metrics = DaprMetrics(options.app_id, options.namespace, settings)
-        life = ComponentLife(metrics)
-        self.facts.runtime.observers.append(life)
-        self.facts.runtime.on_failure = life.failed
-        resiliency = self.facts.resiliency
-        resiliency.means.observer = PolicyCounts(metrics, resiliency)
-        return metrics
-
     def _app_channel(self, client: AsyncClient) -> AppChannel:
         app = self.options.app
         channel = app_channel(app, self.options.app_id, client)
         if app.is_grpc:
             self._grpc_app = cast("GrpcAppChannel", channel)
-        if self._tracing is not None:
-            channel = TracedChannel(channel, self._tracing.tracer)
-        if self._metrics is None:
-            return channel
-        return MeasuredChannel(channel, self._metrics, grpc=app.protocol.startswith("grpc"))
+        return self._around.channel(channel)
 
     # -- configuration -----------------------------------------------------------------------
 
@@ -176,10 +152,13 @@ class DaprSidecar:
         if APP_CLUSTER in taken:
             raise StartupError(f"the cluster name '{APP_CLUSTER}' is the sidecar's own")
         self._mesh = Mesh(config.listeners)
-        if (collector := tracing_cluster(self._tracing_settings)) is not None:
-            clusters.append(collector)
-        own = read({"static_resources": {"clusters": clusters}})
-        return replace(config, clusters=(*config.clusters, *own.clusters))
+        own = read({"static_resources": {"clusters": [*clusters, *self._around.clusters()]}})
+        before_app = self._around.app_filters()
+        mine = [
+            replace(each, http_filters=before_app) if each.name == APP_CLUSTER else each
+            for each in own.clusters
+        ]
+        return replace(config, clusters=(*config.clusters, *mine))
 
     def _build_listeners(
         self, clusters: ClusterManager, externals: Externals, client: AsyncClient
@@ -221,19 +200,11 @@ class DaprSidecar:
                 filter_config(GRPC_TYPE, grpc),
                 made("proxy", lambda: GrpcProxyFilter(invoker, most)),
             ],
-            HTTP: [*self._before_http(), filter_config(TYPE, api), *self._before_app()],
-            PUBLIC: [made("public", public(api.api, PUBLIC_API))],
-            METRICS: [made("metrics", page(self._metrics_page, b"text/plain; version=0.0.4"))],
+            HTTP: [*self._around.before_http(), filter_config(TYPE, api), *self._before_app()],
         }
-        if self._tracing is not None:
-            for kind in (INTERNAL, GRPC, HTTP):
-                traced = internal_tracing if kind == INTERNAL else api_tracing
-                filters[kind].insert(0, made("tracing", traced(self._tracing.tracer)))
-        if self._metrics is not None:
-            measure(api.api, self._metrics)
-            for kind in (INTERNAL, GRPC, HTTP):
-                requests = Requests(self._metrics, api=kind != INTERNAL)
-                filters[kind].insert(0, made("requests", metrics_filter(requests)))
+        self._around.watch(api.api, filters, INTERNAL)
+        filters[PUBLIC] = [made("public", public(api.api, PUBLIC_API))]
+        filters[METRICS] = [made("metrics", page(self._around.page, PAGE_TYPE))]
         listeners = [
             each for each in self._listeners() if grpc or not each["name"].startswith(GRPC)
         ]
@@ -241,20 +212,9 @@ class DaprSidecar:
         self._own = [with_filters(each, filters[_kind(each.name)]) for each in own.listeners]
         return self._own
 
-    def _metrics_page(self) -> bytes:
-        from meshproxy.admin.labelled_prometheus import exposition  # loads prometheus-client
-
-        assert self._metrics is not None
-        return exposition(self._metrics.families).encode()
-
     def spares(self, listener: ListenerConfig) -> bool:
         """Whether to go on without this one: another sidecar has the metrics' default port."""
         return listener.name == METRICS and not self.options.edges.metrics_port_given
-
-    def _before_http(self) -> list[HttpFilterConfig]:
-        """What stands before the HTTP API, the outermost first."""
-        origins = self.options.edges.allowed_origins
-        return [made("cors", cors(origins))] if origins else []
 
     def _before_app(self) -> list[HttpFilterConfig]:
         """What stands between an invocation over HTTP and an app that speaks gRPC."""
@@ -292,7 +252,7 @@ class DaprSidecar:
         if edges.public_port is not None:
             where = socket_address(edges.public_listen_address, edges.public_port)
             listeners.append(api_listener(PUBLIC, where, size))
-        if self._metrics is not None and edges.metrics_port is not None:
+        if self._around.metrics is not None and edges.metrics_port is not None:
             where = socket_address(edges.metrics_listen_address, edges.metrics_port)
             listeners.append(api_listener(METRICS, where, size))
         apis = ((HTTP, options.dapr_http_port, size), (GRPC, options.dapr_grpc_port, size << 10))
@@ -324,7 +284,7 @@ class DaprSidecar:
         Raises StartupError.
         """
         options = self.options
-        self._tracing = Tracing.start(self._tracing_settings, options.app_id, client)
+        self._around.start(client)
         if options.app.port:
             self.facts.channel = self._app_channel(client)
         logger.info(
@@ -334,6 +294,7 @@ class DaprSidecar:
         await self._naming.start()
         self._registry.connect(clusters, client)
         await self.facts.runtime.start()
+        self._around.look_for_middleware()
         for store in self.facts.secret_scopes.stores:
             if self.facts.component_of("secretstores", store) is None:
                 logger.warning(
@@ -443,8 +404,7 @@ class DaprSidecar:
         await self._owner.close()
         await self._naming.close()
         await self.facts.runtime.close()
-        if self._tracing is not None:
-            await self._tracing.close()
+        await self._around.close()
         if self.facts.channel is not None:
             await self.facts.channel.close()
         logger.info("Daprd shutdown gracefully")

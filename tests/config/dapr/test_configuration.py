@@ -4,6 +4,7 @@ import pytest
 
 from meshproxy.config.dapr import Resources, load_configurations
 from meshproxy.config.problems import Problems
+from meshproxy.dapr.middleware.middleware import Handler
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.dapr.tracing.settings import OtelSettings, TracingSettings
 
@@ -230,5 +231,44 @@ def test_tracing_is_read(tmp_path):
 )
 def test_mistakes_in_tracing_are_told(tmp_path, old, new, error):
     _, errors = load(tmp_path, TRACING.replace(old, new, 1))
+    assert len(errors) == 1
+    assert error in errors[0]
+
+
+PIPELINE = """\
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: config}
+spec:
+  httpPipeline:
+    handlers:
+    - {name: alias, type: middleware.http.routeralias, version: v1}
+    - {name: guest, type: middleware.http.wasm}
+  appHttpPipeline:
+    handlers: [{name: upper, type: middleware.http.uppercase}]
+"""
+
+
+def test_pipelines_are_read_in_their_order(tmp_path):
+    found, errors = load(tmp_path, PIPELINE)
+    assert not errors
+    assert found.http_pipeline == [
+        Handler("alias", "middleware.http.routeralias", "v1"),
+        Handler("guest", "middleware.http.wasm"),
+    ]
+    assert found.app_http_pipeline == [Handler("upper", "middleware.http.uppercase")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("http.wasm", "http.oauth2", "there is no middleware of type 'middleware.http.oauth2'"),
+        ("name: upper, ", "", "'name' is missing"),
+        ("version: v1", "selector: {}", "is not supported"),
+        ("handlers: [", "handler: [", "'handler' is no field here"),
+    ],
+)
+def test_mistakes_in_pipelines_are_told(tmp_path, old, new, error):
+    _, errors = load(tmp_path, PIPELINE.replace(old, new, 1))
     assert len(errors) == 1
     assert error in errors[0]

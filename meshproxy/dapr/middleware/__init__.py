@@ -1,0 +1,1 @@
+"""HTTP middleware of Dapr's pipelines: filters before the HTTP API, and before the app."""

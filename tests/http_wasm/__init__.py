@@ -1,0 +1,1 @@
+"""The http-wasm host, driven by a guest in C and by guests in WAT."""
