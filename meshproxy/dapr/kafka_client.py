@@ -20,6 +20,7 @@ from aiokafka.structs import TopicPartition
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.kafka_settings import KafkaSettings
 from meshproxy.dapr.pubsub.broker import Message
+from meshproxy.dapr.pubsub.side_by_side import side_by_side
 from meshproxy.dapr.pubsub.workers import drain
 from meshproxy.network.tasks import TaskOwner, spawn
 
@@ -82,13 +83,7 @@ class KafkaProducer:
         self, records: Sequence[tuple[str, bytes, Mapping[str, str]]]
     ) -> list[ComponentError | None]:
         """In as few requests as there can be; says for each what became of it."""
-        outcomes = await asyncio.gather(
-            *(self.send(*record) for record in records), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if outcome is not None and not isinstance(outcome, ComponentError):
-                raise outcome
-        return [each if isinstance(each, ComponentError) else None for each in outcomes]
+        return await side_by_side(lambda record: self.send(*record), records)
 
 
 class KafkaConsumer:

@@ -33,9 +33,11 @@ from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import Handler, PublishRequest, Unsubscribe
 from meshproxy.dapr.pubsub.jetstream_consumer import JetStreamConsumer
 from meshproxy.dapr.pubsub.jetstream_settings import JetStreamSettings
+from meshproxy.dapr.pubsub.side_by_side import side_by_side
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 
+_FLUSH: Final = 2  # seconds
 _RECONNECT: Final = 1  # seconds between two attempts, without end
 
 
@@ -48,6 +50,7 @@ class JetStreamPubSub:
         self._name = context.name
         self._settings: JetStreamSettings | None = None
         self._client: Client | None = None
+        self._context: JetStreamContext | None = None
         self._consumers: dict[str, list[JetStreamConsumer]] = {}
 
     async def init(self, metadata: Metadata) -> None:
@@ -69,15 +72,16 @@ class JetStreamPubSub:
                 await client.close()
             raise ComponentError(f"error connecting to {settings.shown}: {_said(error)}") from error
         client.options["max_reconnect_attempts"] = -1
-        self._client = client
+        self._client, self._context = client, client.jetstream(**settings.stream_options)
 
     async def close(self) -> None:
         """End every subscription, with the handlers that run, and let go of the connection."""
         consumers = [each for all_of_one in self._consumers.values() for each in all_of_one]
         self._consumers.clear()
         await asyncio.gather(*(each.end() for each in consumers))
-        client, self._client = self._client, None
+        client, self._client, self._context = self._client, None, None
         if client is not None:
+            await _flush(client)
             with suppress(nats.errors.Error):
                 await client.close()
 
@@ -93,11 +97,7 @@ class JetStreamPubSub:
 
     async def bulk_publish(self, requests: Sequence[PublishRequest]) -> list[ComponentError | None]:
         """All of them on their way at one time."""
-        outcomes = await asyncio.gather(*map(self.publish, requests), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None and not isinstance(outcome, ComponentError):
-                raise outcome
-        return [each if isinstance(each, ComponentError) else None for each in outcomes]
+        return await side_by_side(self.publish, requests)
 
     async def subscribe(
         self, topic: str, metadata: Mapping[str, str], handler: Handler
@@ -122,14 +122,15 @@ class JetStreamPubSub:
             if consumer in self._consumers.get(topic, ()):
                 self._consumers[topic].remove(consumer)
             await consumer.end()
+            if self._client is not None:
+                await _flush(self._client)
 
         return unsubscribe
 
     def _stream(self) -> JetStreamContext:
-        client, settings = self._client, self._settings
-        if client is None or settings is None:
+        if self._context is None:
             raise ComponentError(f"{self._name} is closed")
-        return client.jetstream(**settings.stream_options)
+        return self._context
 
     async def _error(self, error: Exception) -> None:
         logger.warning("%s: %s", self._name, _said(error))
@@ -140,6 +141,13 @@ class JetStreamPubSub:
         for all_of_one in tuple(self._consumers.values()):
             for consumer in tuple(all_of_one):
                 consumer.restore()
+
+
+async def _flush(client: Client) -> None:
+    """Let the server have the last acknowledgements; without a server they are lost anyway."""
+    if client.is_connected:
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            await client.flush(_FLUSH)
 
 
 def _id_of(data: bytes) -> str:

@@ -29,6 +29,7 @@ from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import MESSAGE_TTL, Handler, PublishRequest, Unsubscribe
 from meshproxy.dapr.pubsub.rabbitmq_queue import RabbitQueue
 from meshproxy.dapr.pubsub.rabbitmq_settings import RabbitSettings
+from meshproxy.dapr.pubsub.side_by_side import side_by_side
 from meshproxy.dapr.rabbitmq_client import RabbitClient
 from meshproxy.dapr.state.ttl import parse_ttl
 
@@ -85,11 +86,7 @@ class RabbitPubSub:
 
     async def bulk_publish(self, requests: Sequence[PublishRequest]) -> list[ComponentError | None]:
         """All of them on their way at one time, their confirms together."""
-        outcomes = await asyncio.gather(*map(self.publish, requests), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None and not isinstance(outcome, ComponentError):
-                raise outcome
-        return [each if isinstance(each, ComponentError) else None for each in outcomes]
+        return await side_by_side(self.publish, requests)
 
     async def subscribe(
         self, topic: str, metadata: Mapping[str, str], handler: Handler
