@@ -72,14 +72,37 @@ MODULES: Final = (
 )
 
 _SUFFIX: Final = str(sysconfig.get_config_var("EXT_SUFFIX") or ".so")
+# A C file a module, because setuptools would compile a single one on one core only; it would also
+# compile these one after the other. One extension of them all, so that calls between them stay
+# calls of C, and hidden, so that they do not go through its table of symbols.
 _SCRIPT: Final = """
-import sys
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
 from mypyc.build import mypycify
 from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+CORES = os.cpu_count() or 1
+
+class Parallel(build_ext):
+    def build_extensions(self):
+        compile = self.compiler.compile
+        with ThreadPoolExecutor(CORES) as threads:
+            def each(sources, **options):
+                objects = threads.map(lambda source: compile([source], **options), sources)
+                return sum(objects, [])
+            self.compiler.compile = each
+            super().build_extensions()
+
 options = ["--ignore-missing-imports", "--python-version", "{}.{}".format(*sys.version_info)]
-extensions = mypycify([*options, *sys.argv[1:]], group_name="meshproxy", opt_level="2")
-arguments = ["-q", "build_ext", "--build-lib", "made", "--build-temp", "objects"]
-setup(name="meshproxy", packages=[], ext_modules=extensions, script_args=arguments)
+extensions = mypycify([*options, *sys.argv[1:]], group_name="meshproxy", opt_level="2",
+                      debug_level="0", multi_file=True)
+for extension in extensions:
+    extension.extra_compile_args += ["-fvisibility=hidden"]
+arguments = ["-q", "build_ext", f"--parallel={CORES}", "--build-lib", "made",
+             "--build-temp", "objects"]
+setup(name="meshproxy", packages=[], ext_modules=extensions, script_args=arguments,
+      cmdclass={"build_ext": Parallel})
 """
 
 

@@ -36,6 +36,7 @@ OFF: Final = {
 }
 BODIES: Final = {"quiet": "", "trap": "unreachable"}
 PATHS: Final = ("", "quiet", "trap")
+BELOW_THE_WATCHED: Final = ("chrt", "-o", "0", "nice", "-n", "5")
 WATCHED_RATE: Final = 500
 CONNECTIONS: Final = 10
 
@@ -68,11 +69,13 @@ def plugin(name: str, body: str) -> dict[str, Any]:
     return {"name": name, "vm_config": vm}
 
 
-def h2load(port: int, path: str, rate: int, seconds: int, log: Path, cpu: int) -> list[str]:
+def h2load(
+    url: str, rate: int, connections: int, log: Path, options: argparse.Namespace
+) -> list[str]:
     """Its command line: HTTP/1.1 at a fixed rate."""
     return [
-        "taskset", "-c", str(cpu), "h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"-D{seconds}",
-        f"--rps={rate / CONNECTIONS}", f"--log-file={log}", f"http://127.0.0.1:{port}/{path}",
+        "taskset", "-c", str(options.cpus[1]), "h2load", "--h1", "-t1", f"-c{connections}",
+        f"-D{options.seconds}", f"--rps={rate / connections}", f"--log-file={log}", url,
     ]  # fmt: skip
 
 
@@ -97,14 +100,16 @@ class Round:
 
 def measure(proxy: ProxyProcess, path: str, options: argparse.Namespace) -> Round:
     """One run with this path loaded."""
-    port, cpu = proxy.ports["main"], options.cpus[1]
+    url = f"http://127.0.0.1:{proxy.ports['main']}/"
     before = proxy.counters()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         watched, other = directory / "watched", directory / "other"
-        commands = [h2load(port, "watched", WATCHED_RATE, options.seconds, watched, cpu)]
+        # One connection: the requests of several would come together, and wait for each other.
+        commands = [h2load(f"{url}watched", WATCHED_RATE, 1, watched, options)]
         if path:
-            commands.append(h2load(port, path, options.rate, options.seconds, other, cpu))
+            load = h2load(f"{url}{path}", options.rate, CONNECTIONS, other, options)
+            commands.append([*BELOW_THE_WATCHED, *load])
         running = [
             stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
             for command in commands
