@@ -102,6 +102,7 @@ class StreamInfo:
     start_time: float = 0.0  # unix seconds
     start: float = 0.0  # monotonic, like all that follow
     request_complete: float | None = None  # last byte from downstream
+    upstream_wait_start: float | None = None  # for a connection, where none was free
     upstream_request_start: float | None = None  # first byte to upstream
     upstream_request_end: float | None = None  # last byte to upstream
     upstream_response_start: float | None = None  # first byte from upstream

@@ -22,6 +22,7 @@ from meshproxy.proxy_wasm.abi import (
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES, Context
 from meshproxy.proxy_wasm.exports import FAILED
 from meshproxy.proxy_wasm.guest_answers import change_buffer
+from meshproxy.proxy_wasm.paused import REQUEST, RESPONSE
 from meshproxy.proxy_wasm.root_context import RootContext, property_key
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class NetworkContext(Context):
         self._reading_stopped = False
         self._closed = False
         self._peer_ended = False  # it sends no more
+        self._waiting = 0  # the directions that do
         self._let_go = False  # both sides have ended, and the last one was ours
 
     @property
@@ -77,7 +79,9 @@ class NetworkContext(Context):
         if vm.exports.proxy_on_context_create is not None:
             vm.exports.proxy_on_context_create(self, self.root.id)
         callback = vm.exports.proxy_on_new_connection
-        return self._status(CONTINUE if callback is None else callback(self))
+        status = self._status(CONTINUE if callback is None else callback(self))
+        self._waits(REQUEST, status == STOP_ITERATION, "proxy_on_new_connection")
+        return status
 
     def on_data(self, data: Buffer, end_stream: bool) -> int:
         """`proxy_on_downstream_data`: all that was read and not passed on."""
@@ -88,6 +92,9 @@ class NetworkContext(Context):
         self._downstream = data
         status = self._status(callback(self, data.length, end_stream))
         self._reading_stopped = status == STOP_ITERATION
+        # A guest that stops and has taken all bytes itself is done with them.
+        stopped = self._reading_stopped and (end_stream or data.length > 0)
+        self._waits(REQUEST, stopped, "proxy_on_downstream_data")
         if status == CONTINUE:
             self._downstream = None
         return status
@@ -110,14 +117,17 @@ class NetworkContext(Context):
             self._upstream = None
             if status == STOP_ITERATION:
                 self._hold(data)
+            self._waits(RESPONSE, self._held.length > 0, "proxy_on_upstream_data")
         if end_stream and self.id and exports.proxy_on_upstream_connection_close is not None:
             exports.proxy_on_upstream_connection_close(self, UNKNOWN)
         return status
 
     def on_closed(self, local: bool) -> None:
         """`proxy_on_downstream_connection_close`, then `on_done`, `on_log` and `on_delete`."""
-        self._closed = True
         vm, root = self.vm, self.root
+        self._waits(REQUEST, False)
+        self._waits(RESPONSE, False)
+        self._closed = True
         if self.id and vm.failed is None:
             # Of two ends without a close whoever ended last has closed, to Envoy.
             self._end(LOCAL if local or self._let_go else REMOTE)
@@ -140,6 +150,8 @@ class NetworkContext(Context):
 
     def on_vm_failed(self) -> None:
         """The VM is gone: so is the connection, once what was written has been sent."""
+        self._waits(REQUEST, False)
+        self._waits(RESPONSE, False)
         if not self._closed and not self.root.plugin.fail_open:
             self.callbacks.connection.close_after_flush(False)
 
@@ -148,6 +160,31 @@ class NetworkContext(Context):
         if self.vm.failed is not None and (answer == FAILED or not self.root.plugin.fail_open):
             return CONTINUE if self.root.plugin.fail_open else STOP_ITERATION
         return CONTINUE if answer == CONTINUE else STOP_ITERATION
+
+    # -- pausing -------------------------------------------------------------------------------
+
+    def _waits(self, direction: int, stopped: bool, callback: str = "") -> None:
+        """Whether this direction was stopped by the guest's last answer.
+
+        It may want more bytes, and the peer an answer to those that came: from here that looks the
+        same, so every byte that comes begins the wait anew.
+        """
+        if stopped and not self._closed and self.vm.failed is None:
+            self._waiting |= direction
+            self.root.paused.begin(self, direction, callback)
+        elif self._waiting & direction:
+            self._waiting &= ~direction
+            self.root.paused.end(self, direction)
+
+    def waits_as(self) -> str:
+        """What the log calls it."""
+        peer = self.callbacks.connection.remote_address
+        return f"connection from {peer.text if peer is not None else '-'}"
+
+    def waited_too_long(self) -> None:
+        """The guest had its time: close."""
+        self._waiting = 0
+        self._close()
 
     def _hold(self, data: Buffer) -> None:
         self._held.append(data.take())
@@ -188,6 +225,7 @@ class NetworkContext(Context):
 
     def _continue(self) -> None:
         self._downstream = None
+        self._waits(REQUEST, False)
         if self._reading_stopped and not self._closed:
             self._reading_stopped = False
             self.callbacks.continue_reading()

@@ -30,7 +30,8 @@ MESHPROXY_CALLBACK_TIMEOUT: how long one callback may run before it is interrupt
 MESHPROXY_START_TIMEOUT: the same for start functions, `on_vm_start` and `on_configure` together.
 MESHPROXY_RESTART_TIMEOUT: the same for a VM that starts while others serve, if that is shorter.
 MESHPROXY_PAUSED_TIMEOUT: how long a stream may wait for the filter that has paused it; it is
-answered with 504 then.
+answered with 504 then. A connection that a network filter has stopped is closed; bytes that come
+begin its wait anew.
 MESHPROXY_DONE_TIMEOUT: how long a plugin that is not needed any more may put off its end, from
 `proxy_on_done` to `proxy_done`.
 MESHPROXY_RELOAD_ON_CHANGE: whether a filter's file is watched, and loaded anew when it changes.

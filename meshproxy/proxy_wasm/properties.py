@@ -180,6 +180,13 @@ def _backend_latency(info: StreamInfo) -> bytes | None:
     return None if sent is None or answered is None else nanoseconds(answered - sent)
 
 
+def _pool_wait(info: StreamInfo) -> bytes | None:
+    ready, began = info.upstream_request_start, info.upstream_wait_start
+    if ready is None:
+        return None
+    return nanoseconds(max(0.0, ready - began) if began is not None else 0.0)
+
+
 REQUEST: Final[dict[str, Fact]] = {
     "path": _request_header(b":path"),
     "url_path": lambda info: _path(info).partition(b"?")[0],
@@ -229,7 +236,7 @@ def _upstream_tls(name: str) -> Fact:
 
 CONNECTION: Final[dict[str, Fact]] = {
     "id": lambda info: info.connection.id,
-    "mtls": lambda info: bool(getattr(info.connection.tls, "subject_peer_certificate", None)),
+    "mtls": lambda info: getattr(info.connection.tls, "peer", None) is not None,
     "requested_server_name": lambda info: info.connection.requested_server_name or "",
     "termination_details": lambda info: info.connection_termination_details,
     "transport_failure_reason": _tls("transport_failure_reason"),
@@ -258,6 +265,7 @@ UPSTREAM: Final[dict[str, Fact]] = {
         (info.upstream_transport_failure_reason or "") if info.attempt_count else None
     ),
     "request_attempt_count": lambda info: info.attempt_count,
+    "cx_pool_ready_duration": _pool_wait,
     "locality": lambda info: _locality(info.upstream_host.locality),
     **{
         name: _upstream_tls(name)

@@ -279,6 +279,15 @@ class StreamContext(StreamCalls):
             self._waiting &= ~direction
             self.root.paused.end(self, direction)
 
+    def waits_as(self) -> str:
+        """What the log calls it."""
+        head = self.info.request_headers
+        method, host, path = (
+            (head.get(name) or b"-").decode("utf-8", "backslashreplace") if head else "-"
+            for name in (b":method", b":authority", b":path")
+        )
+        return f"stream {method} {host}{path}"
+
     def waited_too_long(self) -> None:
         """The guest had its time: answer, or reset where headers have been sent."""
         self._reply(WAITED_TOO_LONG)

@@ -255,7 +255,7 @@ class Router:
             filtered.start()
             return
         self.upstream = upstream = UpstreamRequest(self, host)
-        pool.new_stream(upstream)
+        upstream.start(pool)
 
     def decode_data(self, data: bytes, end_stream: bool) -> None:
         """A piece of the request's body."""

@@ -240,7 +240,7 @@ class RequestEnd:
         """Ask the pool for a connection: the headers are what they shall be."""
         owner = self._owner
         owner.request_headers, owner.headers_only = headers, end_stream
-        owner.host.pool.new_stream(owner.request)
+        owner.request.start(owner.host.pool)
 
     def data_through(self, data: bytes, end_stream: bool) -> None:
         """A piece of the request's body."""

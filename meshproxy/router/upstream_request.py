@@ -60,6 +60,14 @@ class UpstreamRequest:
         self.response_ended = False
         self.received = False  # anything of a response
 
+    def start(self, pool: Any) -> None:
+        """Ask for a connection."""
+        info = self.router.stream.info
+        info.upstream_wait_start = None
+        pool.new_stream(self)
+        if self._client is None:
+            info.upstream_wait_start = self.router.now()
+
     # -- the request's way -----------------------------------------------------------------------
 
     @property

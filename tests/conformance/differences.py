@@ -23,7 +23,8 @@ request.headers and response.headers as a whole: Envoy's order is that of a hash
 A local reply of 204 or 304 has neither body nor content-length: RFC 9110, 8.6 forbids the latter.
 A status of gRPC comes with its text decoded, and without Envoy's response code details.
 Nothing can be sent on a gRPC stream after its end: 2, where Envoy says OK.
-upstream.cx_pool_ready_duration, and what Envoy adds to xds.node of itself, are not there.
+What Envoy adds to xds.node of itself is not there.
+upstream.cx_pool_ready_duration is 0 where a connection was free.
 request.total_size, response.backend_latency are known in more phases than in Envoy.
 A Struct as a whole is a map for the guest, where Envoy can encode only those inside of another.
 A GET whose connection proves to be stale is sent once more.

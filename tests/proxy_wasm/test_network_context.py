@@ -6,6 +6,7 @@ import pytest
 
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.stream_info import StreamInfo
+from meshproxy.network.address import Address
 from meshproxy.proxy_wasm import network_context
 from meshproxy.proxy_wasm.network_context import CONTINUE, STOP_ITERATION, NetworkContext
 from tests.support.wat_filter import World, filter_text
@@ -21,7 +22,8 @@ class Connection:
         callbacks = SimpleNamespace(
             info=StreamInfo(),
             connection=SimpleNamespace(
-                close_after_flush=lambda linger: self.events.append("close")
+                close_after_flush=lambda linger: self.events.append("close"),
+                remote_address=Address.parse("192.0.2.7", 4711),
             ),
             continue_reading=lambda: self.events.append("continue"),
         )
@@ -149,3 +151,86 @@ def test_properties_and_values_belong_to_the_connection():
     memory = connection.filter.vm.memory
     at, size = (int.from_bytes(memory.read(each, 4), "little") for each in (0, 4))
     assert memory.read(at, size) == b"value"
+
+
+def answering(name: str, types: str, answer: str) -> str:
+    return f'(func (export "proxy_on_{name}") {types} {answer})'
+
+
+@pytest.mark.parametrize(
+    ("callback", "functions", "drive"),
+    [
+        ("new_connection", answering("new_connection", "(param i32) (result i32)", "i32.const 1"),
+         lambda connection: None),
+        ("downstream_data", answering("downstream_data", DATA, "i32.const 1"),
+         lambda connection: connection.read(b"x")),
+        ("downstream_data", answering("downstream_data", DATA, "local.get 2"),
+         lambda connection: connection.read(b"", end_stream=True)),
+        ("upstream_data", answering("upstream_data", DATA, "i32.const 1"),
+         lambda connection: connection.write(b"x")),
+    ],
+    ids=["new connection", "downstream", "end of downstream", "upstream"],
+)  # fmt: skip
+def test_a_connection_that_waits_too_long_for_its_guest_is_closed(
+    callback, functions, drive, caplog
+):
+    world = World()
+    connection = Connection(plugin(functions, world, paused_timeout=5.0))
+    connection.filter.on_new_connection()
+    drive(connection)
+    assert len(connection.filter.root.paused) == 1
+    world.dispatcher.advance(4.9)
+    assert connection.events == []
+    world.dispatcher.advance(0.2)
+    assert connection.events == ["close"]
+    assert world.store.metrics["wasm.p.streams_paused_timeout"].value == 1
+    said = f"the connection from 192.0.2.7:4711 (context 2) was paused by proxy_on_{callback} 5 s"
+    assert said in caplog.text
+    world.dispatcher.advance(60)
+    assert connection.events == ["close"]
+
+
+STOPS_AT_X = answering(
+    "downstream_data", DATA,
+    """(drop (call $proxy_get_buffer_bytes (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 0)
+         (i32.const 4)))
+       (i32.eq (i32.load8_u (i32.load (i32.const 0))) (i32.const 120))""",
+)  # fmt: skip
+
+
+def test_bytes_that_come_begin_the_wait_anew_and_going_on_ends_it():
+    world = World()
+    connection = Connection(plugin(STOPS_AT_X, world, paused_timeout=5.0))
+    connection.filter.on_new_connection()
+    for _ in range(5):
+        assert connection.read(b"x") == STOP_ITERATION
+        world.dispatcher.advance(4)
+    assert connection.read(b"y") == CONTINUE
+    assert len(connection.filter.root.paused) == 0
+    world.dispatcher.advance(60)
+    assert connection.events == []
+
+
+@pytest.mark.parametrize("ending", ["closed", "taken", "continued", "failed"])
+def test_a_connection_waits_no_more_when(ending):
+    world = World()
+    taking = """(drop (call $proxy_set_buffer_bytes (i32.const 2) (i32.const 0) (i32.const 9)
+      (i32.const 0) (i32.const 0)))"""
+    stops = answering(
+        "downstream_data", DATA, f"{taking if ending == 'taken' else ''} (i32.const 1)"
+    )
+    connection = Connection(plugin(stops, world, paused_timeout=5.0))
+    connection.filter.on_new_connection()
+    connection.read(b"x")
+    assert len(connection.filter.root.paused) == (ending != "taken")
+    if ending == "closed":
+        connection.filter.on_closed(False)
+    elif ending == "continued":
+        connection.filter.continue_stream(2)
+        connection.filter.vm.run_deferred()
+    elif ending == "failed":
+        connection.filter.vm.fail(ValueError("x"), "tick")
+    before = list(connection.events)
+    assert len(connection.filter.root.paused) == 0
+    world.dispatcher.advance(60)
+    assert connection.events == before

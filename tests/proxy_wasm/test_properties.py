@@ -39,6 +39,7 @@ def make_request(**settings) -> Request:
     )
     info.response_headers = request.response
     info.start_time, info.start, info.response_end = 5.0, 100.0, 100.25
+    info.upstream_wait_start, info.upstream_request_start = 99.875, 100.0
     info.upstream_request_end, info.upstream_response_start = 100.1, 100.2
     info.bytes_received, info.bytes_sent = 11, 5
     info.response_code_details, info.response_flags = "via_upstream", 4
@@ -112,6 +113,7 @@ def dotted(path: str) -> str:
         ("upstream.local_address", b"10.0.0.1:555"),
         ("upstream.request_attempt_count", integer(2)),
         ("upstream.transport_failure_reason", b""),
+        ("upstream.cx_pool_ready_duration", integer(NS // 8)),
         ("xds.cluster_name", b"shop"),
         ("xds.route_name", b"r1"),
         ("xds.virtual_host_name", b"vh"),

@@ -65,17 +65,17 @@ class TlsInfo:
         """Whether an earlier session was taken up again."""
         return bool(self._tls.session_reused)
 
-    # -- Envoy's attributes (`connection.*`), texts or None ----------------------------------------
+    # -- Envoy's attributes (`connection.*`); without a certificate some are empty, others None ----
 
     @property
-    def subject_local_certificate(self) -> str | None:
+    def subject_local_certificate(self) -> str:
         """Our subject."""
-        return None if self.local is None else self.local.subject
+        return "" if self.local is None else self.local.subject
 
     @property
-    def subject_peer_certificate(self) -> str | None:
+    def subject_peer_certificate(self) -> str:
         """The peer's subject."""
-        return None if self.peer is None else self.peer.subject
+        return "" if self.peer is None else self.peer.subject
 
     @property
     def dns_san_local_certificate(self) -> str | None:
