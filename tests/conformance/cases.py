@@ -101,6 +101,20 @@ def root_programs(version: int) -> Iterator[dict[str, list[str]]]:
     }
 
 
+NETWORK_PHASES: Final = (
+    "new_connection", "downstream_data", "upstream_data", "upstream_connection_close",
+    "downstream_connection_close",
+)  # fmt: skip
+
+
+def network_sweeps(version: int) -> Iterator[tuple[str, list[str]]]:
+    """Every hostcall that leaves the connection alone, in every phase of a connection."""
+    names = frozenset(imports(version))
+    for table in (READING, CHANGING):
+        for phase in NETWORK_PHASES:
+            yield phase, commands(table, names)
+
+
 # What Envoy 1.40 does not survive, or answers with bytes that are no HTTP; test_decisions.py says
 # what meshproxy does.
 _TOO_EARLY: Final = ("request_headers", "request_body", "request_trailers")

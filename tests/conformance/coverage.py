@@ -30,6 +30,11 @@ PHASES: Final = {
     "delete": "proxy_on_delete",
     "root_done": "proxy_on_done",
     "root_delete": "proxy_on_delete",
+    "new_connection": "proxy_on_new_connection",
+    "downstream_data": "proxy_on_downstream_data",
+    "upstream_data": "proxy_on_upstream_data",
+    "downstream_connection_close": "proxy_on_downstream_connection_close",
+    "upstream_connection_close": "proxy_on_upstream_connection_close",
 }
 """The probe's phases and the callbacks they are."""
 
@@ -38,11 +43,6 @@ ELSEWHERE: Final = {
     "proxy_on_grpc_receive": "test_grpc.py",
     "proxy_on_grpc_receive_trailing_metadata": "test_grpc.py",
     "proxy_on_grpc_close": "test_grpc.py",
-    "proxy_on_new_connection": "the tests of network filters",
-    "proxy_on_downstream_data": "the tests of network filters",
-    "proxy_on_upstream_data": "the tests of network filters",
-    "proxy_on_downstream_connection_close": "the tests of network filters",
-    "proxy_on_upstream_connection_close": "the tests of network filters",
     "proxy_on_request_metadata": "no codec here has METADATA frames",
     "proxy_on_response_metadata": "no codec here has METADATA frames",
     "proxy_on_foreign_function": "nothing in Envoy calls it",
@@ -57,6 +57,9 @@ def covered() -> dict[str, set[str]]:
         for case in (*cases.sweeps(version), *cases.decisions(version)):
             for name in case.hostcalls:
                 found[name].add(case.phase)
+        for phase, program in cases.network_sweeps(version):
+            for command in program:
+                found[command.partition("|")[0]].add(phase)
         for programs in cases.root_programs(version):
             for phase, commands in programs.items():
                 for command in commands:

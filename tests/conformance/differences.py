@@ -17,6 +17,15 @@ SMALL: Final = {
 }
 """By phase and command: what is different in the answer."""
 
+NOT_OF_A_CONNECTION: Final = (
+    # A connection has no messages; Envoy has empty ones as a whole, and none of their parts.
+    "proxy_get_property(request%00headers) ",
+    "proxy_get_property(response%00trailers) ",
+    # Before there is an upstream connection: Envoy has an empty reason.
+    "new_connection proxy_get_property(upstream%00transport_failure_reason) ",
+)
+"""What a network filter reads otherwise."""
+
 OTHERS: Final = """
 CALL_DATA outside of a foreign function: Envoy shows what the last get_buffer_bytes left there.
 request.headers and response.headers as a whole: Envoy's order is that of a hash table.

@@ -35,6 +35,7 @@ SETTLE_S: Final = 1.0
 _POLL_S: Final = 0.005
 _LINE: Final = re.compile(r"wasm log[^:]*: (probe.*)$", re.MULTILINE)
 _WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"
+_NETWORK_WASM: Final = "envoy.extensions.filters.network.wasm.v3.Wasm"
 _STRING: Final = "type.googleapis.com/google.protobuf.StringValue"
 
 # What cannot be the same twice, with what stands for it.
@@ -88,6 +89,14 @@ class Plugin:
 
     def filter(self) -> dict[str, Any]:
         """The HTTP filter's configuration."""
+        return extension(self.name, _WASM, config=self.config())
+
+    def network_filter(self) -> dict[str, Any]:
+        """The network filter's."""
+        return extension(self.name, _NETWORK_WASM, config=self.config())
+
+    def config(self) -> dict[str, Any]:
+        """The plugin's, wherever it stands."""
         code = build(self.version, short_headers=self.short_headers)
         variables = {"MESHPROXY_COMPAT": self.compat}
         if self.environment:
@@ -107,7 +116,7 @@ class Plugin:
         }
         if self.allow_on_headers_stop_iteration:
             config["allow_on_headers_stop_iteration"] = True
-        return extension(self.name, _WASM, config=config)
+        return config
 
 
 METADATA: Final = "{filter_metadata: {ns: {k: v, b: true, l: [1, x], s: {d: e}}}}"

@@ -7,7 +7,8 @@ import pytest
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.network.address import Address
-from meshproxy.proxy_wasm import network_context
+from meshproxy.proxy_wasm import network_context, properties
+from meshproxy.proxy_wasm.abi import NOT_FOUND
 from meshproxy.proxy_wasm.network_context import CONTINUE, STOP_ITERATION, NetworkContext
 from tests.support.wat_filter import World, filter_text
 
@@ -234,3 +235,16 @@ def test_a_connection_waits_no_more_when(ending):
     assert len(connection.filter.root.paused) == 0
     world.dispatcher.advance(60)
     assert connection.events == before
+
+
+@pytest.mark.parametrize("table", ["request", "response", "upstream", "connection", "source"])
+def test_what_only_a_request_has_is_not_found_on_a_connection(table):
+    connection = Connection(plugin(""))
+    connection.filter.on_new_connection()
+    facts = getattr(properties, table.upper())
+    for name in facts:
+        path = f"{table}\0{name}".replace(".*", "\0x").encode()
+        assert isinstance(connection.filter.get_property(path), bytes | int), path
+    if table == "request":
+        for name in ("url_path", "query", "path"):
+            assert connection.filter.get_property(f"request\0{name}".encode()) == NOT_FOUND
