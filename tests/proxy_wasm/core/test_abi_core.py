@@ -335,7 +335,8 @@ def test_a_damaged_map_is_a_trap(damage):
 
 
 @given(st.lists(st.tuples(FIELDS, st.binary(max_size=20).map(clean)), max_size=5))
-def test_the_texts_of_a_map_come_back_as_they_went(pairs):
+def test_the_texts_of_a_map_are_its_encoding_without_the_table_and_come_back(pairs):
+    assert encode_texts(pairs) == encode(pairs)[4 + 8 * len(pairs) :]
     assert decode_texts(encode_texts(pairs), len(pairs)) == pairs
 
 
