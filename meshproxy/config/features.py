@@ -14,6 +14,7 @@ from typing import Final
 
 from meshproxy.admin.endpoints import ENDPOINTS
 from meshproxy.config.supported_fields import EXTENSIONS, FIELDS, VALUES
+from meshproxy.dapr.components import COMPONENTS
 from meshproxy.http.operators import OPERATORS
 
 MARKS: Final = ("<!-- features: generated from the registries -->\n", "<!-- /features -->")
@@ -109,6 +110,17 @@ _EXTENSIONS: Final[tuple[tuple[str, str], ...]] = (
     ("Access logger", "envoy.config.accesslog.v3.AccessLog.typed_config"),
 )
 
+_COMPONENTS: Final[tuple[tuple[str, str], ...]] = (
+    ("state store", "state"),
+    ("pub/sub", "pubsub"),
+    ("binding", "bindings"),
+    ("secret store", "secretstores"),
+    ("configuration store", "configuration"),
+    ("lock", "lock"),
+    ("name resolution", "nameresolution"),
+    ("HTTP middleware", "middleware"),
+)
+
 
 def table() -> str:
     """The table: a row for each part of the configuration and of the admin interface."""
@@ -127,6 +139,15 @@ def _rows() -> Iterator[tuple[str, str]]:
         yield part, _listed(list(dict.fromkeys(fields)))
     yield "Format operators", _listed(sorted(OPERATORS))
     yield "Admin", _listed([endpoint.path for endpoint in ENDPOINTS])
+    for part, category in _COMPONENTS:
+        yield f"Dapr: {part}", _listed([_component(name) for name in COMPONENTS.of(category)])
+
+
+def _component(name: str) -> str:
+    """A component's type without its category, and its version where it is not the first."""
+    type_name, _, version = name.partition("/")
+    short = type_name.partition(".")[2].removeprefix("http.")
+    return short if version == "v1" else f"{short}/{version}"
 
 
 def _extension_name(message: str) -> str:

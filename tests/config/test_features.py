@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from meshproxy.config import features
+from meshproxy.dapr.components import COMPONENTS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -21,6 +22,13 @@ def test_the_table_lists_what_is_registered():
     assert "`/stats/prometheus`" in rows["Admin"]
     assert "`START_TIME`" in rows["Format operators"]
     assert "`prefix`" in rows["Route match"]
+    assert "`postgresql` `postgresql/v2`" in rows["Dapr: state store"]
+    assert "`bearer`" in rows["Dapr: HTTP middleware"]
+
+
+def test_every_kind_of_component_has_a_row():
+    listed = {category for _, category in features._COMPONENTS}
+    assert {name.partition(".")[0] for name in COMPONENTS} == listed
 
 
 def test_writing_twice_changes_nothing(tmp_path):
