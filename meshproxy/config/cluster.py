@@ -16,7 +16,7 @@ from meshproxy.config.health_check import build_endpoint_check, build_health_che
 from meshproxy.config.http2 import build_http2
 from meshproxy.config.http_filter import build_upstream_filters
 from meshproxy.config.problems import Problems
-from meshproxy.config.reading import enum_name, metadata, seconds, seconds_or_never, wrapped
+from meshproxy.config.reading import enum_name, metadata, plain, seconds, seconds_or_never, wrapped
 from meshproxy.config.runtime import Runtime
 from meshproxy.config.tls import build_upstream_tls
 from meshproxy.errors import Code
@@ -31,6 +31,7 @@ from meshproxy.upstream.cluster import (
 )
 from meshproxy.upstream.host import EndpointConfig, Locality, LocalityConfig
 from meshproxy.upstream.load_balancer import LbPolicy, LeastRequestConfig
+from meshproxy.upstream.transport_sockets import TransportSocketMatch
 
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _DEFAULT, _HIGH = 0, 1  # core.RoutingPriority
@@ -105,6 +106,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         ),
         metadata=metadata(at),
         tls=_with_names_checked(build_upstream_tls(at, context), tls_options),
+        transport_socket_matches=_matches(at, context, tls_options),
         auto_sni=_auto_sni(tls_options),
         http_filters=build_upstream_filters(extension, problems) if extension is not None else (),
     )
@@ -258,6 +260,19 @@ def _auto_sni(options: At | None) -> str:
     ):
         return ""
     return options.message.override_auto_sni_header.lower() or ":authority"
+
+
+def _matches(at: At, context: BuildContext, options: At | None) -> tuple[TransportSocketMatch, ...]:
+    """`transport_socket_matches`; a name that comes twice is noted."""
+    built: dict[str, TransportSocketMatch] = {}
+    for each in at.many("transport_socket_matches"):
+        name = each.message.name
+        if name in built:
+            text = f"duplicate transport socket match '{name}'"
+            each.error(context.problems, Code.DUPLICATE_NAME, text, "name")
+        tls = _with_names_checked(build_upstream_tls(each, context), options)
+        built[name] = TransportSocketMatch(name, plain(each.message.match), tls)
+    return tuple(built.values())
 
 
 def _with_names_checked(

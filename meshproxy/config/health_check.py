@@ -13,7 +13,7 @@ from meshproxy.config.document import At
 from meshproxy.config.header_mutation import build_mutations
 from meshproxy.config.matching import build_string
 from meshproxy.config.problems import Problems
-from meshproxy.config.reading import enum_name, seconds, wrapped
+from meshproxy.config.reading import enum_name, plain, seconds, wrapped
 from meshproxy.errors import Code
 from meshproxy.network.address import Address
 from meshproxy.upstream.health_check.config import (
@@ -77,6 +77,11 @@ def build_health_check(
         always_log_success=one.message.always_log_health_check_success,
         event_log_paths=_event_logs(one),
         alpn=tuple(tls.message.alpn_protocols) if tls is not None else (),
+        transport_socket_match=(
+            plain(one.message.transport_socket_match_criteria)
+            if one.has("transport_socket_match_criteria")
+            else None
+        ),
     )
 
 

@@ -233,7 +233,7 @@ class Server:
     def _watch_secrets(self, dispatcher: LoopDispatcher, manager: ClusterManager) -> None:
         chains = [chain for listener in self.listeners for chain in listener.every_chain]
         ends = [chain.tls for chain in chains] + [
-            cluster.tls for cluster in manager.clusters.values()
+            end for cluster in manager.clusters.values() for end in cluster.transport_sockets.ends
         ]
         self.tls_ends = [end for end in ends if end is not None]
         SecretWatcher(self.tls_ends, dispatcher, self.store).start()

@@ -17,7 +17,7 @@ from meshproxy.network.connector import ConnectOptions
 from meshproxy.network.tls.config import UpstreamTlsConfig
 from meshproxy.stats.metrics import ClusterStats, Http1CodecStats, Http2CodecStats
 from meshproxy.stats.response_codes import ResponseCodeStats
-from meshproxy.stats.store import Gauge, Scope, Store
+from meshproxy.stats.store import Gauge, Store
 from meshproxy.upstream.health_check.config import HealthCheckConfig
 from meshproxy.upstream.host import Host, Locality, LocalityConfig, no_metadata
 from meshproxy.upstream.load_balancer import (
@@ -29,6 +29,11 @@ from meshproxy.upstream.load_balancer import (
     random_bits,
 )
 from meshproxy.upstream.priority_set import PrioritySettings, choose_host
+from meshproxy.upstream.transport_sockets import (
+    TransportSocketMatch,
+    TransportSockets,
+    make_tls,
+)
 
 if TYPE_CHECKING:
     from meshproxy.http.filter_chain import FilterChain
@@ -128,6 +133,7 @@ class ClusterConfig:
     enable_trailers: bool = False
     metadata: MappingProxyType[str, Any] = field(default_factory=no_metadata)
     tls: UpstreamTlsConfig | None = None
+    transport_socket_matches: tuple[TransportSocketMatch, ...] = ()
     auto_sni: str = ""
     http_filters: tuple[Any, ...] = ()
     health_check: HealthCheckConfig | None = None
@@ -191,7 +197,6 @@ class Cluster:
         "_counts_http1",
         "_http2_stats",
         "_on_initialized",
-        "_transport_socket_matches",
         "balancer",
         "choose_host",
         "config",
@@ -210,6 +215,7 @@ class Cluster:
         "settings",
         "stats",
         "tls",
+        "transport_sockets",
     )
 
     choose_host: ChooseHost
@@ -224,9 +230,10 @@ class Cluster:
         self.scope = store.scope(f"cluster.{config.observability_name}.")
         self.stats = self.scope.block(ClusterStats)
         self.response_stats = ResponseCodeStats(self.scope)
-        self.tls = _tls(config.tls, self.scope) if config.tls is not None else None
-        # Every host gets the cluster's only transport socket.
-        self._transport_socket_matches = self.scope.counter("default.total_match_count")
+        self.tls = make_tls(config.tls, self.scope)
+        self.transport_sockets = TransportSockets(
+            self.tls, config.transport_socket_matches, self.scope
+        )
         self._counts_http1 = False
         self._http2_stats: Http2CodecStats | None = None
         self.balancer = LoadBalancer(config.lb_policy, config.least_request, random)
@@ -257,7 +264,8 @@ class Cluster:
             return False
         self.hosts = hosts
         self.stats.membership_change.value += 1
-        self._transport_socket_matches.value += len(added)
+        for host in added:
+            self.transport_sockets.choose(host)
         checker = self.health_checker
         if checker is not None:
             checker.prepare(added)
@@ -313,6 +321,11 @@ class Cluster:
         else:
             self._on_initialized.append(callback)
 
+    def tls_of(self, host: Host) -> UpstreamTls | None:
+        """TLS to a host, None where it is reached without."""
+        socket = host.transport_socket
+        return self.tls if socket is None else socket.tls
+
     def connect_options(
         self, host: Host, server_name: str = "", alpn: tuple[str, ...] = ()
     ) -> ConnectOptions:
@@ -322,14 +335,15 @@ class Cluster:
         configuration does not say.
         """
         config, stats = self.config, self.stats
-        if config.tls is not None and config.tls.auto_host_sni and not server_name:
+        tls = self.tls_of(host)
+        if tls is not None and tls.config.auto_host_sni and not server_name:
             server_name = host.hostname
         return ConnectOptions(
             config.connect_timeout,
             config.per_connection_buffer_limit_bytes,
             stats.upstream_cx_rx_bytes_total,
             stats.upstream_cx_tx_bytes_total,
-            self.tls,
+            tls,
             server_name,
             alpn,
         )
@@ -376,9 +390,3 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"Cluster({self.name!r}, {len(self.hosts)} hosts)"
-
-
-def _tls(config: UpstreamTlsConfig, scope: Scope) -> UpstreamTls:
-    from meshproxy.network.tls.upstream import UpstreamTls  # loads `cryptography`
-
-    return UpstreamTls(config, scope)

@@ -162,6 +162,7 @@ class Host:
     tcp_clients      connections that are one client's alone (`upstream/tcp_client.py`)
     health_monitor   the session of active health checks, None without
     is_checked       active health checks may be made of it
+    transport_socket  how it is reached (`transport_sockets.py`), None before it is of a cluster
     """
 
     __slots__ = (
@@ -183,6 +184,7 @@ class Host:
         "priority",
         "stats",
         "tcp_clients",
+        "transport_socket",
         "weight",
     )
 
@@ -212,6 +214,7 @@ class Host:
         self.health_check_hostname = check.hostname
         self.is_checked = not check.disabled
         self.health_monitor: Any = None
+        self.transport_socket: Any = None
         self.health_flags = 0
         self.healthy = True
         self.degraded = False

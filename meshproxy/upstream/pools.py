@@ -31,7 +31,7 @@ class NamingRequest(PoolRequest, Protocol):
 
 def make_pool(cluster: Cluster, host: Host, connector: Connector) -> Any:
     """The pool of a host, for all of its requests."""
-    if cluster.config.auto_sni and cluster.tls is not None:
+    if cluster.config.auto_sni and cluster.tls_of(host) is not None:
         return SniPools(cluster, host, connector)
     return _make_pool(cluster, host, connector)
 

@@ -181,3 +181,35 @@ def test_protocol_options_under_an_unknown_key_are_refused():
         " explicit_http_config: {http_protocol_options: {}}}}"
     )
     assert error.suggestion == OPTIONS
+
+
+MATCH = """
+transport_socket_matches:
+- name: secure
+  match: {{zone: a, tls: true}}
+  transport_socket:
+    name: tls
+    typed_config:
+      "@type": {url}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+      sni: host
+- name: {other}
+  match: {{}}
+  transport_socket:
+    name: raw
+    typed_config:
+      "@type": {url}envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+"""
+
+
+def test_transport_socket_matches_arrive_in_their_order():
+    secure, other = cluster(MATCH.format(url=URL, other="plain")).transport_socket_matches
+    assert (secure.name, secure.match) == ("secure", {"tls": True, "zone": "a"})
+    assert secure.tls is not None
+    assert secure.tls.sni == "host"
+    assert (other.name, other.match, other.tls) == ("plain", {}, None)
+
+
+def test_two_transport_socket_matches_of_one_name_are_an_error():
+    error = error_of(cluster_with(MATCH.format(url=URL, other="secure")))
+    assert error.code is Code.DUPLICATE_NAME
+    assert "duplicate transport socket match 'secure'" in error.message

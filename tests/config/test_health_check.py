@@ -51,6 +51,7 @@ def test_every_field_of_a_check_arrives():
         " unhealthy_edge_interval: 7s, healthy_edge_interval: 8s, reuse_connection: false,"
         " always_log_health_check_failures: true, always_log_health_check_success: true,"
         " event_log_path: /a, tls_options: {alpn_protocols: [x, z]},"
+        " transport_socket_match_criteria: {a: [1]},"
         f' event_logger: [{{name: f, typed_config: {{"@type": {URL}{SINK}, event_log_path: /b}}}}]'
     )
     assert one == HealthCheckConfig(
@@ -72,6 +73,7 @@ def test_every_field_of_a_check_arrives():
         always_log_success=True,
         event_log_paths=("/a", "/b"),
         alpn=("x", "z"),
+        transport_socket_match={"a": [1]},
     )
 
 
@@ -213,7 +215,6 @@ def test_what_envoy_refuses_is_refused_at_its_place(name):
         "tcp_health_check: {}, alt_port: 80",
         "tcp_health_check: {proxy_protocol_config: {}}",
         "custom_health_check: {name: redis}",
-        "tcp_health_check: {}, transport_socket_match_criteria: {a: b}",
         "http_health_check: {path: /, codec_client_type: HTTP3}",
     ],
 )

@@ -38,7 +38,7 @@ class Request:
 @pytest.fixture
 def world():
     cluster = Cluster(ClusterConfig(name="c", auto_sni=":authority"), Store())
-    cluster.tls = object()
+    cluster.tls = SimpleNamespace(config=SimpleNamespace(auto_host_sni=False))
     host = Host(Address.parse("127.0.0.1", 1), EndpointConfig("127.0.0.1", 1))
     connector = Connector()
     return SimpleNamespace(
@@ -80,10 +80,10 @@ def test_without_auto_sni_or_without_tls_a_host_has_one_pool(world):
 
 
 def test_auto_host_sni_asks_for_the_hosts_own_name(world):
-    tls = SimpleNamespace(auto_host_sni=True)
-    config = SimpleNamespace(tls=tls, connect_timeout=1.0, per_connection_buffer_limit_bytes=1)
-    world.cluster.config = config
-    named = SimpleNamespace(hostname="host.example")
+    world.cluster.tls = SimpleNamespace(config=SimpleNamespace(auto_host_sni=True))
+    named = Host(
+        Address.parse("127.0.0.1", 1), EndpointConfig("127.0.0.1", 1, hostname="host.example")
+    )
     assert world.cluster.connect_options(named).server_name == "host.example"
     assert world.cluster.connect_options(named, "other").server_name == "other"
 

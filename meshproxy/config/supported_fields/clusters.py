@@ -22,12 +22,13 @@ FIELDS: Final[dict[str, str]] = {
         " dns_lookup_family least_request_lb_config round_robin_lb_config common_lb_config"
         " metadata upstream_http_protocol_options transport_socket"
         " health_checks wait_for_warm_on_init ignore_health_on_host_removal"
-        " close_connections_on_host_health_failure"
+        " close_connections_on_host_health_failure transport_socket_matches"
     ),
     CORE + "HttpProtocolOptions": (
         "idle_timeout max_headers_count max_requests_per_connection max_response_headers_kb"
     ),
     CORE + "Http1ProtocolOptions": "enable_trailers",
+    CLUSTER + "Cluster.TransportSocketMatch": "name match transport_socket",
     CLUSTER + "Cluster.RefreshRate": "base_interval max_interval",
     CLUSTER + "Cluster.LeastRequestLbConfig": "choice_count active_request_bias",
     CLUSTER + "Cluster.RoundRobinLbConfig": "",
@@ -66,7 +67,7 @@ FIELDS: Final[dict[str, str]] = {
         " tcp_health_check grpc_health_check no_traffic_interval no_traffic_healthy_interval"
         " unhealthy_interval unhealthy_edge_interval healthy_edge_interval event_log_path"
         " event_logger always_log_health_check_failures always_log_health_check_success"
-        " tls_options"
+        " tls_options transport_socket_match_criteria"
     ),
     CORE + "HealthCheck.HttpHealthCheck": (
         "host path send receive response_buffer_size request_headers_to_add"

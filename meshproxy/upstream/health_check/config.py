@@ -5,7 +5,7 @@ Owns what a check is and how often it is made. Refuses to know protos.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,6 +64,7 @@ class HealthCheckConfig:
 
     `min_interval` and `max_interval` are the runtime's `health_check.*`. `alpn`: what TLS offers to
     the host in place of what the cluster's transport socket says, empty for that.
+    `transport_socket_match`: labels that choose the transport socket, None for the host's own.
     """
 
     check: HttpHealthCheck | TcpHealthCheck | GrpcHealthCheck
@@ -86,3 +87,4 @@ class HealthCheckConfig:
     always_log_success: bool = False
     event_log_paths: tuple[str, ...] = ()
     alpn: tuple[str, ...] = ()
+    transport_socket_match: Mapping[str, Any] | None = None

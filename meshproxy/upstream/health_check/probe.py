@@ -13,6 +13,7 @@ from meshproxy.upstream.health_check.host_health import Failure
 
 if TYPE_CHECKING:
     from meshproxy.network.address import Address
+    from meshproxy.network.tls.upstream import UpstreamTls
     from meshproxy.upstream.cluster import Cluster
     from meshproxy.upstream.health_check.config import HealthCheckConfig
     from meshproxy.upstream.host import Host
@@ -65,6 +66,7 @@ class Target:
         """
         options = replace(
             self.cluster.connect_options(self.host),
+            tls=self._tls(counted=True),
             timeout=None,
             received=Counter(),
             sent=Counter(),
@@ -84,5 +86,13 @@ class Target:
 
     @property
     def scheme(self) -> bytes:
-        """By the cluster's transport socket."""
-        return b"http" if self.cluster.tls is None else b"https"
+        """By the transport socket."""
+        return b"http" if self._tls(counted=False) is None else b"https"
+
+    def _tls(self, *, counted: bool) -> UpstreamTls | None:
+        """TLS of the host, or of the transport socket that checks are to have."""
+        labels = self.config.transport_socket_match
+        if labels is None:
+            return self.cluster.tls_of(self.host)
+        sockets = self.cluster.transport_sockets
+        return (sockets.resolve(labels) if counted else sockets.find(labels)).tls
