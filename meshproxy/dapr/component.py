@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from meshproxy.dapr.duration import DurationError, seconds_of
 from meshproxy.errors import Place
@@ -195,6 +195,14 @@ class ComponentContext:
     identity: Identity = field(default_factory=lambda: Identity(""))
     owner: TaskOwner = field(default_factory=TaskOwner)
     clock: Callable[[], float] = time.time
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """What a component does besides whose metadata can be judged without starting it."""
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata, and touch nothing outside. Raises ComponentError, as `init` does."""
 
 
 class Component(Protocol):

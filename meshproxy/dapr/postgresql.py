@@ -17,7 +17,7 @@ import asyncpg
 
 from meshproxy.dapr.component import ComponentError, Metadata
 
-__all__ = ["FAILURES", "connect", "open_pool", "table_name", "timeout_of"]
+__all__ = ["FAILURES", "connect", "open_pool", "pool_options", "table_name", "timeout_of"]
 
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a statement may raise."""
@@ -54,6 +54,21 @@ def table_name(name: str) -> str:
     return name
 
 
+def pool_options(metadata: Metadata) -> dict[str, Any]:
+    """What the metadata say of a pool. Raises ComponentError."""
+    options = _options(metadata)
+    timeout = timeout_of(metadata)
+    size = metadata.integer("maxConns", 0, minimum=0) or int(options.pop("max_size", _POOL))
+    idle = metadata.seconds("connectionMaxIdleTime", 300.0)
+    return {
+        **options,
+        "min_size": 1,
+        "max_size": size,
+        "max_inactive_connection_lifetime": idle,
+        "command_timeout": timeout,
+    }
+
+
 async def connect(metadata: Metadata) -> Any:
     """One connection beside those of a pool. Raises ComponentError."""
     options = _options(metadata)
@@ -69,20 +84,10 @@ async def open_pool(
     metadata: Metadata, prepare: Callable[[Any], Awaitable[None]] | None = None
 ) -> Any:
     """Connect; `prepare` is awaited with every new connection. Raises ComponentError."""
-    options = _options(metadata)
-    timeout = timeout_of(metadata)
-    size = metadata.integer("maxConns", 0, minimum=0) or int(options.pop("max_size", _POOL))
-    idle = metadata.seconds("connectionMaxIdleTime", 300.0)
+    options = pool_options(metadata)
     try:
-        async with asyncio.timeout(timeout):
-            return await asyncpg.create_pool(
-                min_size=1,
-                max_size=size,
-                max_inactive_connection_lifetime=idle,
-                command_timeout=timeout,
-                init=prepare,
-                **options,
-            )
+        async with asyncio.timeout(options["command_timeout"]):
+            return await asyncpg.create_pool(init=prepare, **options)
     except (*FAILURES, ValueError) as error:
         raise ComponentError(f"failed to connect to the database: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from meshproxy.config.dapr.component_metadata import note_metadata
 from meshproxy.config.dapr.configuration import load_configurations
 from meshproxy.config.dapr.resources import Resources, load_resources
 from meshproxy.config.problems import Problems
@@ -24,6 +25,8 @@ def check_resources(
     found = load_resources(resources_paths, problems)
     load_configurations(configs, problems, found)
     note_duplicates(found, problems)
+    for component in found.components:
+        note_metadata(component, problems)
     errors, warnings = problems.split(allow_unsupported=allow_unsupported)
     return tuple(errors), (*found.warnings, *warnings)
 

@@ -43,6 +43,10 @@ class HttpBinding:
 
     async def init(self, metadata: Metadata) -> None:
         """Read the metadata; a connection is made when there is something to send."""
+        self.check_metadata(metadata)
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """The same: nothing outside is touched."""
         for name in _NOT_SUPPORTED:
             if name in metadata:
                 raise ComponentError(f"the metadata '{name}' is not supported")

@@ -29,6 +29,10 @@ class LocalStorageBinding:
     def __init__(self, context: ComponentContext) -> None:
         self._root = Path()
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        metadata.required("rootPath")
+
     async def init(self, metadata: Metadata) -> None:
         """Make the folder where it is missing."""
         root = Path(metadata.required("rootPath"))

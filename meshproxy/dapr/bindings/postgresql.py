@@ -17,7 +17,7 @@ import orjson
 
 from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
-from meshproxy.dapr.postgresql import FAILURES, open_pool
+from meshproxy.dapr.postgresql import FAILURES, open_pool, pool_options
 
 EXEC: Final = "exec"
 QUERY: Final = "query"
@@ -34,6 +34,10 @@ class PostgresBinding:
         self._name = context.name
         self._clock = context.clock
         self._pool: Any = None
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        pool_options(metadata)
 
     async def init(self, metadata: Metadata) -> None:
         """Connect."""

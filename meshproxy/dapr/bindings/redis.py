@@ -22,6 +22,10 @@ class RedisBinding:
         self._name = context.name
         self._client: RedisClient | None = None
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        RedisClient(metadata, self._name)
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         await self.close()

@@ -24,7 +24,7 @@ from meshproxy.dapr.configuration.configuration_store import (
     Unsubscribe,
     UpdateHandler,
 )
-from meshproxy.dapr.postgresql import FAILURES, connect, open_pool, table_name
+from meshproxy.dapr.postgresql import FAILURES, connect, open_pool, pool_options, table_name
 from meshproxy.network.tasks import TaskOwner, spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
@@ -46,12 +46,18 @@ class PostgresConfigurationStore:
         self._pool: Any = None
         self._owners: set[TaskOwner] = set()
 
-    async def init(self, metadata: Metadata) -> None:
-        """Connect, and look whether the table is there."""
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
         name = metadata.get("table", "")
         if not name:
             raise ComponentError("missing postgreSQL configuration table name")
-        self._table = table_name(name)
+        table_name(name)
+        pool_options(metadata)
+
+    async def init(self, metadata: Metadata) -> None:
+        """Connect, and look whether the table is there."""
+        self.check_metadata(metadata)
+        self._table = name = metadata["table"]
         await self.close()
         self._metadata = metadata
         self._pool = pool = await open_pool(metadata)

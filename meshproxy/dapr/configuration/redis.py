@@ -41,6 +41,10 @@ class RedisConfigurationStore:
         self._client: RedisClient | None = None
         self._owners: set[TaskOwner] = set()
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        RedisClient(metadata, self._context.name)
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         await self.close()

@@ -29,6 +29,10 @@ class RedisLock:
         self._client: RedisClient | None = None
         self._unlock: Any = None
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        RedisClient(metadata, self._name)
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         await self.close()

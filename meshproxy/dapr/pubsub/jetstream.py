@@ -53,6 +53,10 @@ class JetStreamPubSub:
         self._context: JetStreamContext | None = None
         self._consumers: dict[str, list[JetStreamConsumer]] = {}
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        JetStreamSettings(metadata)
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         self._settings = settings = JetStreamSettings(metadata)

@@ -35,6 +35,10 @@ class KafkaPubSub:
         self._producer: KafkaProducer | None = None
         self._consumers: set[KafkaConsumer] = set()
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        KafkaSettings(metadata, self._context.identity.app_id, retries=True)
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         settings = KafkaSettings(metadata, self._context.identity.app_id, retries=True)

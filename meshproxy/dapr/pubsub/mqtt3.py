@@ -40,6 +40,10 @@ class MqttPubSub:
         self._single = True
         self._subscriptions: set[MqttSubscription] = set()
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        MqttSettings(metadata)
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         settings = MqttSettings(metadata)

@@ -50,6 +50,11 @@ class RabbitPubSub:
         self._queues: set[RabbitQueue] = set()
         self._declared: tuple[AbstractChannel | None, set[str]] = (None, set())
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        RabbitSettings(metadata, self._context.identity.app_id)
+        RabbitClient(metadata, self._context.name, metadata.seconds("reconnectWaitSeconds", 3.0))
+
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         self._settings = RabbitSettings(metadata, self._context.identity.app_id)

@@ -49,8 +49,11 @@ class RedisPubSub:
         self._max_length: int | None = None
         self._stream_ttl = 0.0
 
-    async def init(self, metadata: Metadata) -> None:
-        """Connect."""
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        self._read(metadata)
+
+    def _read(self, metadata: Metadata) -> RedisClient:
         self._group = metadata.get("consumerID", "") or self._context.identity.app_id
         if not self._group:
             raise ComponentError("missing consumerID")
@@ -62,8 +65,13 @@ class RedisPubSub:
         self._stream_ttl = milliseconds(metadata, "streamTTL", 0.0)
         if self._max_length and self._stream_ttl:
             raise ComponentError("only one of maxLenApprox and streamTTL may be given")
+        return RedisClient(metadata, self._context.name)
+
+    async def init(self, metadata: Metadata) -> None:
+        """Connect."""
+        client = self._read(metadata)
         await self.close()
-        self._client = client = RedisClient(metadata, self._context.name)
+        self._client = client
         await client.open()
 
     async def close(self) -> None:

@@ -31,11 +31,16 @@ class LocalFileSecretStore:
         self.features: frozenset[str] = frozenset()
         self._secrets: dict[str, Secret] = {}
 
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        if not metadata.get("secretsFile", ""):
+            raise ComponentError("missing local secrets file in metadata: secretsFile")
+        metadata.boolean("multiValued")
+
     async def init(self, metadata: Metadata) -> None:
         """Read the file."""
-        path = metadata.get("secretsFile", "")
-        if not path:
-            raise ComponentError("missing local secrets file in metadata")
+        self.check_metadata(metadata)
+        path = metadata["secretsFile"]
         separator = metadata.get("nestedSeparator", "") or ":"
         multi = metadata.boolean("multiValued")
         document = await asyncio.to_thread(_read, Path(path))

@@ -49,6 +49,15 @@ class VaultSecretStore:
 
     async def init(self, metadata: Metadata) -> None:
         """Read the metadata; a connection is made when there is a question."""
+        self.check_metadata(metadata)
+        if self._token_file:
+            self._token = await read_text(self._token_file)
+        await self.close()
+        context = await asyncio.to_thread(_context, metadata)
+        self._client = JsonClient(context, metadata.get("tlsServerName", ""))
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
         for name in _NOT_SUPPORTED:
             if name in metadata:
                 raise ComponentError(f"the metadata '{name}' is not supported")
@@ -58,9 +67,7 @@ class VaultSecretStore:
             raise ComponentError(f"vaultAddr is '{address}'; expected https:// and a host")
         kind = metadata.get("vaultValueType", "") or "map"
         if kind not in ("map", "text"):
-            raise ComponentError(
-                f"vault init error, invalid value type {kind}, accepted values are map or text"
-            )
+            raise ComponentError(f"vaultValueType is '{kind}'; expected map or text")
         self._is_text = kind == "text"
         self.features = frozenset(() if self._is_text else {MULTIPLE_KEY_VALUES_PER_SECRET})
         engine = metadata.get("enginePath", "") or "secret"
@@ -69,20 +76,18 @@ class VaultSecretStore:
         prefix = metadata.get("vaultKVPrefix", "") or "dapr"
         self._prefix = f"{_path(prefix)}/" if uses else ""
         self._namespace = metadata.get("vaultNamespace", "")
-        await self._find_token(metadata)
-        await self.close()
-        context = await asyncio.to_thread(_context, metadata)
-        self._client = JsonClient(context, metadata.get("tlsServerName", ""))
+        metadata.boolean("skipVerify")
+        self._find_token(metadata)
 
-    async def _find_token(self, metadata: Metadata) -> None:
+    def _find_token(self, metadata: Metadata) -> None:
         self._token = metadata.get("vaultToken", "")
         self._token_file = metadata.get("vaultTokenMountPath", "")
         if not self._token and not self._token_file:
-            raise ComponentError("token mount path and token not set")
+            text = "token mount path and token not set: vaultTokenMountPath or vaultToken"
+            raise ComponentError(text)
         if self._token and self._token_file:
-            raise ComponentError("token mount path and token both set")
-        if self._token_file:
-            self._token = await read_text(self._token_file)
+            text = "token mount path and token both set: vaultTokenMountPath and vaultToken"
+            raise ComponentError(text)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 import orjson
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
-from meshproxy.dapr.postgresql import FAILURES, open_pool, table_name
+from meshproxy.dapr.postgresql import FAILURES, open_pool, pool_options, table_name
 from meshproxy.dapr.state.postgresql_query import select_of
 from meshproxy.dapr.state.query import Query
 from meshproxy.dapr.state.store import (
@@ -120,13 +120,22 @@ class _PostgresStateStore:
 
     # -- life ----------------------------------------------------------------------------------
 
-    async def init(self, metadata: Metadata) -> None:
-        """Connect, and bring the tables up to date."""
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        pool_options(metadata)
+        self._read_metadata(metadata)
+
+    def _read_metadata(self, metadata: Metadata) -> float:
+        """The names of the tables; returns the seconds between two cleanups."""
         self._table = self._table_name(metadata)
         self._metadata_table = table_name(metadata.get("metadataTableName", "") or "dapr_metadata")
-        key = self._migrations_key(metadata)
         name = "cleanupInterval"
-        cleanup = metadata.seconds(name if name in metadata else "cleanupIntervalInSeconds", 3600.0)
+        return metadata.seconds(name if name in metadata else "cleanupIntervalInSeconds", 3600.0)
+
+    async def init(self, metadata: Metadata) -> None:
+        """Connect, and bring the tables up to date."""
+        cleanup = self._read_metadata(metadata)
+        key = self._migrations_key(metadata)
         await self.close()
         self._pool = await open_pool(metadata)
         await self._migrate(key)

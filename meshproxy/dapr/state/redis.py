@@ -86,13 +86,21 @@ class RedisStateStore:
         self._replicas = 0
         self._has_json = False
 
-    async def init(self, metadata: Metadata) -> None:
-        """Connect, and ask the server what it is."""
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        self._read(metadata)
+
+    def _read(self, metadata: Metadata) -> RedisClient:
         if "queryIndexes" in metadata:
             raise ComponentError("the metadata 'queryIndexes' is not supported")
         self._ttl = parse_ttl(metadata)
+        return RedisClient(metadata, self._name)
+
+    async def init(self, metadata: Metadata) -> None:
+        """Connect, and ask the server what it is."""
+        client = self._read(metadata)
         await self.close()
-        self._client = client = RedisClient(metadata, self._name)
+        self._client = client
         await client.open()
         self._script = client.redis.register_script(_SCRIPT)
         info: dict[str, Any] = await client.call(client.redis.info("replication"))

@@ -63,8 +63,12 @@ class SqliteStateStore:
         self._table = "state"
         self._metadata_table = "metadata"
 
-    async def init(self, metadata: Metadata) -> None:
-        """Open the file, and make the tables where they are missing."""
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        self._read_metadata(metadata)
+
+    def _read_metadata(self, metadata: Metadata) -> tuple[Database, float]:
+        """The database, and the seconds between two cleanups."""
         target = metadata.first("connectionString", "url")
         if not target:
             raise ComponentError("missing connection string")
@@ -73,8 +77,13 @@ class SqliteStateStore:
         busy = metadata.seconds("busyTimeout", 2.0)
         cleanup = metadata.seconds("cleanupInterval", 3600.0)
         wal = not metadata.boolean("disableWAL")
+        return Database(target, busy, wal=wal), cleanup
+
+    async def init(self, metadata: Metadata) -> None:
+        """Open the file, and make the tables where they are missing."""
+        database, cleanup = self._read_metadata(metadata)
         await self.close()
-        self._database = database = Database(target, busy, wal=wal)
+        self._database = database
         await database.open()
         await database.transaction(self._migrate)
         if cleanup > 0:

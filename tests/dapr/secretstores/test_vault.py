@@ -158,7 +158,7 @@ def test_a_server_that_is_not_trusted_gets_no_token(vault, trust):
         ({"vaultTokenMountPath": "/x"}, "token mount path and token both set"),
         ({"vaultToken": "", "vaultTokenMountPath": "/none"}, "'/none' cannot be read"),
         ({"vaultAddr": "ftp://x"}, "vaultAddr is 'ftp://x'; expected https://"),
-        ({"vaultValueType": "list"}, "invalid value type list, accepted values are map or text"),
+        ({"vaultValueType": "list"}, "vaultValueType is 'list'; expected map or text"),
         ({"vaultKVUsePrefix": "maybe"}, "vaultKVUsePrefix is 'maybe'; expected true or false"),
         ({"vaultKubernetesRole": "r"}, "'vaultKubernetesRole' is not supported"),
         ({"enginePath": "../sys"}, "has a part that is"),
