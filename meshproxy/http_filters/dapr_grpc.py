@@ -91,25 +91,31 @@ class DaprGrpcFilter(StreamFilter):
             self._answered = True
             self.callbacks.send_local_reply(_NOT_GRPC)
             return STOP_ITERATION
-        token = self._config.token
-        given = headers.get(invocation.API_TOKEN) or b""
-        if token and not hmac.compare_digest(given, token.encode()):
-            return self._fail(_BAD_TOKEN)
         path = (headers.get(b":path") or b"").decode("latin-1")
         if self._config.log_calls:
             agent = (headers.get(b"user-agent") or b"").decode("latin-1")
             fields = {"method": path, "useragent": agent}
             logger.info("gRPC API Called", extra={"dapr": fields})
-        self._method = self._config.methods.get(path)
-        if self._method is None:
+        method = self._config.methods.get(path)
+        if method is not None and method.foreign and _names_app(headers):
+            method = None
+        if (method is None or not method.public) and not self._may_pass(headers):
+            return self._fail(_BAD_TOKEN)
+        if method is None:
             self._passes = True
             return CONTINUE
-        if self._method.stream is not None:
-            self._stream = stream = MessageStream(self._method, self._send)
-            self.callbacks.spawn(self._serve(self._method, stream), f"dapr {self._method.name}")
+        self._method = method
+        if method.stream is not None:
+            self._stream = stream = MessageStream(method, self._send)
+            self.callbacks.spawn(self._serve(method, stream), f"dapr {method.name}")
         if end_stream:
             self._finish()
         return STOP_ITERATION
+
+    def _may_pass(self, headers: HeaderMap) -> bool:
+        token = self._config.token
+        given = headers.get(invocation.API_TOKEN) or b""
+        return not token or hmac.compare_digest(given, token.encode())
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
         """A piece of the body: of one message, and of no second one."""
@@ -221,6 +227,10 @@ class DaprGrpcFilter(StreamFilter):
         self.callbacks.info.response_code_details = DETAILS
         self.callbacks.encode_headers(HeaderMap([*_HEADERS, *pairs]), True)
         return STOP_ITERATION
+
+
+def _names_app(headers: HeaderMap) -> bool:
+    return invocation.APP_ID in headers or invocation.CALLEE_APP_ID in headers
 
 
 def failure_trailers(error: ApiError) -> Pairs:

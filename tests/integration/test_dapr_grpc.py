@@ -13,6 +13,8 @@ import grpc
 from dapr.proto import api_service_v1, api_v1, appcallback_service_v1
 from dapr.proto.common.v1 import common_pb2
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 from tests.integration.test_dapr_invoke import CONFIG
@@ -201,7 +203,7 @@ def test_what_cannot_be_proxied_is_refused(caller, metadata, service, code, text
         assert refused.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_a_callee_of_http_is_refused_by_its_own_sidecar(callee):
+def test_a_callee_of_http_is_refused_by_its_own_sidecar(callee, caller):
     with GrpcChannel(callee.grpc_port) as channel:
         metadata = (("dapr-app-id", "caller"), ("dapr-api-token", TOKEN))
         error = failure(channel.unary("Unary"), b"", metadata=metadata)
@@ -311,3 +313,49 @@ def test_what_cannot_be_invoked_is_refused(invoke, app_id, method, verb, code):
     with pytest.raises(grpc.RpcError) as raised:
         invoke(app_id, method, verb=verb)
     assert raised.value.code().name == code
+
+
+# ---- the server itself -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_the_api_is_described_by_reflection(caller, version):
+    token = (("dapr-api-token", TOKEN),)
+    method = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+    with GrpcChannel(caller.grpc_port) as channel:
+        ask = channel.channel.stream_stream(
+            method,
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        request = reflection_pb2.ServerReflectionRequest
+        questions = [
+            request(list_services=""),
+            request(file_containing_symbol="dapr.proto.runtime.v1.Dapr"),
+        ]
+        services, file = ask(iter(questions), metadata=token, timeout=TIMEOUT_S)
+        assert "dapr.proto.runtime.v1.Dapr" in [
+            each.name for each in services.list_services_response.service
+        ]
+        assert len(file.file_descriptor_response.file_descriptor_proto) > 10
+        with pytest.raises(grpc.RpcError) as raised:
+            list(ask(iter(questions), timeout=TIMEOUT_S))
+    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_health_is_asked_without_a_token_and_of_an_app_by_its_name(caller, app):
+    app.health.set("mine", health_pb2.HealthCheckResponse.SERVING)
+    method, request = "/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest
+    with GrpcChannel(caller.grpc_port) as channel:
+        check = channel.channel.unary_unary(
+            method, request.SerializeToString, health_pb2.HealthCheckResponse.FromString
+        )
+        assert check(request(), timeout=TIMEOUT_S).status == 1
+        mine = request(service="mine")
+        assert check(mine, metadata=TO, timeout=TIMEOUT_S).status == 1
+        with pytest.raises(grpc.RpcError) as raised:
+            check(mine, timeout=TIMEOUT_S)
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(grpc.RpcError) as raised:
+            check(mine, metadata=TO[:1], timeout=TIMEOUT_S)
+        assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED

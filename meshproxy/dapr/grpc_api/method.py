@@ -38,13 +38,18 @@ StreamOperation = Callable[["Api", "MessageStream"], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A call: `operation` of one message, or `stream` of many."""
+    """A call: `operation` of one message, or `stream` of many.
+
+    `foreign`: not Dapr's own, and so an app's where the metadata name one. `public`: no token.
+    """
 
     name: str
     request: type[Any]
     response: type[Any]
     operation: InformedOperation | None = None
     stream: StreamOperation | None = None
+    foreign: bool = False
+    public: bool = False
 
     def refused_by(self, error: Callable[[], ApiError]) -> Method:
         """A call of this name that is always answered with an error."""

@@ -64,6 +64,13 @@ def classes(method: str, service: str = "Dapr") -> tuple[type[Any], type[Any]]:
     return GetMessageClass(found.input_type), GetMessageClass(found.output_type)
 
 
-def methods() -> list[str]:
-    """The names of all calls that Dapr's own descriptor has."""
-    return [each.name for each in _SERVICES["Dapr"].methods]
+def dapr_files() -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """The descriptors of Dapr's files and of all that they import: by name, and in order."""
+    found: dict[str, Any] = {}
+    waiting = [service.file for service in _SERVICES.values()]
+    while waiting:
+        file = waiting.pop()
+        if file.name not in found:
+            found[file.name] = file
+            waiting += file.dependencies
+    return found, tuple(found.values())

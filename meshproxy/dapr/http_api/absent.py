@@ -30,7 +30,10 @@ _CONVERSATION: Final = _absent(
     "ERR_CONVERSATION_NOT_FOUND", "failed finding conversation component {name}", 400
 )
 _ACTOR: Final = _absent("ERR_ACTOR_NO_PLACEMENT", "placement is not configured", 400)
-_JOB: Final = _absent("DAPR_SCHEDULER_SCHEDULE_JOB", "scheduler is not configured")
+_NO_SCHEDULER: Final = "scheduler is not configured"
+_SCHEDULE_JOB: Final = _absent("DAPR_SCHEDULER_SCHEDULE_JOB", _NO_SCHEDULER)
+_GET_JOB: Final = _absent("DAPR_SCHEDULER_GET_JOB", _NO_SCHEDULER)
+_DELETE_JOB: Final = _absent("DAPR_SCHEDULER_DELETE_JOB", _NO_SCHEDULER)
 _WORKFLOW: Final = _absent("ERR_START_WORKFLOW", "workflow runtime is not configured")
 
 
@@ -44,9 +47,13 @@ def _both(methods: str, path: str, operation: Operation) -> tuple[Endpoint, ...]
 
 ENDPOINTS: Final = (
     endpoint("PUT", "/v1.0-alpha1/crypto/{name}/{operation}", _CRYPTO),
+    endpoint("POST", "/v1.0-alpha1/subtlecrypto/{name}/{operation}", _CRYPTO),
     endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _CONVERSATION),
     endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _CONVERSATION),
     endpoint(_ANY, "/v1.0/actors/{type}/{id}/{rest*}", _ACTOR),
-    *_both("GET POST DELETE", "jobs/{name}", _JOB),
+    *_both(_WRITE, "jobs/{name}", _SCHEDULE_JOB),
+    *_both("GET", "jobs/{name}", _GET_JOB),
+    *_both("DELETE", "jobs/{name}", _DELETE_JOB),
     *_both("GET POST", "workflows/{rest*}", _WORKFLOW),
+    endpoint("GET POST", "/v1.0-beta1/workflows/{rest*}", _WORKFLOW),
 )

@@ -121,6 +121,15 @@ def _add_field(message: DescriptorProto, package: str, name: str, number: int, k
         field.type_name = f".{package}.{kind}"
 
 
+def described(package: str, messages: dict[str, str]) -> dict[str, type[Any]]:
+    """The classes of other messages, in the words of this module, by name."""
+    pool = DescriptorPool()
+    pool.AddSerializedFile(_describe(package, messages).SerializeToString())
+    return {
+        name: GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in messages
+    }
+
+
 _POOL: Final = DescriptorPool()  # of its own: who has Dapr's generated messages loaded, keeps them
 for _package, _messages in _FIELDS.items():
     _POOL.AddSerializedFile(_describe(_package, _messages).SerializeToString())

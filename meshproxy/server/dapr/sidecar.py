@@ -232,11 +232,12 @@ class DaprSidecar:
             logger.warning("the gRPC API is not served: it needs pip install 'meshproxy[dapr]'")
             return None
         from meshproxy.dapr.grpc_api import GRPC_API
+        from meshproxy.dapr.grpc_api.server_services import SERVER_SERVICES
         from meshproxy.http_filters.dapr_grpc import DaprGrpcConfig
 
         options = self.options
         limit, logged = options.max_body_size, options.enable_api_logging
-        methods = self._resources.api_access.of_grpc(GRPC_API)
+        methods = self._resources.api_access.of_grpc(GRPC_API) | SERVER_SERVICES
         return DaprGrpcConfig(api, methods, options.api_token, limit, logged)
 
     def _listeners(self) -> list[dict[str, Any]]:

@@ -170,3 +170,23 @@ def test_grpc_itself_is_not_loaded():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "grpc", "text"),
+    [
+        ("InvokeActor", Grpc.INTERNAL, "placement is not configured"),
+        ("ScheduleJobAlpha1", Grpc.INTERNAL, "scheduler is not configured"),
+        ("DeleteJob", Grpc.INTERNAL, "scheduler is not configured"),
+        ("StartWorkflowBeta1", Grpc.INTERNAL, "workflow runtime is not configured"),
+        ("SubtleSignAlpha1", Grpc.INTERNAL, "crypto providers not configured"),
+        ("ConverseAlpha2", Grpc.INVALID_ARGUMENT, "failed finding conversation component echo"),
+    ],
+)
+def test_blocks_that_are_not_there_answer_as_without_their_servers(client, name, grpc, text):
+    request = GRPC_API[f"/dapr.proto.runtime.v1.Dapr/{name}"].request()
+    if name == "ConverseAlpha2":
+        request.name = "echo"
+    with pytest.raises(ApiError) as raised:
+        client(name, request)
+    assert (raised.value.grpc, raised.value.message) == (grpc, text)

@@ -85,7 +85,10 @@ def test_shutdown_asks_the_process_to_end(header, force):
         ("PUT", "/v1.0-alpha1/crypto/c/encrypt", 500, "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED"),
         ("POST", "/v1.0-alpha2/conversation/c/converse", 400, "ERR_CONVERSATION_NOT_FOUND"),
         ("POST", "/v1.0/actors/t/i/method/m", 400, "ERR_ACTOR_NO_PLACEMENT"),
-        ("GET", "/v1.0-alpha1/jobs/j", 500, "DAPR_SCHEDULER_SCHEDULE_JOB"),
+        ("POST", "/v1.0-alpha1/jobs/j", 500, "DAPR_SCHEDULER_SCHEDULE_JOB"),
+        ("GET", "/v1.0-alpha1/jobs/j", 500, "DAPR_SCHEDULER_GET_JOB"),
+        ("DELETE", "/v1.0/jobs/j", 500, "DAPR_SCHEDULER_DELETE_JOB"),
+        ("POST", "/v1.0-beta1/workflows/dapr/w/start", 500, "ERR_START_WORKFLOW"),
     ],
 )
 def test_a_building_block_that_is_not_there_answers_as_in_daprd(method, path, status, code):
