@@ -263,6 +263,7 @@ class ClientCodec(Http2Connection):
         """The connection is gone: its streams end with it."""
         if not self.closed:
             self.closed = True
+        self.show_outbound()
         self._end_all(TERMINATION)
 
     def on_connection_error(self, details: str) -> None:

@@ -43,7 +43,7 @@ class Outbound:
     """
 
     __slots__ = ("_control", "_frames", "_max_control", "_max_frames", "_wire", "behind",
-                 "written")  # fmt: skip
+                 "shown", "written")  # fmt: skip
 
     def __init__(self, wire: Wire, settings: Http2Settings) -> None:
         self._wire = wire
@@ -53,6 +53,7 @@ class Outbound:
         self._control: deque[int] = deque()
         self.written = 0
         self.behind = False
+        self.shown = (0, 0)  # what gauges have of `waiting`
 
     def fall_behind(self) -> None:
         """The peer has sent more than is dealt with now; what is out already does not count."""
@@ -74,6 +75,10 @@ class Outbound:
         if len(self._control) > self._max_control and self._left(self._control) > self._max_control:
             return OUTBOUND_CONTROL
         return self.add(size)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many frames are not out yet, and how many of them the peer has made us write."""
+        return self._left(self._frames), self._left(self._control)
 
     def _left(self, positions: deque[int]) -> int:
         if self.behind:

@@ -134,8 +134,18 @@ class Http2Output:
     def on_watermark(self, high: bool) -> None:
         """The transport is full, or no more."""
         self.wire_is_full = high
+        self.show_outbound()
         for stream in tuple(self.streams.values()):
             stream.update_watermark()
+
+    def show_outbound(self) -> None:
+        """Set the gauges of frames that the transport holds; done when it is full, or no more, and
+        now and then."""
+        frames, control = (0, 0) if self.closed else self.outbound.waiting()
+        stats, shown = self.stats, self.outbound.shown
+        stats.outbound_frames_active.value += frames - shown[0]
+        stats.outbound_control_frames_active.value += control - shown[1]
+        self.outbound.shown = (frames, control)
 
     # -- what the other half does ------------------------------------------------------------
 

@@ -234,6 +234,7 @@ class ServerCodec(Http2Connection):
         """Look at the clock: keep-alive PINGs, and responses that nobody takes."""
         if self._keepalive is not None and not self.closed:
             self._keepalive.sweep(now)
+        self.show_outbound()
         if self.flush_timeout and (self.blocked or self._stalls):
             self._sweep_stalls(now)
 
@@ -288,6 +289,7 @@ class ServerCodec(Http2Connection):
     def on_closed(self, local: bool) -> None:
         """The connection is gone: its streams end with it."""
         self.closed = True
+        self.show_outbound()
         for stream in tuple(self.streams.values()):
             self._forget(stream)
             stream.decoder.on_reset("downstream_remote_disconnect")

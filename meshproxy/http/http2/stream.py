@@ -94,7 +94,7 @@ class Http2Stream:
             self._pending = deque()
         if size:
             self._pending.append(data)
-            self._pending_bytes += size
+            self._keep(size)
         self._end_pending = end_stream
         connection.blocked[self.id] = self
         self.flush()
@@ -131,7 +131,7 @@ class Http2Stream:
         else:
             pending.popleft()
         size = len(piece)
-        self._pending_bytes -= size
+        self._keep(-size)
         self.send_window -= size
         connection.send_window -= size
         last = self._end_pending and not pending and self._trailers_pending is None
@@ -154,10 +154,15 @@ class Http2Stream:
 
     def _drop_pending(self) -> None:
         self._pending = None
-        self._pending_bytes = 0
+        self._keep(-self._pending_bytes)
         self._end_pending = False
         self._trailers_pending = None
         self.connection.blocked.pop(self.id, None)
+
+    def _keep(self, size: int) -> None:
+        """So many bytes more wait here, or fewer."""
+        self._pending_bytes += size
+        self.connection.stats.pending_send_bytes.value += size
 
     def update_watermark(self) -> None:
         """Tell who makes the bytes whether to wait: too many are kept here, or below."""

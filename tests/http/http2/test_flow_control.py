@@ -8,11 +8,13 @@ from tests.support.http2_frames import (
     DATA,
     GOAWAY,
     HEADERS,
+    PING,
     RST_STREAM,
     WINDOW_UPDATE,
     Frame,
     Server,
     data,
+    frame,
     headers,
     post,
     rst,
@@ -176,3 +178,43 @@ def test_a_complete_response_that_nobody_takes_ends_after_its_time():
     assert [(each.kind, each.stream) for each in server.send()] == [(RST_STREAM, 1)]
     assert server.stats.tx_flush_timeout.value == 1
     assert list(server.codec.streams) == [3]
+
+
+def test_what_waits_for_a_window_is_shown_until_it_is_out_or_given_up():
+    server = Server()
+    server.start(settings((4, 10)), headers(1), headers(3))
+    shown = server.stats.pending_send_bytes
+    for request in server.requests:
+        request.encoder.encode_headers(HeaderMap(OK), False)
+        request.encoder.encode_data(b"x" * 50, True)
+    assert shown.value == 80
+    server.send(window_update(1, 30))
+    assert shown.value == 50
+    server.send(rst(3))
+    assert shown.value == 10
+    server.codec.on_closed(False)
+    assert shown.value == 0
+
+
+def shown(stats):
+    return stats.outbound_frames_active.value, stats.outbound_control_frames_active.value
+
+
+def test_frames_that_the_transport_holds_are_shown_while_it_does():
+    server = Server()
+    server.start(headers(1))
+    stats = server.stats
+    encoder = server.requests[0].encoder
+    encoder.encode_headers(HeaderMap(OK), False)
+    encoder.encode_data(b"x", False)
+    server.codec.dispatch(frame(PING, 0, 0, b"12345678"))
+    server.codec.sweep(0.0)
+    assert shown(stats) == (3, 1)
+    server.wire.take()
+    server.codec.on_watermark(False)
+    assert shown(stats) == (0, 0)
+    encoder.encode_data(b"x", False)
+    server.codec.on_watermark(True)
+    assert stats.outbound_frames_active.value == 1
+    server.codec.on_closed(False)
+    assert stats.outbound_frames_active.value == 0
