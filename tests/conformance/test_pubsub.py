@@ -1,15 +1,22 @@
 """What every registered broker does: the cases of components-contrib's conformance suite."""
 
 import asyncio
+import json
 import uuid
 from collections import Counter
 from contextlib import suppress
 
 import pytest
 
+from meshproxy.config.dapr.subscription import compile_rule
+from meshproxy.dapr.app_channel import SUCCESS
 from meshproxy.dapr.component import ComponentContext, ComponentError, Identity, Metadata
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.pubsub.broker import PublishRequest
+from meshproxy.dapr.pubsub.subscription import Kind, Rule, Subscription
+from meshproxy.dapr.sidecar import Sidecar
+from meshproxy.dapr.subscriptions import Subscriptions
+from tests.dapr.support import APP, component, runtime
 from tests.support.fake_kafka import Cluster, library
 
 
@@ -67,10 +74,15 @@ def type_name(request) -> str:
 
 
 @pytest.fixture
-def made(type_name, request):
-    """A function that makes one more component on the same server."""
+def metadata(type_name, request):
+    """What leads to the server of a component."""
     fixture, metadata_of = SERVERS[type_name]
-    metadata = metadata_of(request.getfixturevalue(fixture) if fixture else None)
+    return metadata_of(request.getfixturevalue(fixture) if fixture else None)
+
+
+@pytest.fixture
+def made(type_name, metadata):
+    """A function that makes one more component on the same server."""
     name, _, version = type_name.partition("/")
 
     async def make(**more):
@@ -199,6 +211,46 @@ def test_any_bytes_arrive_as_they_were(made):
         await inbox.has(3)
         await broker.close()
         assert set(inbox.accepted) == {b"\x00\xff", b"x" * 100_000, b"{}"}
+
+    asyncio.run(main())
+
+
+class App:
+    """Refuses the event `poison` of one topic for ever, and keeps the rest."""
+
+    def __init__(self) -> None:
+        self.taken: asyncio.Queue = asyncio.Queue()
+
+    async def list_topic_subscriptions(self, compile_rule):
+        return []
+
+    async def on_topic_event(self, event) -> str:
+        if (event.topic, event.event["id"]) == ("orders", "poison"):
+            raise ComponentError("never")
+        await self.taken.put((event.topic, event.event["id"]))
+        return SUCCESS
+
+
+def test_a_poison_message_goes_to_the_dead_letter_topic_and_others_pass_it(type_name, metadata):
+    async def main():
+        name, _, version = type_name.partition("/")
+        life = runtime([component("bus", name, metadata, version=version)])
+        await life.start()
+        app, everything = App(), (Rule("/"),)
+        subscriptions = (
+            Subscription("bus", "orders", everything, Kind.DECLARATIVE, "a"),
+            Subscription("bus", "a", everything, Kind.DECLARATIVE),
+        )
+        manager = Subscriptions(Sidecar(APP, life, channel=app), subscriptions, compile_rule)
+        await manager.begin()
+        broker = life.find("pubsub", "bus")
+        for each in ("poison", "good"):
+            await broker.publish(PublishRequest("orders", json.dumps({"id": each}).encode()))
+        async with asyncio.timeout(PATIENCE):
+            taken = {await app.taken.get() for _ in range(2)}
+        assert taken == {("orders", "good"), ("a", "poison")}
+        await manager.end()
+        await life.close()
 
     asyncio.run(main())
 

@@ -26,6 +26,7 @@ import nats.errors
 import nats.js.errors
 import orjson
 from nats.aio.client import Client
+from nats.js.api import PubAck
 from nats.js.client import JetStreamContext
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
@@ -93,9 +94,13 @@ class JetStreamPubSub:
         """Hand it over; the stream has confirmed it when this returns."""
         stream, settings = self._stream(), self._settings
         assert settings is not None
-        headers = {"Nats-Msg-Id": found} if (found := _id_of(request.data)) else None
+        name = _id_of(request.data)
         try:
-            await stream.publish(request.topic, request.data, headers=headers)
+            sent = await stream.publish(request.topic, request.data, headers=_named(name))
+            if sent.duplicate and not await self._is_there(stream, sent, request.topic):
+                await stream.publish(
+                    request.topic, request.data, headers=_named(f"{name} {request.topic}")
+                )
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             raise ComponentError(f"jetstream: {_said(error)}") from error
 
@@ -131,6 +136,18 @@ class JetStreamPubSub:
 
         return unsubscribe
 
+    async def _is_there(self, stream: JetStreamContext, sent: PubAck, topic: str) -> bool:
+        """Whether the message that this one repeats is of the same topic.
+
+        An event that goes on to another topic of its stream, that of dead letters for example, is
+        no repetition: the server, which looks at the id only, would lose it.
+        """
+        try:
+            first = await stream.get_msg(sent.stream, sent.seq)
+        except nats.js.errors.NotFoundError:
+            return False
+        return first.subject == topic
+
     def _stream(self) -> JetStreamContext:
         if self._context is None:
             raise ComponentError(f"{self._name} is closed")
@@ -152,6 +169,10 @@ async def _flush(client: Client) -> None:
     if client.is_connected:
         with suppress(nats.errors.Error, OSError, TimeoutError):
             await client.flush(_FLUSH)
+
+
+def _named(name: str) -> dict[str, str] | None:
+    return {"Nats-Msg-Id": name} if name else None
 
 
 def _id_of(data: bytes) -> str:

@@ -63,6 +63,20 @@ def test_a_message_is_the_envelope_with_its_id_and_the_same_id_is_one_message(se
     run(main())
 
 
+def test_an_event_that_goes_on_to_another_topic_of_its_stream_is_no_repetition(server):
+    async def main():
+        broker = await opened(server)
+        event = json.dumps({"id": "7"}).encode()
+        for topic in ("orders", "orders.dead", "orders", "orders.dead"):
+            await broker.publish(PublishRequest(topic, event))
+        async with Looking(server) as look:
+            assert (await look.stream.stream_info("ORDERS")).state.messages == 2
+            assert (await look.stream.get_msg("ORDERS", 2)).subject == "orders.dead"
+        await broker.close()
+
+    run(main())
+
+
 def test_a_topic_without_a_stream_is_an_error_of_publishing_and_of_subscribing(server):
     async def main():
         broker = await opened(server)
