@@ -3,9 +3,9 @@
     python -m tests.perf.dapr [--seconds 5] [--rounds 3] [--only invoke]
 
 `invoke`: a thousand calls a second with 1 KB each way, over HTTP and over gRPC, from app to app
-through two sidecars; what the way adds to that of the same calls without them, and the processor
-time of both sidecars. The app answers at once. Each way is measured in turn with
-the direct one, and the medians are shown.
+through two sidecars, each on a core of its own as they are on two machines; what the way adds to
+that of the same calls without them, and the processor time of both sidecars. The app answers at
+once. Each way is measured in turn with the direct one, and the medians are shown.
 `state`: the highest rate of reading and writing 1 KB on one core, and the processor time of a
 request, which a busy machine disturbs less.
 `start`: from the command line to `/v1.0/healthz`, and resident memory with six components. As where
@@ -124,19 +124,31 @@ class Way(NamedTuple):
 
 
 def times(way: Way, seconds: int, cpu: int) -> Times:
-    """One run at the fixed rate."""
-    with tempfile.TemporaryDirectory() as directory:
-        log, body = Path(directory, "log"), Path(directory, "body")
+    """One run at the fixed rate.
+
+    Each connection has a generator of its own, and they start one after the other: the clients of
+    a single one send at the same instant, and would measure how long sixteen calls take.
+    """
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        body = Path(directory, "body")
         body.write_bytes(PAYLOAD if way.h1 else MESSAGE)
-        command = ["taskset", "-c", str(cpu), "h2load", "-t1", f"-c{CONNECTIONS}", f"-D{seconds}"]
-        command += [f"--rps={RATE / CONNECTIONS}", f"--log-file={log}", f"--data={body}"]
-        command += ["--h1"] if way.h1 else ["-m8"]
+        command = ["taskset", "-c", str(cpu), "h2load", "-t1", "-c1", f"-D{seconds}"]
+        command += [f"--rps={RATE / CONNECTIONS}", f"--data={body}"]
+        command += ["--h1"] if way.h1 else ["-m1"]
         for header in way.headers:
             command += ["-H", header]
         command.append(f"http://127.0.0.1:{way.port}{way.target}")
-        limit = 3 * seconds + 20
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=limit)
-        lines = [line.split("\t") for line in log.read_text().splitlines()]
+        running = []
+        for number in range(CONNECTIONS):
+            log = f"--log-file={directory}/{number}.log"
+            process = subprocess.Popen([*command, log], stdout=subprocess.DEVNULL)
+            running.append(stack.enter_context(process))
+            time.sleep(1 / RATE)
+        for process in running:
+            if process.wait(3 * seconds + 20):
+                raise SystemExit(f"h2load ended with {process.returncode}")
+        logs = [path.read_text() for path in Path(directory).glob("*.log")]
+    lines = [line.split("\t") for log in logs for line in log.splitlines()]
     if len(lines) < RATE * seconds * 0.95 or {status for _, status, _ in lines} != {"200"}:
         answered = sorted({status for _, status, _ in lines})
         raise SystemExit(f"{way}: {len(lines)} answers of {answered} in {seconds} s")
@@ -145,8 +157,8 @@ def times(way: Way, seconds: int, cpu: int) -> Times:
 
 
 @contextmanager
-def pair(protocol: str, app_port: int, cpu: int) -> Iterator[tuple[Sidecar, Sidecar]]:
-    """A sidecar without an app, and one with it, that find each other."""
+def pair(protocol: str, app_port: int, cpus: Sequence[int]) -> Iterator[tuple[Sidecar, Sidecar]]:
+    """A sidecar without an app, and one with it beside it on its core, that find each other."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         config = Path(folder, "config.yaml")
         resolution = {
@@ -161,15 +173,15 @@ def pair(protocol: str, app_port: int, cpu: int) -> Iterator[tuple[Sidecar, Side
         }
         config.write_text(yaml.safe_dump(document))
         app = ("--app-port", str(app_port), "--app-protocol", protocol)
-        callee = Sidecar("callee", "--config", str(config), *app, cpu=cpu)
-        caller = Sidecar("caller", "--config", str(config), cpu=cpu)
+        callee = Sidecar("callee", "--config", str(config), *app, cpu=cpus[1])
+        caller = Sidecar("caller", "--config", str(config), cpu=cpus[0])
         yield stack.enter_context(caller), stack.enter_context(callee)
 
 
 def invoke(protocol: str, options: argparse.Namespace, bar: float) -> None:
     """The rows of one protocol."""
-    mine, other = options.cpus
-    with app(protocol, other) as port, pair(protocol, port, mine) as sidecars:
+    other = options.cpus[1]
+    with app(protocol, other) as port, pair(protocol, port, options.cpus) as sidecars:
         caller = sidecars[0]
         if protocol == "http":
             direct = Way(port, "/1kb")
@@ -300,7 +312,7 @@ PARTS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; `cpus` becomes (sidecars' core, everybody else's core)."""
+    """Read the command line; `cpus` becomes (the sidecar's core, everybody else's core)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=int, default=5, help="length of one run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the median counts")

@@ -125,6 +125,23 @@ def test_sidecars_that_start_at_one_time_do_not_disturb_each_other(version, post
 
 
 @pytest.mark.parametrize(
+    ("version", "name", "value"),
+    [
+        ("v1", "tableName", "state; DROP TABLE state"),
+        ("v1", "tableName", 'a"b'),
+        ("v1", "tableName", "a.b.c"),
+        ("v2", "tablePrefix", "x; --"),
+        ("v2", "tablePrefix", "x' OR '1'='1"),
+        ("v2", "metadataTableName", "about --"),
+    ],
+)
+def test_a_table_name_is_nothing_but_a_name(version, name, value):
+    store = VERSIONS[version](ComponentContext("store"))
+    with pytest.raises(ComponentError, match="is no table name"):
+        run(store.init(Metadata({"host": "127.0.0.1", "port": "1", name: value})))
+
+
+@pytest.mark.parametrize(
     ("metadata", "expected"),
     [
         ({}, "missing connection string"),
