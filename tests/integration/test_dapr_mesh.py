@@ -69,6 +69,17 @@ def test_an_app_that_the_file_names_is_invoked_through_its_listener(shop, carts)
     assert versions.total() == 60
 
 
+def test_the_retries_of_the_file_apply(shop, carts):
+    for cart in carts:
+        cart.requests.clear()
+        cart.failures[:] = [502, 503]
+    answer = shop.call("GET", "/v1.0/invoke/cart/method/items")
+    for cart in carts:
+        cart.failures.clear()
+    assert answer.status == 200
+    assert sum(len(cart.requests) for cart in carts) == 3
+
+
 def test_a_route_of_the_file_may_answer_itself(shop):
     answer = shop.call("GET", "/orders/1", headers={"dapr-app-id": "cart"})
     assert (answer.status, answer.body) == (403, b"orders are not taken")
