@@ -22,6 +22,7 @@ class Grpc(IntEnum):
     """The codes of gRPC that the API answers with."""
 
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8

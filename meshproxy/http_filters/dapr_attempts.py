@@ -5,12 +5,10 @@ Owns which answers count as failures, and what the client is told where a policy
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meshproxy.dapr import invocation
-from meshproxy.dapr.api_error import ApiError
-from meshproxy.dapr.http_api.messages import error_response
+from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.resiliency import DEADLINE_ERROR, Execution
 from meshproxy.http.local_reply import LocalReply, asks_for_grpc
 
@@ -20,26 +18,30 @@ if TYPE_CHECKING:
 DETAILS: Final = "dapr_api"
 
 
-class InvocationPlan:
-    """The attempts at one invocation (`router.attempts.Plan`).
+class Invoking(Protocol):
+    """Whose attempts they are.
 
-    `on_unanswered` is called after each attempt without an answer; `gone` says before the next one
-    why the app cannot be called any more, or is None.
+    `gone`: why the app cannot be called any more, None while it can.
     """
 
-    __slots__ = ("_app_id", "_execution", "_gone", "_on_unanswered", "may_retry", "timeout")
+    gone: ApiError | None
 
-    def __init__(
-        self,
-        app_id: str,
-        execution: Execution,
-        on_unanswered: Callable[[], None],
-        gone: Callable[[], ApiError | None],
-    ) -> None:
+    def look_again(self) -> None:
+        """There was no answer: perhaps the app is elsewhere."""
+
+    def reply(self, error: ApiError) -> LocalReply:
+        """An error in the words of the call's protocol."""
+
+
+class InvocationPlan:
+    """The attempts at one invocation (`router.attempts.Plan`)."""
+
+    __slots__ = ("_app_id", "_execution", "_owner", "may_retry", "timeout")
+
+    def __init__(self, app_id: str, execution: Execution, owner: Invoking) -> None:
         self._app_id = app_id
         self._execution = execution
-        self._on_unanswered = on_unanswered
-        self._gone = gone
+        self._owner = owner
         self.timeout: Final = execution.timeout
         """Seconds until the response of an attempt begins."""
         self.may_retry: Final = execution.may_retry
@@ -48,15 +50,15 @@ class InvocationPlan:
     @property
     def timeout_reply(self) -> LocalReply:
         """The last attempt has taken longer."""
-        return self._refusal(DEADLINE_ERROR)
+        return self._refusal(DEADLINE_ERROR, Grpc.DEADLINE_EXCEEDED)
 
     def admit(self) -> LocalReply | None:
         """None where the next attempt may go."""
-        gone = self._gone()
+        gone = self._owner.gone
         if gone is not None:
-            return _reply(gone)
+            return self._owner.reply(gone)
         reason = self._execution.admit()
-        return self._refusal(reason) if reason else None
+        return self._refusal(reason, Grpc.UNAVAILABLE) if reason else None
 
     def answered(self, headers: HeaderMap) -> float | None:
         """A response begins; seconds until the next attempt, None where it passes."""
@@ -73,20 +75,16 @@ class InvocationPlan:
     def unanswered(self, *, timed_out: bool) -> float | None:
         """There was no response."""
         if not timed_out:
-            self._on_unanswered()
+            self._owner.look_again()
         return self._execution.failed(None, timed_out=timed_out)
 
     def abandoned(self) -> None:
         """The client has gone."""
         self._execution.abandoned()
 
-    def _refusal(self, reason: str) -> LocalReply:
-        return _reply(invocation.failed(self._app_id, reason))
-
-
-def _reply(error: ApiError) -> LocalReply:
-    response = error_response(error)
-    return LocalReply(response.status, DETAILS, response.body, headers=response.headers)
+    def _refusal(self, reason: str, grpc: Grpc) -> LocalReply:
+        error = invocation.failed(self._app_id, reason)
+        return self._owner.reply(ApiError(error.code, error.message, error.status, grpc))
 
 
 def failure_of(headers: HeaderMap) -> int | None:

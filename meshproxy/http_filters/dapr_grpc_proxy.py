@@ -58,10 +58,10 @@ class GrpcProxyFilter(InvokingFilter):
         """Metadata go on as they are."""
         self.invoker.prepare_grpc(headers, target, cluster)
 
-    def fail(self, error: ApiError) -> int:
+    def reply(self, error: ApiError) -> LocalReply:
         """With trailers only."""
         text = error.message.encode()
-        return self.refuse(LocalReply(error.status, DETAILS, text, grpc_status=error.grpc))
+        return LocalReply(error.status, DETAILS, text, grpc_status=error.grpc)
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
         """A piece of the messages, each of which may have `max_message` bytes."""

@@ -51,14 +51,15 @@ def declares_more(headers: HeaderMap, limit: int) -> bool:
 class InvokingFilter(StreamFilter):
     """Sends a request to an app. `target` is None until there is one."""
 
-    __slots__ = ("_failure", "_gone", "_holds", "_left", "_waits", "invoker", "target")
+    __slots__ = ("_failure", "_holds", "_left", "_waits", "gone", "invoker", "target")
 
     def __init__(self, invoker: Invoker, max_body: int) -> None:
         self.invoker = invoker
         self.target: Target | None = None
         self._left = max_body
         self._failure = b""
-        self._gone: ApiError | None = None  # why there is no such app any more
+        self.gone: ApiError | None = None
+        """Why there is no such app any more."""
         self._holds = False  # a place at the app
         self._waits = False
 
@@ -71,7 +72,11 @@ class InvokingFilter(StreamFilter):
 
     def fail(self, error: ApiError) -> int:
         """Say why there is no other answer."""
-        return self.refuse(reply_of(error_response(error)))
+        return self.refuse(self.reply(error))
+
+    def reply(self, error: ApiError) -> LocalReply:
+        """An error as the client expects it."""
+        return reply_of(error_response(error))
 
     def invoke(self, headers: HeaderMap, target: Target) -> int:
         """Send the request on, at once or after the app has been looked up."""
@@ -102,11 +107,9 @@ class InvokingFilter(StreamFilter):
         invoker = self.invoker
         policy = invoker.policy_of(target)
         if not policy.is_empty:
-            self.callbacks.info.attempts = InvocationPlan(
-                target.app_id, policy.begin(), self._look_again, lambda: self._gone
-            )
+            self.callbacks.info.attempts = InvocationPlan(target.app_id, policy.begin(), self)
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """The app could not be reached: perhaps it is elsewhere before the next attempt."""
         target = self.target
         if target is not None and not self.invoker.is_own(target):
@@ -115,7 +118,7 @@ class InvokingFilter(StreamFilter):
 
     async def _find(self, target: Target) -> None:
         found = await self.invoker.look_up(target)
-        self._gone = found if isinstance(found, ApiError) else None
+        self.gone = found if isinstance(found, ApiError) else None
 
     def caller(self) -> SpiffeId | None:
         """Who calls, by the certificate that was shown; None where none was."""

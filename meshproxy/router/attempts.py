@@ -108,6 +108,8 @@ class Attempts:
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Begin the first attempt."""
         plan: Plan | None = self.stream.info.attempts
+        # The plan knows the stream: held by its facts, too, they would keep each other.
+        self.stream.info.attempts = None
         if plan is None:
             self.stream.terminal = router = self._factory(self.stream)
             router.decode_headers(headers, end_stream)

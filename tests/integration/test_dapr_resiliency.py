@@ -1,11 +1,14 @@
 """Resiliency around invoked apps and components, as a user starts it."""
 
 import socket
+from contextlib import ExitStack
 
+import grpc
 import pytest
 
 from tests.integration.test_dapr_invoke import CONFIG
 from tests.support.echo_app import EchoApp
+from tests.support.grpc_app import TIMEOUT_S, GrpcChannel, GrpcServer
 from tests.support.sidecar import Sidecar
 
 RESOURCES = """\
@@ -183,3 +186,51 @@ def test_the_retries_are_seen_in_the_log(caller, callee, app):
     assert "Loading Resiliency configuration: resiliency" in caller.log
     assert "Error processing operation endpoint[callee]. Retrying in 0.01s" in caller.log
     assert "Recovered processing operation endpoint[callee] after 2 attempts" in caller.log
+
+
+GRPC_POLICIES = """\
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: grpc}
+spec:
+  policies:
+    timeouts: {short: 200ms}
+    retries: {quick: {duration: 10ms, maxRetries: 2, matching: {gRPCStatusCodes: "9"}}}
+    circuitBreakers: {once: {trip: consecutiveFailures > 0, timeout: 1h}}
+  targets:
+    apps:
+      served: {retry: quick, circuitBreaker: once}
+      sleepy: {timeout: short}
+"""
+
+
+def test_policies_stand_around_grpc_too_and_fail_in_its_words(tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG.format(path=tmp_path / "names.db"))
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "r.yaml").write_text(GRPC_POLICIES)
+    config = ("--config", str(tmp_path / "config.yaml"))
+    resources = ("--resources-path", str(tmp_path / "r"))
+
+    with ExitStack() as stack:
+        app = stack.enter_context(GrpcServer())
+        port = ("--app-port", str(app.port), "--app-protocol", "grpc")
+        for name in ("served", "sleepy"):
+            stack.enter_context(Sidecar(name, *port, *config))
+        caller = stack.enter_context(Sidecar("caller", *config, *resources))
+        channel = stack.enter_context(GrpcChannel(caller.grpc_port))
+
+        def failure(app_id, method, data=b""):
+            to = (("dapr-app-id", app_id),)
+            with pytest.raises(grpc.RpcError) as raised:
+                channel.unary(method)(data, metadata=to, timeout=TIMEOUT_S)
+            return raised.value.code().name, raised.value.details()
+
+        assert (
+            channel.unary("Unary")(b"x", metadata=(("dapr-app-id", "served"),), timeout=TIMEOUT_S)
+            == b"x"
+        )
+        text = "failed to invoke, id: served, err: circuit breaker is open"
+        assert failure("served", "Fail", b"9 no") == ("UNAVAILABLE", text)
+        assert [method for method, _ in app.seen].count("Fail") == 1
+        text = "failed to invoke, id: sleepy, err: context deadline exceeded"
+        assert failure("sleepy", "Sleep") == ("DEADLINE_EXCEEDED", text)
