@@ -86,8 +86,8 @@ class _Trie:
 
 
 def _parts(path: str) -> list[str]:
-    """The parts of a path, without case, as the app understands them: unescaped."""
-    return [unquote(part).lower() for part in path.strip("/").split("/")]
+    """The parts of a path, without case: unescaped first, since an app may well do the same."""
+    return [part for part in unquote(path).lower().split("/") if part]
 
 
 def _find(node: _Node, parts: Sequence[str], at: int) -> Operation | None:

@@ -105,7 +105,7 @@ def target_of(
     app_id, _, namespace = (name, "", "") if external else name.partition(".")
     if not app_id or "." in namespace:
         return failed(name, f"invalid app id {name}")
-    if not _is_clean(method):
+    if not is_clean(method):
         return failed(name, f"invalid method name {method!r}", 400)
     asked = (method + mark + query).encode("latin-1")
     if external:
@@ -153,12 +153,12 @@ def _named_by_header(headers: HeaderMap) -> str:
     return password.decode("latin-1") if user == APP_ID else ""
 
 
-def _is_clean(path: str) -> bool:
+def is_clean(path: str) -> bool:
     """Whether nothing in the path means something else once somebody has unescaped it."""
     decoded = unquote_to_bytes(path)
     if any(byte < 0x20 or byte in (0x23, 0x3F, 0x7F) for byte in decoded):  # controls, # and ?
         return False
-    return b".." not in decoded.replace(b"\\", b"/").split(b"/")
+    return not {b".", b".."} & set(decoded.replace(b"\\", b"/").split(b"/"))
 
 
 # ---- headers -----------------------------------------------------------------------------------

@@ -134,9 +134,14 @@ class Invoker:
         """Why another sidecar may not call the app beside so; None where it may."""
         access = self.sidecar.access_control
         asked = path.partition(b"?")[0].decode("latin-1")
-        if access is None or access.allows(caller, asked, verb):
-            return None
         own = self.sidecar.identity.app_id
+        if access is None:
+            return None
+        if not invocation.is_clean(asked):
+            # It might be judged as one method and become another one.
+            return invocation.failed(own, f"invalid method name {asked!r}", 400)
+        if access.allows(caller, asked, verb):
+            return None
         text = denial(caller, asked, verb)
         logger.warning("%s", text)
         error = invocation.failed(own, text, 403)
