@@ -181,6 +181,34 @@ def test_a_body_over_the_limit_is_refused(caller):
     assert len(whole.json["body"]) == 64 * 1024
 
 
+def test_an_answer_may_be_larger_than_any_limit_of_a_request(sidecar):
+    size = 12 * 1024 * 1024
+    answer = sidecar.call("GET", f"/v1.0/invoke/callee/method/size/{size}")
+    assert (answer.status, len(answer.body)) == (200, size)
+
+
+@pytest.mark.parametrize("verb", ["HEAD", "OPTIONS", "TRACE", "PROPFIND"])
+def test_every_verb_goes_to_the_app_as_it_is(callee, app, verb):
+    before = len(app.requests)
+    answer = callee.call(verb, "/v1.0/invoke/callee/method/x")
+    if verb == "HEAD":
+        assert (answer.status, answer.body) == (200, b"")
+        assert len(app.requests) == before + 1
+    else:
+        assert answer.status == 501  # the app's own word on a verb that it does not have
+
+
+def test_no_tunnel_and_no_other_protocol_goes_to_the_app(callee, app):
+    before = len(app.requests)
+    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    answer = callee.call("GET", "/v1.0/invoke/callee/method/x", headers=upgrade)
+    assert answer.status == 403
+    with socket.create_connection(("127.0.0.1", callee.port), timeout=20) as peer:
+        peer.sendall(b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\ndapr-app-id: callee\r\n\r\n")
+        assert peer.recv(100).startswith(b"HTTP/1.1 500 ")
+    assert len(app.requests) == before
+
+
 def test_a_sidecar_that_has_gone_is_not_found(caller, config):
     with EchoApp() as other, Sidecar("passing", "--app-port", str(other.port), *config) as gone:
         assert caller.call("GET", "/v1.0/invoke/passing/method/x").status == 200

@@ -11,9 +11,10 @@ from typing import Any, Self
 class EchoApp:
     """An HTTP server on a free port of loopback. Use as a context manager.
 
-    `failures` are the statuses of the next answers; `/status/N` answers N; `/gate` tells `at_gate`
-    and waits for `gate`; `/healthz` answers `health`; `/stream` sends back each chunk as it comes;
-    everything else answers method, path, headers and body as JSON.
+    `failures` are the statuses of the next answers; `/status/N` answers N; `/size/N` answers N
+    bytes; `/gate` tells `at_gate` and waits for `gate`; `/healthz` answers `health`; `/stream`
+    sends back each chunk as it comes; everything else answers method, path, headers and body as
+    JSON.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -74,7 +75,9 @@ def _handler(app: EchoApp) -> Callable[..., BaseHTTPRequestHandler]:
             if app.failures:
                 self._answer(app.failures.pop(0), b"failure")
                 return
-            if self.path.startswith("/status/"):
+            if self.path.startswith("/size/"):
+                self._answer(200, b"x" * int(self.path.rpartition("/")[2]))
+            elif self.path.startswith("/status/"):
                 self._answer(int(self.path.rpartition("/")[2]), b"as you wish")
             else:
                 self._answer(200, json.dumps(seen).encode())
