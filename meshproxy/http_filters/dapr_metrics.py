@@ -16,6 +16,7 @@ from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.status import is_grpc
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.stats.dapr_metrics import DaprMetrics, GrpcSide
+from meshproxy.stats.labelled import MAX_SERIES, Series
 
 GRPC_STATUS: Final = (
     "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
@@ -24,6 +25,8 @@ GRPC_STATUS: Final = (
 )  # fmt: skip
 _UNARY: Final = "unary"
 _PEER: Final = "dapr/"
+_NOT_SHOWN: Final = Series()
+"""Takes what is not counted without increased cardinality."""
 
 
 class Requests:
@@ -40,35 +43,49 @@ class Requests:
         self._now = now
         self._api = api
         self._verbs = not metrics.settings.exclude_verbs
+        self._request_bytes = metrics.http.request_bytes.at()
+        self._response_bytes = metrics.http.response_bytes.at()
+        self._known: dict[tuple[bytes, bytes, int], tuple[Series, Series, Series]] = {}
 
-    def ended(self, info: StreamInfo, method: str, path: str, caller: str, grpc: bool) -> None:
+    def ended(self, info: StreamInfo, method: bytes, path: bytes, caller: bytes) -> None:
         """A stream is complete; `method`, `path` and `caller` are those that it came with."""
         elapsed = (self._now() - info.start) * 1000
         cluster = info.cluster_name
+        grpc = info.request_headers is not None and is_grpc(
+            info.request_headers.get(b"content-type") or b""
+        )
         if self._api and grpc:
-            self._grpc(self._metrics.grpc.server, info, path, elapsed)
+            self._grpc(self._metrics.grpc.server, info, path.decode("latin-1"), elapsed)
         elif self._api:
             self._http(info, method, path, elapsed)
         else:
-            self._received(info, caller)
+            self._received(info, caller.decode("latin-1"))
         if cluster == APP_CLUSTER:
             self._called_app(info, grpc)
         elif self._api and cluster.startswith(_PEER):
             self._sent(info, cluster.rpartition("/")[2], elapsed)
 
-    def _http(self, info: StreamInfo, method: str, path: str, elapsed: float) -> None:
-        http, settings = self._metrics.http, self._metrics.settings
-        labels = (
-            method if self._verbs else "",
-            self._metrics.path_label(path),
-            str(info.response_code or 0),
-        )
-        http.request_count.at(*labels).value += 1
-        if settings.increased_cardinality:
-            http.response_count.at(*labels).value += 1
-        http.latency.at(*labels).record(elapsed)
-        http.request_bytes.at().record(info.bytes_received)
-        http.response_bytes.at().record(info.bytes_sent)
+    def _http(self, info: StreamInfo, method: bytes, path: bytes, elapsed: float) -> None:
+        key = (method, path, info.response_code or 0)
+        requests, responses, latency = self._known.get(key) or self._series(*key)
+        requests.value += 1
+        responses.value += 1
+        latency.record(elapsed)
+        self._request_bytes.record(info.bytes_received)
+        self._response_bytes.record(info.bytes_sent)
+
+    def _series(self, method: bytes, path: bytes, status: int) -> tuple[Series, Series, Series]:
+        """Those of a request; they are remembered, as long as there are not too many."""
+        http, metrics = self._metrics.http, self._metrics
+        shown = metrics.path_label(path.decode("latin-1"))
+        labels = (method.decode("latin-1") if self._verbs else "", shown, str(status))
+        responses = _NOT_SHOWN
+        if metrics.settings.increased_cardinality:
+            responses = http.response_count.at(*labels)
+        found = (http.request_count.at(*labels), responses, http.latency.at(*labels))
+        if len(self._known) < MAX_SERIES:
+            self._known[method, path, status] = found
+        return found
 
     def _grpc(self, side: GrpcSide, info: StreamInfo, method: str, elapsed: float) -> None:
         """Bytes are those of the messages with their prefixes."""
@@ -121,26 +138,27 @@ def metrics_filter(requests: Requests) -> FilterFactory:
 class MetricsFilter(StreamFilter):
     """One request."""
 
-    __slots__ = ("_caller", "_grpc", "_method", "_path", "_requests")
+    __slots__ = ("_caller", "_method", "_path", "_requests")
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
-        self._method = self._path = self._caller = ""
-        self._grpc = False
+        self._method = self._path = self._caller = b""
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """Remember what was asked."""
-        self._method = _text(headers, b":method")
-        self._path = _text(headers, b":path").partition("?")[0]
-        self._caller = _text(headers, invocation.CALLER_APP_ID)
-        self._grpc = is_grpc(headers.get(b"content-type") or b"")
+        for name, value in headers.pairs:
+            if name == b":method":
+                self._method = value
+            elif name == b":path":
+                self._path = value.partition(b"?")[0]
+            elif name == invocation.CALLER_APP_ID:
+                self._caller = value
         return CONTINUE
 
     def on_stream_complete(self) -> None:
         """Count it."""
         if self._method:
-            info = self.callbacks.info
-            self._requests.ended(info, self._method, self._path, self._caller, self._grpc)
+            self._requests.ended(self.callbacks.info, self._method, self._path, self._caller)
 
 
 def grpc_status_of(info: StreamInfo) -> str:

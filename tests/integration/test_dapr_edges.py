@@ -99,3 +99,16 @@ def test_a_signal_waits_no_longer_than_it_may():
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(10) == 0
         assert "Block shutdown period expired, entering shutdown..." in running.log
+
+
+def test_calls_that_do_not_end_in_time_are_cut_off_and_that_is_no_good_end():
+    with EchoApp() as app:
+        arguments = ("--app-port", str(app.port), "--dapr-graceful-shutdown-seconds", "0")
+        with Sidecar("app", *arguments) as sidecar:
+            with socket.create_connection(("127.0.0.1", sidecar.port), timeout=20) as peer:
+                peer.sendall(b"GET /v1.0/invoke/app/method/gate HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert app.at_gate.acquire(timeout=20)
+                sidecar.process.send_signal(signal.SIGTERM)
+                assert sidecar.process.wait(20) == 1
+            assert "Graceful shutdown timeout exceeded, forcing shutdown" in sidecar.log
+        app.gate.set()

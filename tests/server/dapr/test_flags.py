@@ -172,3 +172,24 @@ def test_what_has_no_meaning_is_said_once_each():
 def test_the_usage_names_every_flag():
     text = flags.usage()
     assert all(f"--{flag.name}" in text for flag in flags.FLAGS)
+
+
+DAPRD = """
+    app-id app-port app-protocol app-channel-address app-max-concurrency app-ssl
+    enable-app-health-check app-health-check-path app-health-probe-interval
+    app-health-probe-timeout app-health-threshold app-binding-options-timeout mode dapr-http-port
+    dapr-grpc-port dapr-internal-grpc-port dapr-internal-grpc-listen-address dapr-public-port
+    dapr-public-listen-address dapr-listen-addresses profile-port enable-profiling metrics-port
+    metrics-listen-address enable-metrics resources-path components-path config max-body-size
+    read-buffer-size dapr-http-max-request-size dapr-http-read-buffer-size unix-domain-socket
+    dapr-graceful-shutdown-seconds dapr-block-shutdown-duration enable-api-logging log-level
+    log-as-json allowed-origins disable-init-endpoints disable-builtin-k8s-secret-store enable-mtls
+    sentry-address sentry-request-jwt-audiences control-plane-address control-plane-trust-domain
+    control-plane-namespace placement-host-address scheduler-host-address scheduler-job-streams
+    actors-disseminate-timeout hot-reload-reconcile-interval wait build-info reminders-service
+    actors-service
+"""
+
+
+def test_every_flag_of_daprd_is_known():
+    assert set(DAPRD.split()) <= {flag.name for flag in flags.FLAGS}
