@@ -14,8 +14,9 @@ from meshproxy.dapr import invocation
 from meshproxy.dapr.tracing import context as trace
 from meshproxy.dapr.tracing.context import TraceContext
 from meshproxy.dapr.tracing.span import Kind, Span, Tracer
-from meshproxy.http.filter import CONTINUE, FilterFactory, StreamFilter
+from meshproxy.http.filter import CONTINUE, STOP_ITERATION, FilterFactory, StreamFilter
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import STATUS_TEXT, is_grpc
 from meshproxy.http.stream_info import StreamInfo
 from meshproxy.http_filters.dapr_metrics import grpc_status_of
@@ -25,6 +26,7 @@ _METHOD = "/method/"
 _USER_HEADER = b"dapr-"
 _SECRET = (invocation.API_TOKEN,)
 _MAX_ATTRIBUTE = 1024
+_NO_BAGGAGE = LocalReply(400, "dapr_baggage", b"invalid baggage header")
 
 
 def api_tracing(tracer: Tracer) -> FilterFactory:
@@ -55,13 +57,14 @@ def internal_name(headers: HeaderMap, path: str) -> str:
 class TracingFilter(StreamFilter):
     """One request; `_span` is None for those that are never traced."""
 
-    __slots__ = ("_grpc", "_kind", "_method", "_name", "_path", "_span", "_tracer")
+    __slots__ = ("_baggage", "_grpc", "_kind", "_method", "_name", "_path", "_span", "_tracer")
 
     def __init__(self, tracer: Tracer, kind: Kind, name: Callable[[HeaderMap, str], str]) -> None:
         self._tracer = tracer
         self._kind = kind
         self._name = name
         self._span: Span | None = None
+        self._baggage: bytes | None = None
         self._method = self._path = ""
         self._grpc = False
 
@@ -70,6 +73,11 @@ class TracingFilter(StreamFilter):
         path = (headers.get(b":path") or b"").decode("latin-1").partition("?")[0]
         if "/healthz" in path:
             return CONTINUE
+        baggage = self._baggage = headers.joined(trace.BAGGAGE)
+        if baggage is not None and not trace.is_baggage(baggage):
+            self._baggage = None
+            self.callbacks.send_local_reply(_NO_BAGGAGE)
+            return STOP_ITERATION
         self._path, self._method = path, (headers.get(b":method") or b"").decode("latin-1")
         self._grpc = is_grpc(headers.get(b"content-type") or b"")
         name = self._name(headers, path)
@@ -84,6 +92,8 @@ class TracingFilter(StreamFilter):
         span = self._span
         if span is not None and self._kind is Kind.CLIENT and trace.TRACEPARENT not in headers:
             set_context(headers, span.context, binary=False)
+            if self._baggage is not None:
+                headers.replace(trace.BAGGAGE, self._baggage)
         return CONTINUE
 
     def on_stream_complete(self) -> None:

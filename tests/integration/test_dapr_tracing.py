@@ -150,6 +150,17 @@ def test_what_is_not_sampled_goes_on_and_is_not_sent(collectors, traced):
     assert "CallLocal/shop/unsampled" not in collectors.spans("shop")
 
 
+def test_baggage_goes_on_and_comes_back_and_what_is_none_is_refused(traced):
+    app, shop, _ = traced
+    path = "/v1.0/invoke/shop/method/packed"
+    answer = shop.call("GET", path, headers={"baggage": "a=b,c=d;p=1"})
+    assert (answer.status, answer.headers["baggage"]) == (200, "a=b,c=d;p=1")
+    [request] = [each for each in app.requests if each["path"] == "/packed"]
+    assert ["baggage", "a=b,c=d;p=1"] in [[n.lower(), v] for n, v in request["headers"]]
+    refused = shop.call("GET", path, headers={"baggage": "no baggage"})
+    assert (refused.status, refused.body) == (400, b"invalid baggage header")
+
+
 def test_a_collector_that_is_not_there_harms_nobody(tmp_path):
     config = configuration(
         tmp_path,

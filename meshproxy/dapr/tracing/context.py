@@ -18,6 +18,12 @@ GRPC_TRACE_BIN: Final = b"grpc-trace-bin"
 MAX_TRACESTATE: Final = 512
 """Bytes of `tracestate` that are taken; a longer one is dropped, as the W3C allows."""
 
+MAX_BAGGAGE: Final = 8192
+"""Bytes of `baggage` that are taken: what the W3C asks everybody to take."""
+BAGGAGE: Final = b"baggage"
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 _PARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED: Final = 1
 _NO_TRACE: Final = bytes(16)
@@ -67,6 +73,24 @@ def from_binary(value: bytes) -> TraceContext | None:
     if len(raw) != _BINARY_SIZE or raw[:2] != b"\0\0" or raw[18] != 1 or raw[27] != 2:
         return None
     return _valid(raw[2:18], raw[19:27], bool(raw[28] & _SAMPLED), b"")
+
+
+def is_baggage(value: bytes) -> bool:
+    """Whether a header `baggage` is one. Source: https://www.w3.org/TR/baggage/."""
+    return len(value) <= MAX_BAGGAGE and all(map(_is_member, value.split(b",")))
+
+
+def _is_member(member: bytes) -> bool:
+    """`name=value`, and properties behind it that need no value."""
+    pair, *properties = member.split(b";")
+    return b"=" in pair and all(map(_is_pair, (pair, *properties)))
+
+
+def _is_pair(pair: bytes) -> bool:
+    # Cut, not matched as a whole: blanks on both sides of an expression cost their square.
+    name, _, value = pair.partition(b"=")
+    found = _TOKEN.fullmatch(name.strip(b" \t"))
+    return found is not None and _VALUE.fullmatch(value.strip(b" \t")) is not None
 
 
 def _valid(trace_id: bytes, span_id: bytes, sampled: bool, state: bytes) -> TraceContext | None:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from meshproxy.dapr.tracing.context import MAX_TRACESTATE, TraceContext, from_binary, from_parent
+from meshproxy.dapr.tracing.context import (
+    MAX_BAGGAGE,
+    MAX_TRACESTATE,
+    TraceContext,
+    from_binary,
+    from_parent,
+    is_baggage,
+)
 
 TRACE, SPAN = bytes(range(1, 17)), bytes(range(1, 9))
 PARENT = b"00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
@@ -49,3 +56,19 @@ def test_a_long_tracestate_is_dropped():
     found = from_parent(PARENT, b"a" * (MAX_TRACESTATE + 1))
     assert found is not None
     assert found.state == b""
+
+
+@pytest.mark.parametrize(
+    "value", [b"a=b", b"a=", b"a=b,c=d", b" a = b ; p=1 ; q , c=%20d", b"a=" + b"x" * 8000]
+)
+def test_baggage_is_known(value):
+    assert is_baggage(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"a", b"=b", b"a=b,", b"a=b c", b'a="b"', b"a b=c", b"a=b;=c", b"a=\xc3\xa9",
+     b"a=" + b"x" * MAX_BAGGAGE],
+)  # fmt: skip
+def test_what_is_no_baggage_is_known_too(value):
+    assert not is_baggage(value)
