@@ -24,7 +24,8 @@ struct peer {
   char start[16];    /* the beginning of the request */
   int written;       /* bytes of the current line kept in `line` */
   char line[32];     /* the beginning of a line of the head, ended by 0 */
-  long body;         /* bytes of the body that are still to come */
+  long length;       /* of the body, as the head says */
+  long body;         /* bytes of it that are still to come, once the head is over */
   const char *out;   /* the rest of the answer that is being written */
   size_t left;
 };
@@ -88,7 +89,7 @@ static int read_requests(int poll, int fd) {
       continue;
     }
     if (c == '\n') {
-      if (!strncasecmp(peer->line, "content-length:", 15)) peer->body = atol(peer->line + 15);
+      if (!strncasecmp(peer->line, "content-length:", 15)) peer->length = atol(peer->line + 15);
       memset(peer->line, 0, sizeof peer->line);
       peer->written = 0;
     } else if (peer->written < (int)sizeof peer->line - 1) {
@@ -96,10 +97,10 @@ static int read_requests(int poll, int fd) {
     }
     if (peer->head < (int)sizeof peer->start) peer->start[peer->head++] = c;
     peer->matched = c == end[peer->matched] ? peer->matched + 1 : c == '\r';
-    if (peer->matched == 4 && peer->body)
-      peer->matched = 0;
-    else if (peer->matched == 4 && answer(poll, fd) < 0)
-      return -1;
+    if (peer->matched != 4) continue;
+    peer->body = peer->length;
+    peer->length = peer->matched = 0;
+    if (!peer->body && answer(poll, fd) < 0) return -1;
   }
   return 0;
 }
