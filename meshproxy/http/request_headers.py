@@ -160,7 +160,7 @@ def _normalize_path(
         return None
     if path[:1] != b"/":
         return ABSOLUTE_PATH_REJECTED
-    if path.find(b"#") >= 0:
+    if ord("#") in path:
         return BAD_PATH
     if config.path_normalizer is not None:
         normal, refusal = config.path_normalizer.normalize(path)

@@ -30,6 +30,8 @@ from meshproxy.router.upstream_request import UpstreamRequest
 from meshproxy.upstream.pools import make_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meshproxy.router.router_stream import RouterStream
 
 _EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
@@ -44,10 +46,11 @@ _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b
 class RouterFactory:
     """Makes the router of each stream; holds what all of them share."""
 
-    __slots__ = ("connector", "stats", "suppress_envoy_headers", "timeouts")
+    __slots__ = ("connector", "now", "stats", "suppress_envoy_headers", "timeouts")
 
     def __init__(self, connector: Any, stats: Any, *, suppress_envoy_headers: bool = False) -> None:
         self.connector = connector
+        self.now: Callable[[], float] = connector.dispatcher.now
         self.stats = stats
         self.suppress_envoy_headers = suppress_envoy_headers
         # Route timeout in seconds -> its header; routes have few different ones.
@@ -102,8 +105,7 @@ class Router:
 
     def now(self) -> float:
         """Monotonic seconds."""
-        now: float = self.stream.manager.dispatcher.now()
-        return now
+        return self.factory.now()
 
     # -- request ---------------------------------------------------------------------------------
 

@@ -26,10 +26,11 @@ def has_stray_controls(head: bytes) -> bool:
     controls = head.translate(None, _ALLOWED)
     if controls != _CRLF_RUN[: len(controls)]:  # with a TAB, maybe
         controls = controls.replace(b"\t", b"")
-        if controls != _CRLF_RUN[: len(controls)] or head.find(b"\r\n\t") >= 0:
+        if controls != _CRLF_RUN[: len(controls)] or b"\r\n\t" in head:
             return True
-    # hot: `in` for bytes first makes the text of an exception, 0.3 us (CPython's bytes_contains).
-    return head.find(b"\r\n ") >= 0
+    # hot: `in` for bytes first makes the text of an exception, 0.3 us (CPython's bytes_contains),
+    # and `find` reads its arguments by a format, 0.15 us.
+    return bool(head.partition(b"\r\n ")[1])
 
 
 def has_stray_controls_so_far(head: bytes) -> bool:
@@ -94,8 +95,8 @@ class RequestHeadParser(HeadParser):
         return HeadParser.feed(self, head)
 
     def _is_plain(self, head: bytes) -> bool:
-        end = head.find(b"\r\n")
-        return head[max(end - 9, 0) : end] == b" HTTP/1.1"  # with the blank: 0.9 ends in a target
+        # With the blank, because a line of 0.9 ends in a target.
+        return head.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
 
     @property
     def method(self) -> bytes:
