@@ -151,11 +151,13 @@ class AbiCore:
         data = self._chars[at + 4 + 8 * count + state[UNCHANGED] : at + size]
         tail = decode_texts(data, count - first)
         pairs = headers.pairs
-        names = [pair[0] for pair in pairs[first:]] + [pair[0] for pair in tail]
+        before = pairs[first:]
         pairs[first:] = tail
         self._given = pairs.copy()
         context.encoded = None
-        context.map_changed(map_type, names)
+        if map_type == REQUEST_HEADERS:
+            # Nothing hangs on a response's fields but on its pseudo header, which the core leaves.
+            context.map_changed(map_type, [pair[0] for pair in before + tail])
 
     # -- around Python's hostcalls ---------------------------------------------------------------
 
