@@ -45,13 +45,17 @@ class Bearer:
 
     async def init(self, metadata: Metadata) -> None:
         """Find the issuer's keys. Raises ComponentError."""
+        self.check_metadata(metadata)
+        self._keys = KeySet(metadata.get("jwksURL", "") or await self._discover())
+        await self._keys.refresh()
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
         self._issuer = metadata.first("issuer", "issuerURL")
         self._audience = metadata.first("audience", "clientID")
         for name, value in (("issuer", self._issuer), ("audience", self._audience)):
             if not value:
-                raise ComponentError(f"metadata property '{name}' is required")
-        self._keys = KeySet(metadata.get("jwksURL", "") or await self._discover())
-        await self._keys.refresh()
+                raise ComponentError(f"missing metadata property '{name}', which is required")
 
     async def close(self) -> None:
         """Nothing is held."""

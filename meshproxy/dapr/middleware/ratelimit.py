@@ -41,6 +41,10 @@ class RateLimit:
 
     async def init(self, metadata: Metadata) -> None:
         """Read the rate."""
+        self.check_metadata(metadata)
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """The same: nothing outside is touched."""
         text = metadata.get(_RATE, "")
         try:
             self._rate = float(text) if text else DEFAULT

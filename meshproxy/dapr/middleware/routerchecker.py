@@ -21,10 +21,14 @@ class RouterChecker:
 
     async def init(self, metadata: Metadata) -> None:
         """Compile the rule."""
+        self.check_metadata(metadata)
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """The same: nothing outside is touched."""
         try:
             self._rule = Regex(metadata.required("rule"))
         except RegexError as error:
-            raise ComponentError(f"failed to compile rule regexp: {error}") from None
+            raise ComponentError(f"rule: failed to compile rule regexp: {error}") from None
 
     async def close(self) -> None:
         """Nothing is held."""

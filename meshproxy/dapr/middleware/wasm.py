@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +20,7 @@ from meshproxy.wasm.errors import ModuleError
 from meshproxy.wasm.limits import MAX_MODULE_SIZE
 
 _TIMEOUT: Final = 30.0
+_SCHEMES: Final = frozenset({"file", "http", "https"})
 
 
 class WasmMiddleware:
@@ -32,7 +32,8 @@ class WasmMiddleware:
 
     async def init(self, metadata: Metadata) -> None:
         """Load, compile and start. Raises ComponentError."""
-        url = metadata.required("url")
+        self.check_metadata(metadata)
+        url = metadata["url"]
         config = GuestConfig(
             metadata.get("guestConfig", "").encode(), metadata.boolean("strictSandbox")
         )
@@ -44,6 +45,13 @@ class WasmMiddleware:
             self._guest = Guest(engine, module, config, self._logger)
         except ModuleError as error:
             raise ComponentError(f"wasm: {error}") from error
+
+    def check_metadata(self, metadata: Metadata) -> None:
+        """Read the metadata alone."""
+        scheme = urlsplit(metadata.required("url")).scheme
+        if scheme not in _SCHEMES:
+            raise ComponentError(f"url: wasm: unsupported URL scheme: {scheme}")
+        metadata.boolean("strictSandbox")
 
     async def close(self) -> None:
         """Free the guest; requests that it has begun go on without it."""
@@ -61,11 +69,7 @@ async def _load(url: str) -> bytes:
     if parts.scheme == "file":
         path = unquote(parts.netloc + parts.path)  # `file://router.wasm` is relative
         return await asyncio.to_thread(LocalFile(path).load)
-    if parts.scheme in ("http", "https"):
-        return await _fetch(url)
-    if not parts.scheme and Path(url).name:
-        return await asyncio.to_thread(LocalFile(url).load)
-    raise ComponentError(f"wasm: unsupported URL scheme: {parts.scheme or url}")
+    return await _fetch(url)
 
 
 async def _fetch(url: str) -> bytes:

@@ -178,5 +178,5 @@ def test_the_keys_are_found_by_discovery(issuer, monkeypatch):
 
 @pytest.mark.parametrize("metadata", [{"issuer": ISSUER}, {"audience": AUDIENCE}])
 def test_issuer_and_audience_are_required(metadata):
-    with pytest.raises(ComponentError, match="is required"):
+    with pytest.raises(ComponentError, match="which is required"):
         run(Bearer(ComponentContext("auth")).init(Metadata(metadata)))

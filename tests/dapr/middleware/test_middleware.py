@@ -2,6 +2,8 @@
 
 import pytest
 
+from meshproxy.config.dapr.component_metadata import note_metadata
+from meshproxy.config.problems import Problems
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.middleware.middleware import Handler, place
 from meshproxy.dapr.middleware.ratelimit import MAX_BUCKETS, RateLimit
@@ -175,3 +177,25 @@ def test_a_place_is_empty_until_its_component_is_there():
     run(held.start())
     assert type(right()) is Marked
     assert type(other_type()) is StreamFilter
+
+
+# ---- validate ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "reason"),
+    [
+        ("bearer", {"audience": "a"}, "missing metadata property 'issuer'"),
+        ("ratelimit", {"maxRequestsPerSecond": "x"}, "must be a positive value"),
+        ("routeralias", {"/a/{": "/b"}, "has braces"),
+        ("routerchecker", {"rule": "("}, "failed to compile rule regexp"),
+        ("wasm", {}, "missing url"),
+        ("wasm", {"url": "oci://x"}, "unsupported URL scheme: oci"),
+        ("wasm", {"url": "file://x", "strictSandbox": "perhaps"}, "strictSandbox is 'perhaps'"),
+    ],
+)
+def test_metadata_that_cannot_be_are_found_without_a_start(kind, metadata, reason):
+    problems = Problems()
+    note_metadata(component("name", f"middleware.http.{kind}", metadata), problems)
+    [error] = problems.found
+    assert reason in error.message
