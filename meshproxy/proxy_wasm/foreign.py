@@ -6,9 +6,11 @@ status.
 
 from __future__ import annotations
 
+import importlib
+import sys
 import zlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.proxy_wasm.abi import BAD_ARGUMENT, SERIALIZATION_FAILURE
 from meshproxy.proxy_wasm.foreign_state import (
@@ -21,21 +23,41 @@ if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
 
 MAX_UNCOMPRESSED: Final = 16 << 20
+PIECE: Final = 1 << 17
+_CRYPTO: Final = "meshproxy.proxy_wasm.foreign_crypto"
 
 
 def compress(context: Context, arguments: bytes) -> bytes | int:
     """Bytes to a zlib stream."""
-    return zlib.compress(arguments)
+    deflater = zlib.compressobj()
+    pieces = [deflater.compress(piece) for piece in _pieces(context, arguments)]
+    return b"".join([*pieces, deflater.flush()])
 
 
 def uncompress(context: Context, arguments: bytes) -> bytes | int:
     """A zlib stream to bytes; SERIALIZATION_FAILURE where it is none, or too large."""
     inflater = zlib.decompressobj()
+    pieces: list[bytes] = []
+    room = MAX_UNCOMPRESSED
     try:
-        data = inflater.decompress(arguments, MAX_UNCOMPRESSED)
+        for piece in _pieces(context, arguments):
+            if inflater.eof:
+                break
+            # 0 would mean without a limit; one byte too many says that there are too many.
+            pieces.append(inflater.decompress(piece, room + 1))
+            room -= len(pieces[-1])
+            if room < 0:
+                return SERIALIZATION_FAILURE
     except zlib.error:
         return SERIALIZATION_FAILURE
-    return data if inflater.eof else SERIALIZATION_FAILURE
+    return b"".join(pieces) if inflater.eof else SERIALIZATION_FAILURE
+
+
+def _pieces(context: Context, data: bytes) -> Iterator[bytes]:
+    """What takes a few milliseconds each: between them the callback's time may be over."""
+    for at in range(0, len(data), PIECE):
+        context.vm.check_time()
+        yield data[at : at + PIECE]
 
 
 def clear_route_cache(context: Context, arguments: bytes) -> bytes | int:
@@ -45,17 +67,23 @@ def clear_route_cache(context: Context, arguments: bytes) -> bytes | int:
 
 def verify_signature(context: Context, arguments: bytes) -> bytes | int:
     """Whether a text was signed with a key."""
-    # Not at the top: OpenSSL's bindings are megabytes that few filters need.
-    from meshproxy.proxy_wasm import foreign_crypto
-
-    return foreign_crypto.verify_signature(arguments)
+    answer: bytes | int = _crypto(context).verify_signature(arguments)
+    return answer
 
 
 def sign(context: Context, arguments: bytes) -> bytes | int:
     """Sign a text with a key."""
-    from meshproxy.proxy_wasm import foreign_crypto
+    answer: bytes | int = _crypto(context).sign(arguments)
+    return answer
 
-    return foreign_crypto.sign(arguments)
+
+def _crypto(context: Context) -> Any:
+    """Not at the top: OpenSSL's bindings are megabytes that few filters need."""
+    found = sys.modules.get(_CRYPTO)
+    if found is None:
+        found = importlib.import_module(_CRYPTO)
+        context.vm.rearm()  # loading them is not the guest's time
+    return found
 
 
 def expr_create(context: Context, arguments: bytes) -> bytes | int:

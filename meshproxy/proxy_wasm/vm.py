@@ -166,6 +166,12 @@ class Vm:
         self.epoch = self.ticker.epoch
         self._instance.gate.set_deadline(self._deadline)
 
+    def check_time(self) -> None:
+        """For hostcalls that take long. Raises GuestTrap where the callback has had its time: guest
+        code would be interrupted only once it runs again."""
+        if self.current is not None and self.ticker.epoch - self.epoch > self._deadline:
+            raise GuestTrap("interrupt")
+
     def run_deferred(self) -> None:
         """Do what hostcalls asked for, now that no guest code runs."""
         while self.deferred:

@@ -13,7 +13,7 @@ from meshproxy.config.cel import CelEngine
 from meshproxy.proxy_wasm import expressions, foreign_state
 from meshproxy.proxy_wasm import wire_format as wire
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES
-from meshproxy.proxy_wasm.foreign import FUNCTIONS
+from meshproxy.proxy_wasm.foreign import FUNCTIONS, MAX_UNCOMPRESSED, PIECE
 from meshproxy.proxy_wasm.services import Node
 from tests.support.wat_filter import Request, World, filter_text
 
@@ -323,6 +323,43 @@ def test_bytes_are_compressed_and_back():
     assert zlib.decompress(packed) == b"a" * 1000
     assert call(request, "uncompress", packed) == b"a" * 1000
     assert call(request, "uncompress", packed[:-3]) == 3
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 5 * PIECE])
+def test_bytes_of_any_size_are_compressed_as_in_one_go(size):
+    request = stream()
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    packed = call(request, "compress", data)
+    assert packed == zlib.compress(data)
+    assert call(request, "uncompress", packed + b"more") == data
+
+
+@pytest.mark.parametrize(("more", "answer"), [(0, None), (1, 3)])
+def test_what_unpacks_to_too_much_is_refused(more, answer):
+    data = bytes(MAX_UNCOMPRESSED + more)
+    found = call(stream(), "uncompress", zlib.compress(data))
+    assert found == (data if answer is None else answer)
+
+
+@pytest.mark.parametrize("name", ["compress", "uncompress"])
+def test_a_hostcall_that_takes_long_ends_with_the_time_of_its_callback(name, caplog):
+    world = World()
+    text = filter_text(
+        f"""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (drop (call $proxy_call_foreign_function "{name}"/ (i32.const 0) (i32.const 100)
+            (i32.const 0) (i32.const 4))) (i32.const 0))"""
+    )
+    plugin = world.plugin(text, name="p", callback_timeout=3600.0)
+    assert Request(plugin).headers() == 0
+    # As if an hour had passed, of which guest code that goes on would learn at its next call.
+    vm = plugin.vm
+    vm.check_time()
+    vm._deadline = -1
+    request = Request(plugin)
+    request.headers()
+    assert request.callbacks.reply.status == 503
+    assert "proxy_on_request_headers failed: interrupt" in caplog.text
+    assert "host!proxy_call_foreign_function" in caplog.text
 
 
 def test_an_unknown_function_is_not_found():

@@ -7,11 +7,13 @@ registries and tools that know container images only). Refuses to fetch anything
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import sys
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +40,7 @@ _MODULES: Final = frozenset(
 )
 _ARCHIVES: Final = {
     "application/vnd.oci.image.layer.v1.tar+gzip": "tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd": "tar+zstd",
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "tar+gzip",
     "application/vnd.oci.image.layer.v1.tar": "tar",
     "application/vnd.docker.image.rootfs.diff.tar": "tar",
@@ -50,7 +53,8 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A descriptor: what to fetch, and how it is packed: `tar+gzip`, `tar`, or not at all."""
+    """A descriptor: what to fetch, and how it is packed; `packing` is a key of `_UNPACKERS`, or
+    empty where the blob is the module."""
 
     digest: str
     size: int
@@ -113,7 +117,7 @@ def unpack(blob: Blob, data: bytes) -> bytes | None:
     if not blob.packing:
         return data
     try:
-        plain = gunzip(data) if blob.packing == "tar+gzip" else data
+        plain = _UNPACKERS[blob.packing](data)
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
             return _plugin(archive)
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
@@ -124,10 +128,23 @@ def gunzip(data: bytes) -> bytes:
     """All members of a gzip file, at most MAX_UNPACKED bytes: less than a header of the archive in
     it could ask for. Raises ValueError.
     """
+    return _members(data, lambda: zlib.decompressobj(wbits=31))
+
+
+def unzstd(data: bytes) -> bytes:
+    """The same for all frames of Zstandard."""
+    zstd = _zstd()
+    try:
+        return _members(data, zstd.ZstdDecompressor)
+    except zstd.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def _members(data: bytes, begin: Callable[[], Any]) -> bytes:
     parts: list[bytes] = []
     room = MAX_UNPACKED
     while data:
-        member = zlib.decompressobj(wbits=31)
+        member = begin()
         parts.append(member.decompress(data, room + 1))
         room -= len(parts[-1])
         if room < 0:
@@ -136,6 +153,19 @@ def gunzip(data: bytes) -> bytes:
             raise ValueError("it is cut off")
         data = member.unused_data
     return b"".join(parts)
+
+
+_UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "tar": lambda data: data,
+    "tar+gzip": gunzip,
+    "tar+zstd": unzstd,
+}
+
+
+def _zstd() -> Any:
+    # The standard library has it from Python 3.14 on.
+    standard = sys.version_info >= (3, 14)
+    return importlib.import_module("compression.zstd" if standard else "backports.zstd")
 
 
 def _plugin(archive: tarfile.TarFile) -> bytes | None:

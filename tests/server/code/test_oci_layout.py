@@ -1,7 +1,9 @@
 """Images from the inside: which layer has the module, and archives that want to do harm."""
 
 import gzip
+import importlib
 import io
+import sys
 import tarfile
 
 import pytest
@@ -14,6 +16,10 @@ DIGEST = "sha256:" + "0" * 64
 OCI = "application/vnd.oci.image.layer.v1.tar"
 DOCKER = "application/vnd.docker.image.rootfs.diff.tar"
 CODE = b"\0asm\1\0\0\0"
+ZSTD = importlib.import_module(
+    "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+)
+PACKERS = {"tar": bytes, "tar+gzip": gzip.compress, "tar+zstd": ZSTD.compress}
 
 
 def layers(*kinds: str, size: int = 8):
@@ -44,6 +50,7 @@ def test_a_document_must_be_an_object():
         (["application/vnd.wasm.content.layer.v1+wasm"], [(0, "")]),
         (["application/json", "application/wasm"], [(1, "")]),
         ([f"{OCI}+gzip"], [(0, "tar+gzip")]),
+        ([f"{OCI}+zstd"], [(0, "tar+zstd")]),
         ([f"{DOCKER}.gzip"], [(0, "tar+gzip")]),
         ([OCI, f"{OCI}+gzip", "text/plain"], [(1, "tar+gzip"), (0, "tar")]),
         ([f"{OCI}+gzip", "application/wasm"], [(1, "")]),
@@ -60,7 +67,7 @@ def test_the_layers_that_may_have_the_module(kinds, chosen):
         ({}, "has no layers"),
         ({"layers": "x"}, "has no layers"),
         (layers(), "its layers are: none"),
-        (layers(f"{OCI}+zstd"), r"its layers are: .*\+zstd"),
+        (layers(f"{OCI}+lzma"), r"its layers are: .*\+lzma"),
         (layers("application/wasm", "application/wasm"), "has 2 Wasm layers"),
         ({"layers": [{"mediaType": "application/wasm", "size": 1}]}, "no digest or no size"),
         ({"layers": [{"mediaType": "application/wasm", "digest": DIGEST, "size": -1}]}, "no size"),
@@ -102,11 +109,21 @@ def test_an_index_of_many_platforms_is_refused_with_their_names():
 
 
 @pytest.mark.parametrize("name", ["plugin.wasm", "./plugin.wasm"])
-@pytest.mark.parametrize("packing", ["tar", "tar+gzip"])
+@pytest.mark.parametrize("packing", PACKERS)
 def test_the_module_is_taken_out_of_an_archive(packing, name):
     data = archive({"readme.txt": b"x" * 5000, name: CODE})
-    packed = gzip.compress(data) if packing == "tar+gzip" else data
-    assert oci_layout.unpack(Blob(DIGEST, 1, packing), packed) == CODE
+    assert oci_layout.unpack(Blob(DIGEST, 1, packing), PACKERS[packing](data)) == CODE
+
+
+@pytest.mark.parametrize("packing", ["tar+gzip", "tar+zstd"])
+def test_a_packed_layer_that_is_cut_off_or_rubbish_or_too_large_is_refused(packing, monkeypatch):
+    packed = PACKERS[packing](archive({"plugin.wasm": CODE}))
+    for data, wrong in ((packed[:-8], "cut off"), (b"rubbish" * 9, "cannot be unpacked")):
+        with pytest.raises(LayoutError, match=wrong):
+            oci_layout.unpack(Blob(DIGEST, 1, packing), data)
+    monkeypatch.setattr(oci_layout, "MAX_UNPACKED", 1000)
+    with pytest.raises(LayoutError, match="unpacks to more than"):
+        oci_layout.unpack(Blob(DIGEST, 1, packing), packed)
 
 
 def test_a_file_elsewhere_is_no_module():
