@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ GRPC_STATUS: Final = b"dapr-grpc-status"
 """In an answer over HTTP: the code of gRPC that it was made of."""
 _INVOKE: Final = "/v1.0/invoke/"
 _METHOD: Final = "method"
+_UNCLEAN: Final = re.compile(rb"[\x00-\x1f#?\x7f]")  # controls, and what ends a path
 _HOP_BY_HOP: Final = frozenset(
     (
         b"connection",
@@ -156,7 +158,7 @@ def _named_by_header(headers: HeaderMap) -> str:
 def is_clean(path: str) -> bool:
     """Whether nothing in the path means something else once somebody has unescaped it."""
     decoded = unquote_to_bytes(path)
-    if any(byte < 0x20 or byte in (0x23, 0x3F, 0x7F) for byte in decoded):  # controls, # and ?
+    if _UNCLEAN.search(decoded):
         return False
     return not {b".", b".."} & set(decoded.replace(b"\\", b"/").split(b"/"))
 
