@@ -128,8 +128,13 @@ class RootContext(Context):
         if self.vm.failed is None and self.vm.exports.proxy_on_tick is not None:
             self.vm.exports.proxy_on_tick(self)
         # The callback may have set another period, stopped the timer, or failed.
-        if self._tick is None and self._tick_period and self.vm.failed is None:
+        if self._wants_tick():
             self.set_tick_period(round(self._tick_period * 1000))
+
+    def _wants_tick(self) -> bool:
+        # A call, so that type checkers believe that a callback can have changed `_tick`; compiled,
+        # what they believe is checked.
+        return self._tick is None and bool(self._tick_period) and self.vm.failed is None
 
     # -- properties and queues -----------------------------------------------------------------
 

@@ -263,6 +263,23 @@ def test_the_timer_ticks_until_it_is_stopped():
     assert request.words(0) == [3]
 
 
+def test_a_tick_may_set_another_period_for_those_after_it():
+    world = World()
+    plugin = world.plugin(
+        filter_text("""
+      (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $proxy_set_tick_period_milliseconds (i32.const 100))) (i32.const 1))
+      (func (export "proxy_on_tick") (param i32)
+        (i32.store (i32.const 0) (i32.add (i32.const 1) (i32.load (i32.const 0))))
+        (drop (call $proxy_set_tick_period_milliseconds (i32.const 1000))))""")
+    )
+    request = Request(plugin)
+    world.dispatcher.advance(0.95)
+    assert request.words(0) == [1]
+    world.dispatcher.advance(0.2)
+    assert request.words(0) == [2]
+
+
 def test_a_failed_vm_ticks_no_more():
     world = World()
     plugin = world.plugin(
