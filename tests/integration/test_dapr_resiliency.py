@@ -22,7 +22,7 @@ spec:
     retries:
       quick: {policy: constant, duration: 10ms, maxRetries: 2}
       picky: {duration: 10ms, maxRetries: 2, matching: {httpStatusCodes: "503,504"}}
-      DaprBuiltInServiceRetries: {duration: 10ms, maxRetries: 3}
+      DaprBuiltInServiceRetries: {duration: 10ms, maxRetries: 12}
     circuitBreakers:
       once: {trip: consecutiveFailures > 0, timeout: 1h}
   targets:
