@@ -234,3 +234,25 @@ def test_policies_stand_around_grpc_too_and_fail_in_its_words(tmp_path):
         assert [method for method, _ in app.seen].count("Fail") == 1
         text = "failed to invoke, id: sleepy, err: context deadline exceeded"
         assert failure("sleepy", "Sleep") == ("DEADLINE_EXCEEDED", text)
+
+
+def test_a_call_over_grpc_is_under_the_policies_too(sidecar, app):
+    pytest.importorskip("dapr")
+    from dapr.proto import api_service_v1, api_v1
+    from dapr.proto.common.v1 import common_pb2
+
+    extension = common_pb2.HTTPExtension(verb="POST")
+    message = common_pb2.InvokeRequest(method="x", http_extension=extension)
+    message.data.value = b"body"
+    request = api_v1.InvokeServiceRequest(id="callee", message=message)
+    app.failures += [503, 500]
+    with GrpcChannel(sidecar.grpc_port) as channel:
+        stub = api_service_v1.DaprStub(channel.channel)
+        answer = stub.InvokeService(request, timeout=TIMEOUT_S)
+        assert b'"body"' in answer.data.value
+        assert len(app.requests) == 3
+        app.failures += [503, 502, 404]
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.InvokeService(request, timeout=TIMEOUT_S)
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    assert len(app.requests) == 6

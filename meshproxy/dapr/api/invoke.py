@@ -19,6 +19,7 @@ from meshproxy.dapr.exchange import Answer, Unreachable, exchange
 from meshproxy.dapr.http_api.table import clean_path
 from meshproxy.dapr.invocation import Target
 from meshproxy.dapr.invoker import CLUSTER_HEADER
+from meshproxy.dapr.resiliency.policy import CodeError
 from meshproxy.http.header_map import HeaderMap
 
 if TYPE_CHECKING:
@@ -46,8 +47,20 @@ class ServiceCall:
     metadata: HeaderMap = field(default_factory=HeaderMap)
 
 
+class _Refused(CodeError):
+    """An answer that counts as a failure for the app's policies."""
+
+    def __init__(self, answer: Answer) -> None:
+        code = answer.headers.get(invocation.GRPC_STATUS)
+        super().__init__("", answer.status if code is None else int(code))
+        self.answer: Final = answer
+
+
 class InvokeApi:
-    """InvokeService. `grpc_app` is the app beside where it speaks gRPC; `most` bytes are taken."""
+    """InvokeService, under the policies of the callee.
+
+    `grpc_app` is the app beside where it speaks gRPC; `most` bytes are taken.
+    """
 
     def __init__(
         self,
@@ -69,10 +82,22 @@ class InvokeApi:
         target = invocation.target_of(headers, invoker.sidecar.identity, named)
         if isinstance(target, ApiError):
             raise target
+
+        async def attempt() -> Answer:
+            try:
+                answer = await self._send(headers.copy(), target, call.data)
+            except Unreachable:
+                invoker.unreachable(target)  # perhaps it is elsewhere before the next attempt
+                raise
+            if not 200 <= answer.status < 400:
+                raise _Refused(answer)
+            return answer
+
         try:
-            return await self._send(headers, target, call.data)
+            return await invoker.policy_of(target).run(attempt)
+        except _Refused as refused:
+            return refused.answer
         except Unreachable as error:
-            invoker.unreachable(target)
             text = invocation.failed(call.app_id, str(error)).message
             raise ApiError("ERR_DIRECT_INVOKE", text, 500, Grpc.UNAVAILABLE) from error
         except ComponentError as error:
