@@ -397,7 +397,9 @@ class Router:
             return
         if details and flag == ResponseFlag.UpstreamConnectionFailure:
             info.upstream_transport_failure_reason = details
-        self.fail(failure_reply(reason, details, retried=info.attempt_count > 1))
+        # The try for a stale connection is ours: Envoy's words know of its own only.
+        tries = info.attempt_count - int(self._retried)
+        self.fail(failure_reply(reason, details, retried=tries > 1))
 
     def _retry_stale(
         self, upstream: UpstreamRequest | FilteredRequest | Tunnel, reason: str
