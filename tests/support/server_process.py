@@ -83,6 +83,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                cwd=self.folder,  # where some leave a dump when they are killed
                 env={**os.environ, **self.environment()},
             )
 
