@@ -15,7 +15,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-from meshproxy.http.stream_info import FLAG_ORDER, SHORT_FLAGS, ResponseFlag
+from meshproxy.http.stream_info import (
+    FLAG_ORDER,
+    RETRY_LIMIT_FIRST,
+    SHORT_FLAGS,
+    ResponseFlag,
+)
 from meshproxy.http.time_format import compile_time_format
 from meshproxy.http.tls_operators import TLS_OPERATORS
 
@@ -244,7 +249,8 @@ def _flags(names: Callable[[ResponseFlag], str]) -> Operator:
         bits = info.response_flags
         if not bits:
             return "-"
-        return ",".join(names(flag) for flag in FLAG_ORDER if bits & flag)
+        order = RETRY_LIMIT_FIRST if info.retry_limit_first else FLAG_ORDER
+        return ",".join(names(flag) for flag in order if bits & flag)
 
     return value
 

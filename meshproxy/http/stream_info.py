@@ -83,11 +83,12 @@ SHORT_FLAGS: Final[dict[ResponseFlag, str]] = {
     ResponseFlag.DownstreamRemoteReset: "DR",
 }
 
-FLAG_ORDER: Final = (
-    ResponseFlag.UpstreamRetryLimitExceeded,
-    *(flag for flag in SHORT_FLAGS if flag is not ResponseFlag.UpstreamRetryLimitExceeded),
+FLAG_ORDER: Final = tuple(SHORT_FLAGS)
+"""The order in which they are printed; Envoy's is that in which they were set."""
+RETRY_LIMIT_FIRST: Final = tuple(
+    sorted(FLAG_ORDER, key=lambda flag: flag is not ResponseFlag.UpstreamRetryLimitExceeded)
 )
-"""The order in which Envoy prints them: that no further try is made, is known before its reason."""
+"""The same where that no further try is made was known before the failure that it is about."""
 
 
 class StreamInfo:
@@ -114,6 +115,7 @@ class StreamInfo:
     response_code_details: str | None = None
     connection_termination_details: str | None = None
     response_flags: int = 0  # ResponseFlag bits as a plain int
+    retry_limit_first: bool = False  # they are printed as `RETRY_LIMIT_FIRST` has it
 
     bytes_received: int = 0  # request body
     bytes_sent: int = 0  # response body

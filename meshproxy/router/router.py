@@ -454,7 +454,7 @@ class Router:
         if upstream is None and (tries is None or not tries.waiting):
             return
         cluster = self.cluster
-        per_try = tries is not None and tries.is_try_timeout(self.now())
+        per_try = tries is not None and tries.is_try_timeout
         if per_try:
             cluster.stats.upstream_rq_per_try_timeout.value += 1
         else:

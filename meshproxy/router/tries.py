@@ -115,9 +115,11 @@ class Tries:
         self._try_ends = None
         self._set_deadline()
 
-    def is_try_timeout(self, now: float) -> bool:
-        """Whether it is the try's time that is over, and not the request's."""
-        return self._ends is None or now < self._ends
+    @property
+    def is_try_timeout(self) -> bool:
+        """Whether it is the try's time that has come to its end, and not the request's."""
+        try_ends, ends = self._try_ends, self._ends
+        return try_ends is not None and (ends is None or try_ends <= ends)
 
     def expected(self, now: float) -> float:
         """How long the next try may take by both times, 0.0 for ever."""
@@ -165,6 +167,7 @@ class Tries:
         if self._retries_left == 0:
             stats.upstream_rq_retry_limit_exceeded.value += 1
             info.response_flags |= ResponseFlag.UpstreamRetryLimitExceeded.value
+            info.retry_limit_first = True
             self.give_up()
             return False
         self._retries_left -= 1

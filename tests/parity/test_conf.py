@@ -73,7 +73,7 @@ CASES = {
 def example(request: pytest.FixtureRequest) -> Iterator[tuple[str, Pair]]:
     with RecordingUpstream() as upstream:
         document = runnable(request.param, dict.fromkeys((8080, 8081, 8082), upstream.port))
-        for one in document["static_resources"]["clusters"]:
+        for one in document["static_resources"].get("clusters", ()):
             for check in one.get("health_checks", ()):
                 check.update(interval="600s", no_traffic_interval="600s")
         with Pair(yaml.safe_dump(document, sort_keys=False), upstream) as both:
