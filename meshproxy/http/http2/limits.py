@@ -16,12 +16,12 @@ from meshproxy.http.http2.settings import Http2Settings
 # A HEADERS frame may go on in so many CONTINUATIONs (CVE-2024-27316).
 MAX_CONTINUATIONS: Final = 8
 
-# What a connection may do in one turn of the loop before others have theirs: 32 requests that are
+# What a connection may do in one turn of the loop before others have theirs: 16 requests that are
 # answered here, or a few of those that only cost. The figures are what each costs in about 2.5 us,
 # but for HEADERS, which are what connections are for: more turns make them dearer.
 TURN: Final = 128
 # Of a frame, by its type from DATA on; and for so many of its bytes (as a shift) one more.
-WORK: Final = (4, 4, 1, 32, 8, 1, 2, 1, 1, 4)
+WORK: Final = (4, 8, 1, 32, 8, 1, 2, 1, 1, 4)
 SHIFT: Final = (12, 5, 31, 31, 31, 31, 31, 31, 31, 5)
 # Of an RST_STREAM that the peer makes us send.
 RESET_WORK: Final = 32

@@ -235,7 +235,7 @@ def test_of_a_flood_that_comes_in_one_read_a_turn_takes_few_frames(name, frames)
 def test_no_turn_is_taken_from_others_where_the_frames_of_a_read_are_few():
     server = Server()
     server.start()
-    assert read_at_once(server, b"".join(headers(2 * n + 1) for n in range(24))) == [24]
+    assert read_at_once(server, b"".join(headers(2 * n + 1) for n in range(12))) == [12]
 
 
 def test_a_body_comes_as_it_was_read():
