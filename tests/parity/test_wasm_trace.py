@@ -71,8 +71,11 @@ def without_added(headers: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if name not in ADDED and name[0] != ":"]
 
 
-def in_a_proxy(kind: str, case: Traced, last: str) -> Outcome:
-    """What a proxy logs in the thread that serves, until `last`, and what it did."""
+def in_a_proxy(kind: str, case: Traced, last: str, attempts: int = 5) -> Outcome:
+    """What a proxy logs in the thread that serves, until `last`, and what it did.
+
+    An answer that took 10 ms is not taken: with two digits of its time in a header, sizes differ.
+    """
     method = "POST" if case.body else "GET"
     fields = [*case.fields, f"content-length: {len(case.body)}"] if case.body else case.fields
     request = http_request(case.path, *fields, method=method, body=case.body.encode())
@@ -89,6 +92,8 @@ def in_a_proxy(kind: str, case: Traced, last: str) -> Outcome:
                 answer = client.request(request)
             eventually(lambda: STEP.findall(proxy.log)[-1:] == [(ANY, last)])
             steps = STEP.findall(proxy.log)
+        if len(answer.get("x-envoy-upstream-service-time") or "") > 1 and attempts > 1:
+            return in_a_proxy(kind, case, last, attempts - 1)
         came = [(without_added(each.headers), each.body) for each in upstream.take_all()]
     # Envoy starts a VM in its main thread first, twice, and then the one that serves in a worker.
     return Outcome(

@@ -81,7 +81,7 @@ def test_stop_raises_what_went_wrong_in_a_script():
 
 def test_a_reset_is_an_end_of_the_connection():
     with (
-        ScriptedUpstream(lambda peer: peer.reset()) as upstream,
+        ScriptedUpstream(lambda peer: (peer.read_head(), peer.reset())) as upstream,
         RawClient(upstream.port) as client,
         pytest.raises(ConnectionEndedError),
     ):
