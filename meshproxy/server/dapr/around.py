@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.config.dapr import Resources
 from meshproxy.dapr.http_api import HTTP_API
-from meshproxy.dapr.measured import ComponentLife, MeasuredChannel, PolicyCounts, measure
+from meshproxy.dapr.measured import ComponentLife, PolicyCounts, measure
+from meshproxy.dapr.measured_channel import MeasuredChannel
 from meshproxy.dapr.middleware.middleware import MIDDLEWARE, Handler, place
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.traced_channel import TracedChannel
