@@ -6,8 +6,8 @@ No operation waits, so each is atomic without a lock.
 from __future__ import annotations
 
 import heapq
+import uuid
 from collections.abc import Sequence
-from itertools import count
 from typing import Final
 
 from meshproxy.dapr.component import ComponentContext, Metadata
@@ -37,7 +37,6 @@ class InMemoryStateStore(OneByOne):
         self._clock = context.clock
         self._items: dict[str, StateItem] = {}
         self._ends: list[tuple[float, str]] = []
-        self._etags = count(1)
 
     async def init(self, metadata: Metadata) -> None:
         """Nothing to do."""
@@ -81,20 +80,26 @@ class InMemoryStateStore(OneByOne):
     def _check(self, request: Operation) -> None:
         found = self._find(request.key)
         if request.etag:
-            if found is None or found.etag != request.etag:
-                raise EtagMismatch
+            if found is None:
+                raise EtagMismatch(f"state not exist or expired for key={request.key}")
+            if found.etag != request.etag:
+                raise EtagMismatch(
+                    f"state etag not match for key={request.key}: current={found.etag}, "
+                    f"expect={request.etag}"
+                )
         elif (
             isinstance(request, SetRequest)
             and request.concurrency == "first-write"
             and found is not None
         ):
-            raise EtagMismatch
+            raise EtagMismatch("item already exists and no etag was passed")
 
     def _set(self, request: SetRequest) -> None:
         now = self._clock()
         expires = None if request.ttl is None else now + request.ttl
+        # No count: a key that is removed and written again never has an ETag of before.
         self._items[request.key] = StateItem(
-            request.key, request.value, str(next(self._etags)), request.binary, expires
+            request.key, request.value, str(uuid.uuid4()), request.binary, expires
         )
         # Whoever writes clears away what has ended: no timer, and no dead items that pile up.
         while self._ends and self._ends[0][0] <= now:

@@ -30,11 +30,14 @@ Concurrency = Literal["", "first-write", "last-write"]
 Consistency = Literal["", "strong", "eventual"]
 
 
-class EtagMismatch(Permanent):
-    """Somebody else has changed the key since the ETag was read."""
+_MISMATCH: Final = "possible etag mismatch. error from state store"
 
-    def __init__(self, reason: str = "possible etag mismatch. error from state store") -> None:
-        super().__init__(reason)
+
+class EtagMismatch(Permanent):
+    """Somebody else has changed the key since the ETag was read. `reason`: what the store knows."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(f"{_MISMATCH}: {reason}" if reason else _MISMATCH)
 
 
 class EtagInvalid(Permanent):
