@@ -1,15 +1,28 @@
-"""Servers that tests of several packages share, started when the first asks, ended with the run."""
+"""What all tests have: a fence against hanging, and servers that several packages share.
+
+A server is started when the first test asks and ended with the run.
+"""
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
+from tests.support.fence import Fence
 from tests.support.mosquitto_server import MosquittoServer
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitServer
 from tests.support.redis_server import RedisServer
 from tests.support.toolchains import without
+
+# How fast the machine is decides no test.
+hypothesis.settings.register_profile("meshproxy", deadline=None)
+hypothesis.settings.load_profile("meshproxy")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Fence(), "fence")
 
 
 @pytest.fixture(scope="session")
