@@ -46,6 +46,7 @@ class Workers:
         self._single = single
         self._owner = TaskOwner()
         self._waiting: deque[Work] = deque()
+        self._busy = False
         self._ended = False
 
     def take(self, work: Work) -> None:
@@ -56,12 +57,21 @@ class Workers:
             spawn(self._owner, work(), self._name)
             return
         self._waiting.append(work)
-        if not self._owner.tasks:
+        if not self._busy:
+            self._begin()
+
+    def _begin(self) -> None:
+        # Not asked of the owner: it hears of the end of a task one turn of the loop later.
+        self._busy = bool(self._waiting)
+        if self._busy:
             spawn(self._owner, self._one_after_the_other(), self._name)
 
     async def _one_after_the_other(self) -> None:
-        while self._waiting:
-            await self._waiting.popleft()()
+        try:
+            while self._waiting:
+                await self._waiting.popleft()()
+        finally:
+            self._begin()  # what has come behind a failure does not wait for the next message
 
     async def end(self) -> None:
         """What waits stays with the broker; what runs ends first, if it does in time.
