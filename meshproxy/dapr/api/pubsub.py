@@ -22,11 +22,11 @@ from meshproxy.dapr.cloud_event import (
     rfc3339,
 )
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.pubsub.broker import MESSAGE_TTL, PublishRequest
 from meshproxy.dapr.pubsub.brokers import Broker, Brokers
 from meshproxy.dapr.resiliency import PUBSUB
 from meshproxy.dapr.sidecar import Sidecar
-from meshproxy.dapr.state.ttl import parse_ttl
 
 RAW_PAYLOAD: Final = "rawPayload"
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -117,9 +117,9 @@ class PubSubApi:
         reason = f"failed deserializing metadata: {RAW_PAYLOAD} is '{text}'; expected true or false"
         raise self._error("REQUEST_METADATA", reason, 400, Grpc.INVALID_ARGUMENT, pubsub)
 
-    def _ttl(self, pubsub: str, metadata: Mapping[str, str]) -> int | None:
+    def _ttl(self, pubsub: str, metadata: Mapping[str, str]) -> float | None:
         try:
-            return parse_ttl(metadata)
+            return message_ttl(metadata)
         except ComponentError as error:
             text = f"failed deserializing metadata: {error}"
             raise self._error(

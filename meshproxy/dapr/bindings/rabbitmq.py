@@ -23,11 +23,11 @@ from meshproxy.dapr.bindings.binding import (
     Stop,
 )
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.pubsub.broker import Message
 from meshproxy.dapr.pubsub.rabbitmq_queue import Consuming, RabbitQueue
 from meshproxy.dapr.pubsub.rabbitmq_settings import MOST
 from meshproxy.dapr.rabbitmq_client import RabbitClient
-from meshproxy.dapr.state.ttl import parse_ttl
 
 _WAIT: Final = 5.0  # seconds between two attempts to connect
 
@@ -98,7 +98,7 @@ class RabbitBinding:
             headers=dict(request.metadata),
             content_type=metadata.get("contentType", "") or "text/plain",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            expiration=parse_ttl(metadata),
+            expiration=message_ttl(metadata),
             priority=min(metadata.integer("priority", 0, minimum=0), 255) or None,
         )
         await client.publish(message, "", queue.name)
@@ -131,9 +131,9 @@ class RabbitBinding:
 
 def _options(metadata: Metadata) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
-    ttl = parse_ttl(metadata)
+    ttl = message_ttl(metadata)
     if ttl is not None:
-        arguments["x-message-ttl"] = ttl * 1000
+        arguments["x-message-ttl"] = int(ttl * 1000)
     if metadata.get("maxPriority", ""):
         arguments["x-max-priority"] = min(metadata.integer("maxPriority", 0, minimum=0), 255)
     return {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.redis_client import RedisClient
-from meshproxy.dapr.state.ttl import parse_ttl
 
 
 class RedisBinding:
@@ -46,9 +46,12 @@ class RedisBinding:
         key = request.metadata.get("key", "")
         if not key:
             raise ComponentError("redis binding: missing key in request metadata")
-        ttl = parse_ttl(request.metadata)
+        ttl = message_ttl(request.metadata)
         if operation == "create":
-            await client.call(client.redis.set(key, request.data, ex=ttl))
+            seconds = None if ttl is None else int(ttl)
+            await client.call(client.redis.set(key, request.data, ex=seconds or None))
+            if seconds == 0:
+                await client.call(client.command("EXPIRE", key, 0))
             return None
         if operation == "delete":
             await client.call(client.command("DEL", key))
@@ -56,7 +59,7 @@ class RedisBinding:
         if operation == "increment":
             await client.call(client.command("INCR", key))
             if ttl is not None:
-                await client.call(client.command("EXPIRE", key, ttl))
+                await client.call(client.command("EXPIRE", key, int(ttl)))
             return None
         word = "GETDEL" if request.metadata.get("delete", "").lower() == "true" else "GET"
         value = await client.call(client.command(word, key))

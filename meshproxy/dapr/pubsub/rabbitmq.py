@@ -25,13 +25,13 @@ from typing import Final
 from aio_pika.abc import AbstractChannel
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import MESSAGE_TTL, Handler, PublishRequest, Unsubscribe
 from meshproxy.dapr.pubsub.rabbitmq_queue import RabbitQueue
 from meshproxy.dapr.pubsub.rabbitmq_settings import RabbitSettings
 from meshproxy.dapr.pubsub.side_by_side import side_by_side
 from meshproxy.dapr.rabbitmq_client import RabbitClient
-from meshproxy.dapr.state.ttl import parse_ttl
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 
@@ -75,7 +75,7 @@ class RabbitPubSub:
     async def publish(self, request: PublishRequest) -> None:
         """Hand it over; the server has confirmed it when this returns."""
         client, settings = self._open()
-        message = settings.message(request, parse_ttl(request.metadata))
+        message = settings.message(request, message_ttl(request.metadata))
         key = request.metadata.get("routingKey", "")
         for attempt in range(1, ATTEMPTS + 1):
             try:

@@ -10,10 +10,10 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from meshproxy.dapr.component import ComponentError, Metadata
+from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.rabbitmq_queue import Consuming
 from meshproxy.dapr.pubsub.workers import is_single
-from meshproxy.dapr.state.ttl import parse_ttl
 
 KINDS: Final = ("fanout", "topic", "direct", "headers", "x-consistent-hash")
 QUEUE_TYPES: Final = ("classic", "quorum")
@@ -109,7 +109,7 @@ class RabbitSettings:
         self._delivery_mode = metadata.integer("deliveryMode", 0, minimum=0)
         if self._delivery_mode > 2:
             raise ComponentError(f"deliveryMode is {self._delivery_mode}; expected 0, 1 or 2")
-        self._ttl = parse_ttl(metadata)
+        self._ttl = message_ttl(metadata)
         self._prefetch = metadata.integer("prefetchCount", 0, minimum=0) or MOST
         self._single = is_single(metadata, default=False)
         self._auto_ack = metadata.boolean("autoAck")
@@ -123,7 +123,7 @@ class RabbitSettings:
         """Make the exchange of a topic."""
         await self._exchanges.declare(channel, topic)
 
-    def message(self, request: PublishRequest, ttl: int | None) -> aio_pika.Message:
+    def message(self, request: PublishRequest, ttl: float | None) -> aio_pika.Message:
         """What goes on the wire; `ttl` is in seconds."""
         metadata = Metadata(request.metadata)
         properties: dict[str, Any] = {"content_type": "text/plain"}

@@ -5,6 +5,11 @@ Metadata: that of `redis_client.py`, and `ttlInSeconds`, for items that have no 
 Layout: components-contrib, state/redis: the fields `data`, `version` (counted up by every write,
 and the ETag) and `first-write`, there once somebody wrote with that concurrency: such a key takes
 no write without its ETag any more. What is no hash is a plain value of an older daprd.
+
+Its rules are daprd's, where they are not those of other stores too: an ETag on a key that is not
+there fits, `last-write` asks for none, an ETag of `0` is none, a write without a TTL leaves the key
+the one it has. A transaction is stricter than daprd's: it is all or nothing, and `first-write`
+counts in it.
 """
 
 from __future__ import annotations
@@ -41,8 +46,9 @@ local function allowed(at)
   local key, etag = KEYS[at], field(at, 2)
   local version = redis.pcall('HGET', key, 'version')
   if type(version) == 'table' then version = false end
+  if not version then return true end
   if etag ~= '' then return version == etag end
-  if field(at, 1) == 'delete' or not version then return true end
+  if field(at, 1) == 'delete' then return true end
   return field(at, 3) == '' and redis.call('HEXISTS', key, 'first-write') == 0
 end
 local function apply(at)
@@ -52,8 +58,9 @@ local function apply(at)
   redis.call('HSET', key, 'data', field(at, 4))
   if field(at, 3) ~= '' then redis.call('HSET', key, 'first-write', '0') end
   redis.call('HINCRBY', key, 'version', 1)
-  if field(at, 5) ~= '' then redis.call('EXPIRE', key, field(at, 5))
-  else redis.call('PERSIST', key) end
+  local ttl = field(at, 5)
+  if ttl == '0' then redis.call('PERSIST', key)
+  elseif ttl ~= '' then redis.call('EXPIRE', key, ttl) end
 end
 local outcomes = {}
 for at = 1, #KEYS do
@@ -93,7 +100,7 @@ class RedisStateStore:
     def _read(self, metadata: Metadata) -> RedisClient:
         if "queryIndexes" in metadata:
             raise ComponentError("the metadata 'queryIndexes' is not supported")
-        self._ttl = parse_ttl(metadata)
+        self._ttl = (parse_ttl(metadata) or 0) if metadata.get(TTL_IN_SECONDS) else None
         return RedisClient(metadata, self._name)
 
     async def init(self, metadata: Metadata) -> None:
@@ -163,8 +170,8 @@ class RedisStateStore:
                 wanted.append(operation)
         done = iter(await self._run(EACH, wanted))
         return [
-            (None if next(done) else EtagMismatch()) if outcome is None else outcome
-            for outcome in outcomes
+            (None if next(done) else _refused(operation)) if outcome is None else outcome
+            for operation, outcome in zip(operations, outcomes, strict=True)
         ]
 
     async def multi(self, operations: Sequence[Operation]) -> None:
@@ -179,7 +186,7 @@ class RedisStateStore:
     async def _one(self, operation: Operation) -> None:
         self._check(operation)
         if not all(await self._run(ALL, [operation])):
-            raise EtagMismatch
+            raise _refused(operation)
 
     async def _run(self, mode: str, operations: Sequence[Operation]) -> list[int]:
         if not operations:
@@ -204,17 +211,23 @@ class RedisStateStore:
 
     def _fields(self, operation: Operation) -> tuple[str | bytes | int, ...]:
         if isinstance(operation, DeleteRequest):
-            return ("delete", operation.etag or "", "", "", "")
-        ttl = operation.ttl
-        if ttl is None and not any(k.lower() == TTL_IN_SECONDS.lower() for k in operation.metadata):
-            ttl = self._ttl
+            # As a text, so that one which is no number fits nothing.
+            return ("delete", "" if operation.etag == "0" else operation.etag or "", "", "", "")
+        etag = "" if operation.concurrency == "last-write" else (operation.etag or "").lstrip("0")
         first = "1" if operation.concurrency == "first-write" else ""
-        return ("set", operation.etag or "", first, operation.value, "" if ttl is None else ttl)
+        return ("set", etag, first, operation.value, self._seconds(operation))
+
+    def _seconds(self, operation: SetRequest) -> int | str:
+        """For the script: 0 ends the key's TTL, nothing leaves it."""
+        if operation.metadata.get(TTL_IN_SECONDS) or operation.ttl is not None:
+            return operation.ttl or 0
+        return "" if self._ttl is None else self._ttl
 
     def _check(self, operation: Operation) -> None:
-        etag = operation.etag
-        if etag and not (etag.isascii() and etag.isdecimal()):
-            raise EtagInvalid(f"invalid etag value: '{etag}' is not a number")
+        if isinstance(operation, SetRequest) and operation.concurrency != "last-write":
+            etag = operation.etag
+            if etag and not (etag.isascii() and etag.isdecimal()):
+                raise EtagInvalid(f"invalid etag value: '{etag}' is not a number")
         if self._has_json and operation.metadata.get("contentType") == "application/json":
             raise StateStoreError("values of the RedisJSON module are not supported")
 
@@ -231,6 +244,13 @@ class RedisStateStore:
         if self._client is None:
             raise StateStoreError(f"{self._name} is closed")
         return self._client
+
+
+def _refused(operation: Operation) -> ComponentError:
+    """Why the script has not done it. Without an ETag it was a key of a first-write."""
+    if operation.etag or isinstance(operation, DeleteRequest):
+        return EtagMismatch()
+    return StateStoreError(f"failed to set key {operation.key}")
 
 
 def _get(client: RedisClient, key: str) -> Awaitable[Any]:

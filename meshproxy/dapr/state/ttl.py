@@ -15,7 +15,7 @@ _LONGEST: Final = 2**31 - 1
 
 def parse_ttl(metadata: Mapping[str, str]) -> int | None:
     """Seconds, or None where none is given or -1 or 0 say that there is no end."""
-    text = next((v for k, v in metadata.items() if k.lower() == TTL_IN_SECONDS.lower()), "")
+    text = metadata.get(TTL_IN_SECONDS, "")
     if not text:
         return None
     try:

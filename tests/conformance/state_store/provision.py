@@ -33,6 +33,10 @@ SILENT_ABOUT_THE_END: Final = frozenset({"state.redis/v1"})
 """Stores with a TTL and no `ttlExpireTime`, as in daprd."""
 
 
+RULES_OF_ITS_OWN: Final = frozenset({"state.redis/v1"})
+"""Where an ETag fits a key that is not there, and a write without a TTL leaves the older one."""
+
+
 class Clock:
     """Time that passes when a test says so, here and on the store's server."""
 

@@ -226,7 +226,7 @@ def test_what_the_server_refuses_is_said_at_subscribing(rabbitmq_server, topic):
         ({"exchangeDeclareMode": "x"}, "exchangeDeclareMode is 'x'; expected declare or passive"),
         ({"concurrency": "x"}, "concurrency is 'x'; expected single or parallel"),
         ({"prefetchCount": "-1"}, "prefetchCount is -1; expected at least 0"),
-        ({"ttlInSeconds": "x"}, "ttlInSeconds"),
+        ({"ttlInSeconds": "x"}, "ttl value must be a valid integer"),
         ({"publisherConfirm": "x"}, "publisherConfirm is 'x'; expected true or false"),
     ],
 )

@@ -2,11 +2,20 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.state.postgresql import PostgresStateStoreV1, PostgresStateStoreV2
-from meshproxy.dapr.state.store import DeleteRequest, EtagInvalid, GetRequest, SetRequest
+from meshproxy.dapr.state.store import (
+    DeleteRequest,
+    EtagInvalid,
+    EtagMismatch,
+    GetRequest,
+    SetRequest,
+    StateStoreError,
+)
+from meshproxy.network.tasks import TaskOwner, spawn
 from tests.dapr.support import run
 
 VERSIONS = {"v1": PostgresStateStoreV1, "v2": PostgresStateStoreV2}
@@ -45,7 +54,8 @@ def test_the_first_layout_is_daprds(postgres_server):
         ("json", '{"a": 1}', False, None),
     ]
     assert dict(postgres_server.command("SELECT key, value FROM dapr_metadata")) == {
-        "migrations": "2"
+        "lock": "lock",
+        "migrations": "3",
     }
 
 
@@ -59,7 +69,7 @@ def test_the_second_layout_is_daprds(postgres_server):
         ("json", b'{"a": 1}', None, None),
     ]
     levels = dict(postgres_server.command("SELECT key, value FROM about"))
-    assert levels == {"migrations-state-v2-my_": "1"}
+    assert levels == {"lock": "lock", "migrations-state-v2-my_": "2"}
 
 
 def test_a_table_of_an_older_daprd_is_brought_up_to_date(postgres_server):
@@ -77,6 +87,77 @@ def test_a_table_of_an_older_daprd_is_brought_up_to_date(postgres_server):
     assert with_store("v1", postgres_server, work) == (b'"old"', b'"new"')
 
 
+LAYOUTS = {
+    "v1": (
+        "CREATE TABLE {t} (key text PRIMARY KEY, value jsonb NOT NULL, isbinary boolean NOT NULL,"
+        " insertdate timestamptz NOT NULL DEFAULT now(), updatedate timestamptz,"
+        " expiredate timestamptz)",
+        "INSERT INTO {t} VALUES ($1, '1', false, to_timestamp($2))",
+        ("migrations", "2"),
+    ),
+    "v2": (
+        "CREATE TABLE {t} (key text PRIMARY KEY, value bytea NOT NULL,"
+        " etag uuid NOT NULL DEFAULT gen_random_uuid(),"
+        " created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz,"
+        " expires_at timestamptz)",
+        "INSERT INTO {t} (key, value, created_at) VALUES ($1, '1', to_timestamp($2))",
+        ("migrations-state-v2-", "1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_rows_get_their_numbers_in_the_order_of_their_making(version, postgres_server, begun):
+    create, insert, level = LAYOUTS[version]
+    postgres_server.command(create.format(t="state"))
+    for at, key in enumerate(["b", "a", "c"]):
+        postgres_server.command(insert.format(t="state"), key, float(at))
+    if begun:
+        postgres_server.command("ALTER TABLE state ADD COLUMN row_id bigint")
+    postgres_server.command("CREATE TABLE dapr_metadata (key text PRIMARY KEY, value text)")
+    postgres_server.command("INSERT INTO dapr_metadata VALUES ($1, $2)", *level)
+
+    async def work(store):
+        await store.set(SetRequest("new", b"1"))
+        await store.set(SetRequest("a", b"2"))
+
+    with_store(version, postgres_server, work)
+    rows = postgres_server.command("SELECT key FROM state ORDER BY row_id")
+    assert [row[0] for row in rows] == ["b", "a", "c", "new"]
+    (index,) = postgres_server.command(
+        "SELECT indexdef FROM pg_indexes WHERE indexname = 'state_row_id_uidx'"
+    )
+    assert index[0].startswith("CREATE UNIQUE INDEX")
+
+
+def test_a_migration_waits_for_that_of_a_daprd(version, postgres_server):
+    """daprd holds the row `lock`, and writes its steps over other connections meanwhile."""
+
+    async def main():
+        first = VERSIONS[version](ComponentContext("first"))
+        metadata = Metadata({"connectionString": postgres_server.address, "cleanupInterval": "0"})
+        await first.init(metadata)
+        other = await asyncpg.connect(postgres_server.address)
+        store = VERSIONS[version](ComponentContext("store"))
+        async with other.transaction():
+            await other.fetch("SELECT value FROM dapr_metadata WHERE key = 'lock' FOR UPDATE")
+            starting = spawn(TaskOwner(), store.init(metadata), "starting")
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            async with asyncio.timeout(10):
+                while not await other.fetchval(waiting):
+                    pass
+            beside = await asyncpg.connect(postgres_server.address, command_timeout=5)
+            await beside.execute("INSERT INTO dapr_metadata VALUES ('step', '1')")
+            await beside.close()
+            assert not starting.done()
+        await asyncio.wait_for(starting, 10)
+        await other.close()
+        await store.close()
+        await first.close()
+
+    run(main())
+
+
 def test_a_newer_layout_is_refused(version, postgres_server):
     async def work(store):
         pass
@@ -87,15 +168,38 @@ def test_a_newer_layout_is_refused(version, postgres_server):
         with_store(version, postgres_server, work)
 
 
-def test_an_etag_of_another_kind_is_invalid(version, postgres_server):
+def test_an_etag_of_another_kind_is_refused_as_daprd_refuses_it(version, postgres_server):
+    expected = {"v1": EtagInvalid, "v2": EtagMismatch}[version]
+
     async def work(store):
         await store.set(SetRequest("k", b"1"))
         for call in (
             store.set(SetRequest("k", b"2", etag="x")),
             store.delete(DeleteRequest("k", etag="99999999999999")),
         ):
-            with pytest.raises(EtagInvalid):
+            with pytest.raises(expected):
                 await call
+
+    with_store(version, postgres_server, work)
+
+
+def test_a_first_write_to_a_key_that_is_there_is_no_mismatch(version, postgres_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1"))
+        refused = SetRequest("k", b"2", concurrency="first-write")
+        with pytest.raises(StateStoreError, match="no item was updated"):
+            await store.set(refused)
+        good, bad = await store.bulk([SetRequest("a", b"1"), refused])
+        assert (good, type(bad)) == (None, StateStoreError)
+
+    with_store(version, postgres_server, work)
+
+
+def test_an_etag_may_be_written_otherwise(version, postgres_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1"))
+        etag = (await store.get(GetRequest("k"))).etag
+        await store.set(SetRequest("k", b"2", etag="0" + etag if version == "v1" else etag.upper()))
 
     with_store(version, postgres_server, work)
 

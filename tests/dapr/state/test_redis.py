@@ -6,7 +6,14 @@ import pytest
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.state.redis import RedisStateStore
-from meshproxy.dapr.state.store import DeleteRequest, EtagInvalid, GetRequest, SetRequest
+from meshproxy.dapr.state.store import (
+    DeleteRequest,
+    EtagInvalid,
+    EtagMismatch,
+    GetRequest,
+    SetRequest,
+    StateStoreError,
+)
 from tests.dapr.support import run
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.toolchains import without
@@ -91,7 +98,9 @@ def test_an_etag_that_is_no_number_is_invalid(redis_server):
         with pytest.raises(EtagInvalid):
             await store.set(SetRequest("k", b"2", etag="x"))
         with pytest.raises(EtagInvalid):
-            await store.multi([SetRequest("a", b"2"), DeleteRequest("k", etag="x")])
+            await store.multi([SetRequest("a", b"2"), SetRequest("k", b"2", etag="x")])
+        with pytest.raises(EtagMismatch):  # it is compared as a text
+            await store.delete(DeleteRequest("k", etag="x"))
         good, bad, deleted = await store.bulk(
             [SetRequest("a", b"1"), SetRequest("k", b"2", etag="x"), DeleteRequest("k", etag="1")]
         )
@@ -99,6 +108,56 @@ def test_an_etag_that_is_no_number_is_invalid(redis_server):
 
     with_store(redis_server, work)
     assert redis_server.client.keys() == [b"a"]
+
+
+def test_an_etag_fits_a_key_that_is_not_there(redis_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1", etag="7"))
+        await store.delete(DeleteRequest("none", etag="7"))
+        return (await store.get(GetRequest("k"))).etag
+
+    assert with_store(redis_server, work) == "1"
+
+
+def test_a_last_write_and_an_etag_of_zero_ask_for_no_etag(redis_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1"))
+        await store.set(SetRequest("k", b"2", etag="7", concurrency="last-write"))
+        await store.set(SetRequest("k", b"3", etag="0"))
+        await store.set(SetRequest("k", b"4", etag="003"))
+        with pytest.raises(EtagMismatch):
+            await store.delete(DeleteRequest("k", etag="7", concurrency="last-write"))
+        await store.delete(DeleteRequest("k", etag="0"))
+
+    with_store(redis_server, work)
+    assert not redis_server.client.exists("k")
+
+
+def test_a_key_of_a_first_write_refuses_by_whether_there_was_an_etag(redis_server):
+    async def work(store):
+        await store.set(SetRequest("k", b"1", concurrency="first-write"))
+        for refused in (SetRequest("k", b"2"), SetRequest("k", b"2", concurrency="first-write")):
+            with pytest.raises(StateStoreError, match="failed to set key k"):
+                await store.set(refused)
+        with pytest.raises(EtagMismatch):
+            await store.set(SetRequest("k", b"2", etag="7", concurrency="last-write"))
+        good, bad = await store.bulk([SetRequest("a", b"1"), SetRequest("k", b"2")])
+        assert (good, type(bad)) == (None, StateStoreError)
+
+    with_store(redis_server, work)
+
+
+def test_a_write_without_a_ttl_leaves_the_one_that_is_there(redis_server):
+    async def work(store):
+        for key in ("left", "ended", "renewed"):
+            await store.set(SetRequest(key, b"1", ttl=50, metadata={"ttlInSeconds": "50"}))
+        await store.set(SetRequest("left", b"2"))
+        await store.set(SetRequest("ended", b"2", metadata={"ttlInSeconds": "-1"}))
+        await store.set(SetRequest("renewed", b"2", ttl=90, metadata={"ttlInSeconds": "90"}))
+
+    with_store(redis_server, work)
+    ttl = redis_server.client.ttl
+    assert (40 < ttl("left") <= 50, ttl("ended"), 80 < ttl("renewed") <= 90) == (True, -1, True)
 
 
 def test_the_ttl_of_the_component_is_for_items_without_one(redis_server):
