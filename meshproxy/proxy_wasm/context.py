@@ -33,6 +33,7 @@ from meshproxy.proxy_wasm.abi import (
     VM_CONFIGURATION,
 )
 from meshproxy.proxy_wasm.foreign import FUNCTIONS
+from meshproxy.proxy_wasm.guest_answers import change_buffer
 from meshproxy.proxy_wasm.header_names import (
     NO_PSEUDO,
     REQUEST_PSEUDO,
@@ -331,6 +332,10 @@ class Context:
 
     def set_buffer(self, buffer_type: int, start: int, size: int, data: bytes) -> int:
         """Replace part of a buffer. Returns a status."""
+        message = self.root.grpc.message
+        if buffer_type == GRPC_RECEIVE_BUFFER and message is not None:
+            changed = change_buffer(message, start, size, data, self.vm.strict)
+            return OK if changed else BAD_ARGUMENT
         missing = self.buffer(buffer_type) is None
         if missing and buffer_type <= RESPONSE_BODY and not self.vm.strict:
             self.warn(f"changes to buffer {buffer_type} outside of its phase are ignored")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.proxy_wasm.abi import BAD_ARGUMENT, SERIALIZATION_FAILURE
@@ -23,41 +23,33 @@ if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
 
 MAX_UNCOMPRESSED: Final = 16 << 20
-PIECE: Final = 1 << 17
 _CRYPTO: Final = "meshproxy.proxy_wasm.foreign_crypto"
 
 
 def compress(context: Context, arguments: bytes) -> bytes | int:
     """Bytes to a zlib stream."""
     deflater = zlib.compressobj()
-    pieces = [deflater.compress(piece) for piece in _pieces(context, arguments)]
-    return b"".join([*pieces, deflater.flush()])
+    packed = [deflater.compress(piece) for piece in context.vm.pieces(arguments)]
+    return b"".join([*packed, deflater.flush()])
 
 
 def uncompress(context: Context, arguments: bytes) -> bytes | int:
     """A zlib stream to bytes; SERIALIZATION_FAILURE where it is none, or too large."""
     inflater = zlib.decompressobj()
-    pieces: list[bytes] = []
+    unpacked: list[bytes] = []
     room = MAX_UNCOMPRESSED
     try:
-        for piece in _pieces(context, arguments):
+        for piece in context.vm.pieces(arguments):
             if inflater.eof:
                 break
             # 0 would mean without a limit; one byte too many says that there are too many.
-            pieces.append(inflater.decompress(piece, room + 1))
-            room -= len(pieces[-1])
+            unpacked.append(inflater.decompress(piece, room + 1))
+            room -= len(unpacked[-1])
             if room < 0:
                 return SERIALIZATION_FAILURE
     except zlib.error:
         return SERIALIZATION_FAILURE
-    return b"".join(pieces) if inflater.eof else SERIALIZATION_FAILURE
-
-
-def _pieces(context: Context, data: bytes) -> Iterator[bytes]:
-    """What takes a few milliseconds each: between them the callback's time may be over."""
-    for at in range(0, len(data), PIECE):
-        context.vm.check_time()
-        yield data[at : at + PIECE]
+    return b"".join(unpacked) if inflater.eof else SERIALIZATION_FAILURE
 
 
 def clear_route_cache(context: Context, arguments: bytes) -> bytes | int:
@@ -67,13 +59,13 @@ def clear_route_cache(context: Context, arguments: bytes) -> bytes | int:
 
 def verify_signature(context: Context, arguments: bytes) -> bytes | int:
     """Whether a text was signed with a key."""
-    answer: bytes | int = _crypto(context).verify_signature(arguments)
+    answer: bytes | int = _crypto(context).verify_signature(context.vm, arguments)
     return answer
 
 
 def sign(context: Context, arguments: bytes) -> bytes | int:
     """Sign a text with a key."""
-    answer: bytes | int = _crypto(context).sign(arguments)
+    answer: bytes | int = _crypto(context).sign(context.vm, arguments)
     return answer
 
 

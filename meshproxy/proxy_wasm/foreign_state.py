@@ -25,6 +25,11 @@ MAX_DECLARED: Final = 1024
 """Properties that one root may declare."""
 
 
+MAX_DOCUMENT: Final = 1 << 20
+"""Bytes of metadata that a call may set; a stream has no room for more. Read before they are
+counted, they would take their time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """A declared property: whether it can be set once only, and for how long it is kept."""
@@ -98,6 +103,8 @@ def set_dynamic_metadata(context: Context, arguments: bytes) -> bytes | int:
     `metadata.filter_metadata.<namespace>.<key>` and `%DYNAMIC_METADATA()%`. BAD_ARGUMENT for what
     is no such document.
     """
+    if len(arguments) > MAX_DOCUMENT:
+        return BAD_ARGUMENT
     try:
         document = json.loads(arguments)
     except (ValueError, RecursionError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.http.buffer import Buffer
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.proxy_wasm.abi import (
     BAD_ARGUMENT,
@@ -51,7 +52,7 @@ class GrpcCalls:
     def __init__(self, root: RootContext) -> None:
         self._root = root
         self._open: dict[int, Call | Stream] = {}
-        self.message: bytes | None = None  # GRPC_RECEIVE_BUFFER, during its callback
+        self.message: Buffer | None = None  # GRPC_RECEIVE_BUFFER, during its callback
 
     def call(self, service: bytes, path: str, metadata: list[Pair], message: bytes,
              timeout: int) -> tuple[int, int]:  # fmt: skip
@@ -157,7 +158,7 @@ class GrpcCalls:
         callback = self._root.vm.exports.proxy_on_grpc_receive
         if callback is None or token not in self._open:
             return
-        self.message = message
+        self.message = Buffer(message)
         callback(self._root, token, len(message))
         self.message = None
 

@@ -11,7 +11,7 @@ store is freed, nothing is called in it any more, and every stream in it is told
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from meshproxy.proxy_wasm.root_context import RootContext
 
 LOGGER: Final = logging.getLogger("meshproxy.wasm")
+PIECE: Final = 1 << 17
+"""Bytes that a hostcall works on in a few milliseconds, whatever it does with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,13 @@ class Vm:
         code would be interrupted only once it runs again."""
         if self.current is not None and self.ticker.epoch - self.epoch > self._deadline:
             raise GuestTrap("interrupt")
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Cut what a hostcall works on; each piece takes a few milliseconds, and between them
+        `check_time`."""
+        for at in range(0, len(data), PIECE):
+            self.check_time()
+            yield data[at : at + PIECE]
 
     def run_deferred(self) -> None:
         """Do what hostcalls asked for, now that no guest code runs."""

@@ -14,6 +14,8 @@ FIXED64: Final = 1
 BYTES: Final = 2
 FIXED32: Final = 5
 _MAX_VARINT: Final = 10
+MAX_FIELDS: Final = 1024
+"""Of one message. A guest's memory has room for millions, and each of them takes its time here."""
 
 Field = tuple[int, int | bytes]
 """A field's number, and its number or bytes."""
@@ -48,9 +50,11 @@ def fields(data: bytes) -> Iterator[Field]:
 
 
 def message(data: bytes) -> dict[int, list[int | bytes]]:
-    """The values of every field by number. Raises WireError."""
+    """The values of every field by number. Raises WireError, also for more than MAX_FIELDS."""
     found: dict[int, list[int | bytes]] = {}
-    for number, value in fields(data):
+    for count, (number, value) in enumerate(fields(data)):
+        if count == MAX_FIELDS:
+            raise WireError(f"more than {MAX_FIELDS} fields")
         found.setdefault(number, []).append(value)
     return found
 

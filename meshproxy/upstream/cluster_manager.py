@@ -15,6 +15,7 @@ from meshproxy.stats.metrics import ClusterManagerStats
 from meshproxy.upstream.cluster import Cluster, ClusterConfig, DiscoveryType
 from meshproxy.upstream.dns import DnsDiscovery, Resolver
 from meshproxy.upstream.host import EndpointConfig, Host
+from meshproxy.upstream.pools import load
 
 if TYPE_CHECKING:
     from meshproxy.http.dispatcher import Dispatcher
@@ -127,6 +128,7 @@ class ClusterManager:
             cluster.health_checker.begin()
 
     def _make(self, config: ClusterConfig) -> Cluster:
+        load(config.upstream_protocol)
         cluster = Cluster(config, self._store, self._dispatcher.random)
         check = config.health_check
         if check is not None:

@@ -5,6 +5,7 @@ Owns that choice. Refuses to know what a pool does.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 from meshproxy.http.stream_info import HTTP2
@@ -27,6 +28,18 @@ class NamingRequest(PoolRequest, Protocol):
 
     def server_name(self, header: str) -> str:
         """The host of that header without its port."""
+
+
+def load(protocol: UpstreamProtocol) -> None:
+    """Load what the pools of such a cluster need, at a time when no request waits for it.
+
+    A first request would wait 0.1 s, and so would the loop; a guest's first gRPC call would be
+    interrupted, since the time is its callback's.
+    """
+    if protocol is not UpstreamProtocol.HTTP1:
+        import_module("meshproxy.upstream.http2_pool")
+    if protocol is UpstreamProtocol.AUTO:
+        import_module("meshproxy.upstream.auto_pool")
 
 
 def make_pool(cluster: Cluster, host: Host, connector: Connector) -> Any:

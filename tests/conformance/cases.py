@@ -32,6 +32,15 @@ ASYNCHRONOUS: Final = {
     "tick": "proxy_set_tick_period_milliseconds|20",
     "queue_ready": "proxy_register_shared_queue|queue;proxy_enqueue_shared_queue|$|item",
     "http_call_response": f"proxy_http_call|up|{CALL_HEADERS}|||1000",
+    **dict.fromkeys(
+        (
+            "grpc_receive_initial_metadata",
+            "grpc_receive",
+            "grpc_receive_trailing_metadata",
+            "grpc_close",
+        ),
+        "proxy_grpc_stream|grpc|pkg.Greeter|Chat|;proxy_grpc_send|$|one|1",
+    ),
 }
 """Brought about by what a request's headers callback has asked for, some time later."""
 
@@ -45,12 +54,15 @@ _COMMAND: Final = re.compile(r"[=;]!?(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One program in one phase. `setup` is what the request's headers callback does first."""
+    """One program in one phase. `setup` is what the request's headers callback does first; the
+    stream then waits for the phase `end`.
+    """
 
     version: int
     phase: str
     program: str
     setup: str = ""
+    end: str = ""
 
     @property
     def text(self) -> str:
@@ -59,13 +71,15 @@ class Case:
             return self.program
         # The stream waits, so that it is there when its phase comes, and then goes on.
         go_on = "proxy_continue_request" if self.version == V0_1_0 else "proxy_continue_stream|0"
-        end = f"proxy_set_effective_context|@;{go_on}"
-        return f"request_headers={self.setup};return|1^{self.program};{end}"
+        end = f"{self.end}=proxy_set_effective_context|@;{go_on}"
+        return f"request_headers={self.setup};return|1^{self.program}^{end}"
 
     @property
     def extra(self) -> tuple[str, int]:
         """Of a phase that comes at a time of its own: its name, and the number of its lines."""
-        return (self.phase, self.program.count(";") + 4) if self.setup else ("", 0)
+        if not self.setup:
+            return "", 0
+        return self.phase, self.program.count(";") + (4 if self.phase == self.end else 2)
 
     @property
     def hostcalls(self) -> set[str]:
@@ -86,7 +100,9 @@ def sweeps(version: int) -> Iterator[Case]:
                 yield Case(version, phase, program)
         for phase, setup in ASYNCHRONOUS.items():
             for program in programs(phase, table, names):
-                yield Case(version, phase, program, setup)
+                # After every other callback of its call: the next case shall not see one.
+                end = "grpc_close" if phase.startswith("grpc_") else phase
+                yield Case(version, phase, program, setup, end)
 
 
 def root_programs(version: int) -> Iterator[dict[str, list[str]]]:

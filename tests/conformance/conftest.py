@@ -6,23 +6,25 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conformance.harness import Both, Plugin, Side, configuration
+from tests.support.grpc_server import GrpcServer
 from tests.support.upstreams import RecordingUpstream, RefusingPort
 
 
 class Pairs:
     """One running pair for each set of plugins; all end with the module."""
 
-    def __init__(self, stack: ExitStack, up: RecordingUpstream, dead: int) -> None:
+    def __init__(self, stack: ExitStack, up: RecordingUpstream, dead: int, grpc: int) -> None:
         self._stack = stack
         self._up = up
         self._dead = dead
+        self._grpc = grpc
         self._running: dict[tuple[object, ...], Both] = {}
         self._alone: dict[Plugin, Side] = {}
 
     def alone(self, plugin: Plugin) -> Side:
         """meshproxy by itself, for what Envoy cannot be asked."""
         if plugin not in self._alone:
-            side = Side("meshproxy", configuration([plugin], self._up.port, self._dead), self._up)
+            side = Side("meshproxy", self._configuration((plugin,)), self._up)
             self._stack.callback(side.proxy.stop)
             side.start()
             self._alone[plugin] = side
@@ -32,9 +34,12 @@ class Pairs:
         """The pair with these plugins, and this buffer limit; started at first use."""
         key = (*plugins, limit)
         if key not in self._running:
-            yaml = configuration(plugins, self._up.port, self._dead, limit=limit)
+            yaml = self._configuration(plugins, limit)
             self._running[key] = self._stack.enter_context(Both(yaml, self._up))
         return self._running[key]
+
+    def _configuration(self, plugins: tuple[Plugin, ...], limit: int = 0) -> str:
+        return configuration(plugins, self._up.port, self._dead, self._grpc, limit=limit)
 
 
 @pytest.fixture(scope="module")
@@ -42,4 +47,5 @@ def pairs() -> Iterator[Pairs]:
     with ExitStack() as stack:
         up = RecordingUpstream()
         stack.callback(lambda: up.stop(check=False))
-        yield Pairs(stack, up, stack.enter_context(RefusingPort()).port)
+        grpc = stack.enter_context(GrpcServer()).port
+        yield Pairs(stack, up, stack.enter_context(RefusingPort()).port, grpc)

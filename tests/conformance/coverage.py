@@ -25,6 +25,10 @@ PHASES: Final = {
     "http_call_response": "proxy_on_http_call_response",
     "tick": "proxy_on_tick",
     "queue_ready": "proxy_on_queue_ready",
+    "grpc_receive_initial_metadata": "proxy_on_grpc_receive_initial_metadata",
+    "grpc_receive": "proxy_on_grpc_receive",
+    "grpc_receive_trailing_metadata": "proxy_on_grpc_receive_trailing_metadata",
+    "grpc_close": "proxy_on_grpc_close",
     "log": "proxy_on_log",
     "done": "proxy_on_done",
     "delete": "proxy_on_delete",
@@ -39,10 +43,6 @@ PHASES: Final = {
 """The probe's phases and the callbacks they are."""
 
 ELSEWHERE: Final = {
-    "proxy_on_grpc_receive_initial_metadata": "test_grpc.py",
-    "proxy_on_grpc_receive": "test_grpc.py",
-    "proxy_on_grpc_receive_trailing_metadata": "test_grpc.py",
-    "proxy_on_grpc_close": "test_grpc.py",
     "proxy_on_request_metadata": "no codec here has METADATA frames",
     "proxy_on_response_metadata": "no codec here has METADATA frames",
     "proxy_on_foreign_function": "nothing in Envoy calls it",

@@ -43,6 +43,13 @@ _VOLATILE: Final = (
     # An answer to a callout has it whatever the router says: its value, and its value's size.
     (re.compile(r"x-envoy-upstream-service-time%00\d+"), "x-envoy-upstream-service-time%00N"),
     (re.compile(r"%1D%00%00%00%0\d%00%00%00"), "%1D%00%00%00N"),
+    # Envoy adds its response code details to the text of a gRPC status, and hands `grpc-message` on
+    # as it came, percent signs and all.
+    (
+        re.compile(r"(proxy_get_status\(\) 0 \d+ '.*?)(\{?via_upstream\}?|reset%20reason.*)'"),
+        r"\1'",
+    ),
+    (re.compile("%25C3%25A9%2525"), "%C3%A9%25"),
     (re.compile(r"(get_current_time_nanoseconds\(\) 0) \d+"), r"\1 TIME"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"x-request-id%00[0-9a-f-]{36}"), "x-request-id%00ID"),
@@ -140,7 +147,7 @@ ROUTER: Final = extension(
 
 
 def configuration(
-    plugins: Sequence[Plugin], up: int, dead: int, grpc: int = 0, *, limit: int = 0
+    plugins: Sequence[Plugin], up: int, dead: int, grpc: int, *, limit: int = 0
 ) -> str:
     """The bootstrap of both proxies: the plugins before the router, trailers on both sides."""
     options = "http_protocol_options: {enable_trailers: true}"
@@ -149,9 +156,11 @@ def configuration(
         ".HttpProtocolOptions: {'@type': type.googleapis.com/envoy.extensions.upstreams.http.v3"
         ".HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}"
     )
-    clusters = [cluster("up", [up], options=UPSTREAM_TRAILERS), cluster("dead", [dead])]
-    if grpc:
-        clusters.append(cluster("grpc", [grpc], options=http2))
+    clusters = [
+        cluster("up", [up], options=UPSTREAM_TRAILERS),
+        cluster("dead", [dead]),
+        cluster("grpc", [grpc], options=http2),
+    ]
     main = listener(
         "main",
         virtual_host(ROUTES),

@@ -10,11 +10,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from meshproxy.config.cel import CelEngine
-from meshproxy.proxy_wasm import expressions, foreign_state
+from meshproxy.proxy_wasm import expressions, foreign_crypto, foreign_state
 from meshproxy.proxy_wasm import wire_format as wire
 from meshproxy.proxy_wasm.context import MAX_PROPERTIES
-from meshproxy.proxy_wasm.foreign import FUNCTIONS, MAX_UNCOMPRESSED, PIECE
+from meshproxy.proxy_wasm.foreign import FUNCTIONS, MAX_UNCOMPRESSED
+from meshproxy.proxy_wasm.foreign_crypto import MAX_KEY
 from meshproxy.proxy_wasm.services import Node
+from meshproxy.proxy_wasm.vm import PIECE
+from meshproxy.proxy_wasm.wire_format import MAX_FIELDS
 from tests.support.wat_filter import Request, World, filter_text
 
 
@@ -212,6 +215,11 @@ def test_metadata_are_added_to_what_is_there():
     assert context.get_property(b"metadata\0filter_metadata\0other\0deep\0a\x000") == b"\1"
 
 
+def test_a_document_that_is_too_large_is_not_even_read():
+    document = json.dumps({"ns": {"k": "x" * MAX_PROPERTIES}}).encode()
+    assert call(stream(), "set_dynamic_metadata", document) == 2
+
+
 @pytest.mark.parametrize(
     "arguments", [b"", b"{", b"[]", b'{"ns": 1}', b"\xff", b"[" * 100_000, b"x" * 2_000_000]
 )
@@ -309,6 +317,59 @@ def test_what_cannot_be_signed_says_why():
         assert wire.last_bytes(fields, 3).startswith(b"Invalid key type")
 
 
+def der(key) -> bytes:
+    return key.private_bytes(serialization.Encoding.DER, PKCS8, PLAIN)
+
+
+def signed(private: bytes, text: bytes = b"text") -> tuple[int, bytes]:
+    """`SignResult`: result and error."""
+    parts = (b"sha256", private, text)
+    arguments = b"".join(wire.bytes_field(at, part) for at, part in enumerate(parts, 1))
+    fields = wire.message(call(stream(), "sign", arguments))
+    return wire.last_int(fields, 1), wire.last_bytes(fields, 3)
+
+
+def test_a_key_that_is_not_sound_is_none():
+    """OpenSSL's own check, which takes its time, is left out."""
+    numbers = RSA.private_numbers()
+    for number in (numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.iqmp):
+        size = (number.bit_length() + 7) // 8
+        sound = number.to_bytes(size, "big")
+        for other in (number - 2, number ^ 1, 0):
+            broken = der(RSA).replace(sound, other.to_bytes(size, "big"))
+            assert broken != der(RSA)
+            result, error = signed(broken)
+            assert (result, error[:16]) == (0, b"Invalid key type"), (number, other)
+    assert signed(der(RSA)) == (1, b"")
+
+
+def test_a_key_has_a_bound(monkeypatch):
+    large, size = der(RSA), 1024
+    assert signed(large + bytes(MAX_KEY))[0] == 0
+    monkeypatch.setattr(foreign_crypto, "MAX_KEY_BITS", size)
+    assert signed(large)[0] == 1
+    assert result(call(stream(), "verify_signature", question(RSA, b"")))[1].startswith(b"Failed")
+    monkeypatch.setattr(foreign_crypto, "MAX_KEY_BITS", size - 1)
+    assert signed(large)[0] == 0
+    signature = RSA.sign(b"text", padding.PKCS1v15(), hashes.SHA256())
+    found = result(call(stream(), "verify_signature", question(RSA, signature)))
+    assert found == (0, b"Failed to initialize digest verify.")
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 3 * PIECE])
+def test_a_text_of_any_size_is_signed_as_in_one_go(size):
+    text = bytes(size)
+    signature = RSA.sign(text, padding.PKCS1v15(), hashes.SHA256())
+    arguments = question(RSA, signature, text=text)
+    assert result(call(stream(), "verify_signature", arguments)) == (1, b"")
+
+
+@pytest.mark.parametrize("name", ["declare_property", "sign", "verify_signature"])
+def test_a_message_has_a_bound_of_fields(name):
+    assert call(stream(), name, wire.int_field(9, 1) * MAX_FIELDS) != 2
+    assert call(stream(), name, wire.int_field(9, 1) * (MAX_FIELDS + 1)) == 2
+
+
 @pytest.mark.parametrize("name", ["sign", "verify_signature"])
 def test_what_is_no_message_is_a_bad_argument(name):
     assert call(stream(), name, b"\x08") == 2
@@ -341,13 +402,24 @@ def test_what_unpacks_to_too_much_is_refused(more, answer):
     assert found == (data if answer is None else answer)
 
 
-@pytest.mark.parametrize("name", ["compress", "uncompress"])
+TEXT = {
+    "compress": b"x" * 100,
+    "uncompress": zlib.compress(b"x" * 100),
+    "sign": wire.bytes_field(1, b"sha256")
+    + wire.bytes_field(2, der(EC))
+    + wire.bytes_field(3, b"x"),
+    "verify_signature": question(EC, b""),
+}
+
+
+@pytest.mark.parametrize("name", TEXT)
 def test_a_hostcall_that_takes_long_ends_with_the_time_of_its_callback(name, caplog):
     world = World()
+    data = "".join(f"\\x{byte:02x}" for byte in TEXT[name])
     text = filter_text(
         f"""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-          (drop (call $proxy_call_foreign_function "{name}"/ (i32.const 0) (i32.const 100)
-            (i32.const 0) (i32.const 4))) (i32.const 0))"""
+          (drop (call $proxy_call_foreign_function "{name}"/ "{data}"/ (i32.const 0) (i32.const 4)))
+          (i32.const 0))"""
     )
     plugin = world.plugin(text, name="p", callback_timeout=3600.0)
     assert Request(plugin).headers() == 0

@@ -1,5 +1,7 @@
 """`auto_sni`: a pool for each name, of which a client cannot make us keep any number."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -97,3 +99,29 @@ def test_auto_host_sni_asks_for_the_hosts_own_name(world):
 )  # fmt: skip
 def test_the_host_of_an_authority(authority, host):
     assert host_of(authority) == host
+
+
+LOADED = """
+import sys
+from random import random
+from types import SimpleNamespace
+from meshproxy.stats.store import Store
+from meshproxy.upstream.cluster import ClusterConfig, UpstreamProtocol
+from meshproxy.upstream.cluster_manager import ClusterManager
+
+clusters = ClusterManager(Store(), SimpleNamespace(random=random), None)
+for protocol in UpstreamProtocol:
+    clusters.add(ClusterConfig(name=protocol.name, upstream_protocol=protocol))
+    pools = {"meshproxy.upstream.http2_pool", "meshproxy.upstream.auto_pool"} & sys.modules.keys()
+    print(protocol.name, *sorted(each.rpartition(".")[2] for each in pools))
+"""
+
+
+def test_what_a_cluster_speaks_is_loaded_before_its_first_request():
+    """A first request would wait for it; a guest whose call it is would be interrupted."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines() == [
+        "HTTP1", "HTTP2 http2_pool", "DOWNSTREAM http2_pool", "AUTO auto_pool http2_pool",
+    ]  # fmt: skip
