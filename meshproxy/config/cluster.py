@@ -108,7 +108,7 @@ def _cluster(at: At, context: BuildContext) -> ClusterConfig:
         tls=_with_names_checked(build_upstream_tls(at, context), tls_options),
         transport_socket_matches=_matches(at, context, tls_options),
         auto_sni=_auto_sni(tls_options),
-        http_filters=build_upstream_filters(extension, problems) if extension is not None else (),
+        http_filters=build_upstream_filters(extension, context) if extension is not None else (),
     )
     return _checked(config, at, context, http2)
 

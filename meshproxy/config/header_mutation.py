@@ -32,6 +32,15 @@ def build_mutations(
     return concatenate([_mutation(at, problems, to_add, to_remove)], REQUEST_INLINE_HEADERS)
 
 
+def build_values(
+    at: At, problems: Problems, field: str, append_action: int
+) -> HeaderMutations | None:
+    """The same for a field of plain `HeaderValue`s, each added by this action."""
+    built = [_compile(each, problems, append_action) for each in at.many(field)]
+    mutation = HeaderMutation([each for each in built if each is not None])
+    return concatenate([mutation], REQUEST_INLINE_HEADERS)
+
+
 def _mutation(at: At, problems: Problems, adding: str, field: str) -> HeaderMutation:
     to_add = [_to_add(each, problems) for each in at.many(adding)]
     to_remove = []
@@ -56,9 +65,16 @@ def _to_add(at: At, problems: Problems) -> HeaderToAdd | None:
             at.error(problems, Code.INVALID, text, "append")
         elif not at.message.append.value:
             action = OVERWRITE_IF_EXISTS_OR_ADD
+    return _compile(header, problems, action, at.message.keep_empty_value)
+
+
+def _compile(
+    header: At, problems: Problems, action: int, keep_empty_value: bool = False
+) -> HeaderToAdd | None:
+    """A HeaderValue."""
     key, value = header.message.key, header.message.value
     try:
-        return HeaderToAdd(key, value, action, at.message.keep_empty_value)
+        return HeaderToAdd(key, value, action, keep_empty_value)
     except FormatError as error:
         header.error_inside(problems, Code.BAD_FORMAT, error.message, "value", error.position)
     except ValueError as error:

@@ -120,7 +120,7 @@ def _manager(at: At, context: BuildContext) -> HttpConnectionManagerConfig | Non
     message = at.message
     routes = at.one("route_config")
     route_config = build_route_configuration(routes, context) if routes is not None else None
-    filters = build_http_filters(at, problems)
+    filters = build_http_filters(at, context)
     access_logs = build_access_logs(at.many("access_log"), context)
     networks = _internal_networks(at, problems)
     common = at.one("common_http_protocol_options")

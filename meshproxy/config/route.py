@@ -60,7 +60,7 @@ def build_route_configuration(at: At, context: BuildContext) -> RouteConfigurati
             headers=build_headers(at, context.problems),
             most_specific_header_mutations_wins=message.most_specific_header_mutations_wins,
             ignore_port_in_host_matching=message.ignore_port_in_host_matching,
-            per_filter_config=build_per_filter_config(at, context.problems),
+            per_filter_config=build_per_filter_config(at, context),
         )
     except ValueError as error:
         if not context.problems.found:
@@ -93,7 +93,7 @@ class RouteBuilder:
             [route for route in routes if route is not None],
             headers=build_headers(at, self._problems),
             metadata=dict(metadata(at)) or None,
-            per_filter_config=build_per_filter_config(at, self._problems),
+            per_filter_config=build_per_filter_config(at, self._context),
             tries=build_host_tries(at, self._problems),
         )
 
@@ -102,7 +102,7 @@ class RouteBuilder:
         match = at.one("match")
         action = self._action(at)
         headers = build_headers(at, self._problems)
-        per_filter_config = build_per_filter_config(at, self._problems)
+        per_filter_config = build_per_filter_config(at, self._context)
         matched = self._match(match) if match is not None else None
         if action is None or matched is None:
             return None
@@ -218,7 +218,7 @@ class RouteBuilder:
             weight=wrapped(at, "weight", 0),
             headers=build_headers(at, self._problems),
             host_rewrite_literal=message.host_rewrite_literal,
-            per_filter_config=build_per_filter_config(at, self._problems),
+            per_filter_config=build_per_filter_config(at, self._context),
         )
 
     def _host_rewrite(self, at: At) -> HostRewrite | None:

@@ -58,6 +58,9 @@ class FilterCallbacks(Protocol):
     def buffer_limit(self) -> int:
         """How many body bytes may be held back (per_connection_buffer_limit_bytes)."""
 
+    def set_decoding_buffer_limit(self, limit: int) -> None:
+        """Let so many bytes of the request's body be held back before it is refused (413)."""
+
     def continue_decoding(self) -> None:
         """Go on with the request where this filter stopped it; nothing if it did not."""
 

@@ -166,6 +166,10 @@ class ActiveFilter:
         """How many body bytes may be held back."""
         return self.stream.chain.limit
 
+    def set_decoding_buffer_limit(self, limit: int) -> None:
+        """Let so many bytes of the request's body be held back before it is refused."""
+        self._decode.limit = limit
+
     @property
     def headers_sent(self) -> bool:
         """True when the response's headers have gone to the client."""

@@ -88,7 +88,6 @@ class FilterPath:
         "_end",
         "_filters",
         "_headers_seen",
-        "_limit",
         "_may_wait",
         "_states",
         "aborted",
@@ -96,6 +95,7 @@ class FilterPath:
         "complete",
         "headers",
         "last_data",
+        "limit",
         "trailers",
         "watches_data",
     )
@@ -108,7 +108,7 @@ class FilterPath:
         calls: PathCalls,
     ) -> None:
         self._end = end
-        self._limit = limit
+        self.limit = limit
         self._filters = filters
         self._calls = calls
         self.watches_data = calls.watches_data
@@ -287,7 +287,7 @@ class FilterPath:
             self.buffer = held = Buffer()
         if data is not held:
             held.append_buffer(data)
-        if held.length > self._limit and not self._at_high:
+        if held.length > self.limit and not self._at_high:
             self._at_high = self._may_wait
             self._end.buffer_high(self._may_wait)
 

@@ -88,6 +88,8 @@ def render(
         headers.pairs.append((b"content-length", b"%d" % len(body)))
         if b"content-type" not in headers:
             headers.pairs.append((b"content-type", b"text/plain"))
+    elif reply.headers:
+        headers.remove(b"content-type")  # of nothing
     return headers, b"" if is_head or status in (204, 304) else body
 
 

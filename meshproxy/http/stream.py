@@ -162,7 +162,9 @@ class Stream:
                 self.terminal.decode_data(data, end_stream)
         elif end_stream and data and path.watches_data and info.protocol != HTTP2:
             # Envoy's HTTP/1 codec ends a body with an empty piece; filters count on being asked.
+            self.request_complete = False
             path.send_data(data, False)
+            self.request_complete = True
             if not path.aborted:
                 path.send_data(b"", True)
         else:
@@ -343,7 +345,8 @@ class Stream:
         if self.headers_sent:
             self.reset(reply.details)
             return
-        if reply.close:
+        if reply.close or not self.request_complete:
+            # Also where the last bytes are there, and the filters have not been shown the end.
             self.encoder.close_when_done()
         grpc = self._is_grpc if self._filters else asks_for_grpc(info.request_headers)
         headers, body = render(reply, grpc=grpc, is_head=self.is_head)

@@ -5,6 +5,7 @@ The router is not in it: it is the terminal filter of every chain (`router/route
 
 from meshproxy.http_filters import (
     dapr,
+    ext_authz,
     grpc_http1_bridge,
     grpc_stats,
     grpc_web,
@@ -17,6 +18,7 @@ __all__ = [
     "HTTP_FILTERS",
     "FactoryContext",
     "dapr",
+    "ext_authz",
     "grpc_http1_bridge",
     "grpc_stats",
     "grpc_web",

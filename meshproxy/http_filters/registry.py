@@ -21,6 +21,8 @@ class FactoryContext:
     `scope` is `http.<stat_prefix>.`; `name` is the filter's name in its chain; `services` is what
     plugins share in this process (see `proxy_wasm/services.py`), None while only validating.
 
+    `client` makes requests of clusters (`router.async_client.AsyncClient`).
+
     `overrides`: the configurations that `typed_per_filter_config` has for this filter, by the scope
     (`router.filter_scope.FilterScope`) in which they count. A filter that differs as a whole
     returns a `FactoryByScope`; one that asks late looks up `callbacks.route.filter_scope`. Where it
@@ -33,6 +35,7 @@ class FactoryContext:
     cluster_manager: Any
     dispatcher: Any
     services: Any = None
+    client: Any = None
     direction: int = 0
     overrides: Mapping[FilterScope, Any] = field(default_factory=dict)
     local: LocalInfo = field(default_factory=LocalInfo)

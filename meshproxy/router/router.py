@@ -38,6 +38,7 @@ _EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 _ATTEMPT_COUNT: Final = b"x-envoy-attempt-count"
 _CANARY: Final = b"x-envoy-upstream-canary"
 _IMMEDIATE_FAIL: Final = b"x-envoy-immediate-health-check-fail"
+_BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
 _SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 # RFC 9110, 9.2.2: repeating these does no harm, so a stale connection may be forgiven.
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -311,7 +312,8 @@ class Router:
         if status == b"101":
             return True
         if upgrade == b"websocket" and status[:1] == b"2":
-            reply = LocalReply(int(status), "websocket_handshake_unsuccessful")
+            kept = [pair for pair in headers.pairs[1:] if pair[0] not in _BODY_HEADERS]
+            reply = LocalReply(int(status), "websocket_handshake_unsuccessful", headers=kept)
             stream.send_local_reply(reply)
         return False
 

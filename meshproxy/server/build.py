@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from meshproxy.network.tls.downstream import DownstreamTls
     from meshproxy.proxy_wasm.access_log import WasmAccessLog
     from meshproxy.proxy_wasm.services import Services
+    from meshproxy.router.async_client import AsyncClient
     from meshproxy.stats.store import Scope, Store
     from meshproxy.upstream.cluster_manager import ClusterManager
 
@@ -53,6 +54,7 @@ class World:
     access_logs: AccessLogManager
     services: Services
     local: LocalInfo
+    client: AsyncClient
 
 
 def build_upstream_chains(world: World) -> None:
@@ -145,6 +147,7 @@ def _http_manager(
         cluster_manager=world.cluster_manager,
         dispatcher=world.dispatcher,
         services=world.services,
+        client=world.client,
         direction=listener.traffic_direction,
         local=world.local,
     )

@@ -185,7 +185,9 @@ class Server:
             from meshproxy.server.wasm_plugins import start_service
 
             start_service(service, services)
-        world = World(self.store, dispatcher, manager, self._access_logs, services, self._local)
+        world = World(
+            self.store, dispatcher, manager, self._access_logs, services, self._local, client
+        )
         build_upstream_chains(world)
         built = [
             build_listener(config, world)

@@ -16,7 +16,15 @@ def test_the_readme_has_the_table_of_this_code():
 
 def test_the_table_lists_what_is_registered():
     rows = dict(line.strip("| \n").split(" | ", 1) for line in features.table().splitlines()[2:])
-    filters = ["Router", "grpc_http1_bridge", "grpc_stats", "GrpcWeb", "HealthCheck", "Wasm"]
+    filters = [
+        "Router",
+        "ExtAuthz",
+        "grpc_http1_bridge",
+        "grpc_stats",
+        "GrpcWeb",
+        "HealthCheck",
+        "Wasm",
+    ]
     assert rows["HTTP filter"] == " ".join(f"`{name}`" for name in filters)
     assert "`STRICT_DNS`" in rows["Cluster type"]
     assert "`/stats/prometheus`" in rows["Admin"]

@@ -39,6 +39,11 @@ CASES = {
         case("logical", "/payments/1"),
         case("no prefix", "/paymentsx"),
     ],
+    "ext_authz.yaml": [
+        case("asked", "/x?y", "cookie: a=b", "authorization: c", "x-other: d"),
+        replace(case("denied", "/x"), play=answering(status(403))),
+        case("open", "/healthz"),
+    ],
     "filters.yaml": [
         case("counted", "/api/orders", "x-tenant: acme", "x-debug: 1", "x-request-id: one"),
         case("site", "/", "x-request-id: two"),

@@ -26,7 +26,7 @@ SWITCHED = (
 ANSWERS = {
     b"/ws": SWITCHED + b"first",
     b"/403": b"HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nnope",
-    b"/200": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    b"/200": b"HTTP/1.1 200 OK\r\nx-app: 1\r\ncontent-type: a/b\r\ncontent-length: 2\r\n\r\nok",
     b"/late": b"",
 }
 # Who is seen to close first where both do is chance.

@@ -78,6 +78,9 @@ class FakeCallbacks:
         self.headers_sent = False
         self.changed_headers: list[bytes] = []
 
+    def set_decoding_buffer_limit(self, limit: int) -> None:
+        self.events.append(f"limit {limit}")
+
     def continue_decoding(self) -> None:
         self.events.append("continue_decoding")
 

@@ -8,6 +8,7 @@ from meshproxy.config.supported_fields.packages import (
     CLUSTER,
     CORE,
     EVENT_SINKS,
+    EXT_AUTHZ,
     LISTENER,
     LISTENER_FILTERS,
     LOG,
@@ -36,6 +37,7 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "HTTP filter in envoy.extensions.filters.http.",
         (
             "envoy.extensions.filters.http.router.v3.Router",
+            EXT_AUTHZ + "ExtAuthz",
             "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
             "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
             "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
@@ -98,7 +100,10 @@ EXTENSIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 # `typed_per_filter_config` and what it may say in a FilterConfig.
 _PER_ROUTE: Final = "HTTP filter configuration in envoy.extensions.filters.http."
-_PER_ROUTE_TYPES: Final = ("envoy.extensions.filters.http.wasm.v3.Wasm",)
+_PER_ROUTE_TYPES: Final = (
+    EXT_AUTHZ + "ExtAuthzPerRoute",
+    "envoy.extensions.filters.http.wasm.v3.Wasm",
+)
 EXTENSIONS.update(
     {
         f"{ROUTE}{place}.typed_per_filter_config": (
@@ -164,6 +169,7 @@ EXTENSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
         "envoy.filters.http",
         "envoy.extensions.filters.http.router.v3.Router",
     ),
+    ("envoy.filters.http.ext_authz", "envoy.filters.http", EXT_AUTHZ + "ExtAuthz"),
     (
         "envoy.filters.http.grpc_http1_bridge",
         "envoy.filters.http",
