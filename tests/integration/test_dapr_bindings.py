@@ -1,12 +1,11 @@
 """Input bindings through a running sidecar: the app is asked, told, and its answer is done."""
 
 import queue
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 
 from tests.support.eventually import eventually
+from tests.support.http_server import Handler, HttpServer
 from tests.support.sidecar import Sidecar
 
 RESOURCES = """\
@@ -33,48 +32,26 @@ spec: {type: state.in-memory}
 """
 
 
-class App:
+class App(HttpServer):
     """Takes `tick` and no other binding; its answer saves a state."""
 
     def __init__(self) -> None:
         self.taken: queue.Queue = queue.Queue()
-        app = self
+        super().__init__(Ticks)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self._answer(404, b"")
 
-            def do_OPTIONS(self):
-                self._answer(405 if self.path == "/on/tick" else 404, b"")
+class Ticks(Handler):
+    def do_GET(self):
+        self.answer(404)
 
-            def do_POST(self):
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                app.taken.put((self.path, headers))
-                answer = {"storeName": "state", "state": [{"key": "ticked", "value": True}]}
-                self._answer(200, orjson.dumps(answer))
+    def do_OPTIONS(self):
+        self.answer(405 if self.path == "/on/tick" else 404)
 
-            def _answer(self, status, body):
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def do_POST(self):
+        self.body()
+        self.app.taken.put((self.path, self.lower_headers()))
+        answer = {"storeName": "state", "state": [{"key": "ticked", "value": True}]}
+        self.answer(200, orjson.dumps(answer))
 
 
 def test_an_app_gets_the_events_it_wants_and_its_answer_is_done(tmp_path):

@@ -2,11 +2,10 @@
 
 import json
 import queue
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.support.http_server import Handler, HttpServer
 from tests.support.pluggable_components import PluggableProcess
 from tests.support.sidecar import Sidecar
 
@@ -49,48 +48,28 @@ RESOURCES = (
 PATIENCE = 30
 
 
-class App:
+class App(HttpServer):
     """Takes what is sent to it; answers 500 at first, then 200 with the length of the body."""
 
     def __init__(self):
         self.taken = queue.Queue()
-        app, seen = self, set()
+        self.seen = set()
+        super().__init__(Calls)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_OPTIONS(self):
-                self._answer(200)
 
-            def do_GET(self):
-                self._answer(404)
+class Calls(Handler):
+    def do_OPTIONS(self):
+        self.answer(200)
 
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                app.taken.put((self.path, body))
-                first = (self.path, body) not in seen
-                seen.add((self.path, body))
-                self._answer(500 if first else 200, str(len(body)).encode())
+    def do_GET(self):
+        self.answer(404)
 
-            def _answer(self, status, body=b""):
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def do_POST(self):
+        call = (self.path, self.body())
+        self.app.taken.put(call)
+        status = 200 if call in self.app.seen else 500
+        self.app.seen.add(call)
+        self.answer(status, str(len(call[1])).encode())
 
 
 def started(folder, *arguments):

@@ -2,11 +2,11 @@
 
 import queue
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 import pytest
 
+from tests.support.http_server import Handler, HttpServer
 from tests.support.sidecar import Sidecar
 
 SUBSCRIBE = [{"pubsubname": "bus", "topic": "asked", "route": "/asked"}]
@@ -33,7 +33,7 @@ spec:
 """
 
 
-class App:
+class App(HttpServer):
     """An HTTP app on a free port; it refuses the first delivery of everything.
 
     With `stuck` it answers none before it ends.
@@ -41,50 +41,31 @@ class App:
 
     def __init__(self, *, stuck: bool = False) -> None:
         self.taken: queue.Queue = queue.Queue()
-        self._ending = threading.Event()
-        seen = set()
-        app = self
+        self.seen: set[str] = set()
+        self.stuck = stuck
+        self.ending = threading.Event()
+        super().__init__(Events)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                found = self.path == "/dapr/subscribe"
-                self._answer(200 if found else 404, orjson.dumps(SUBSCRIBE))
+    def close(self) -> None:
+        self.ending.set()
+        super().close()
 
-            def do_POST(self):
-                event = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
-                if stuck:
-                    app.taken.put((self.path, event))
-                    app._ending.wait(30)
-                    return
-                if event["id"] not in seen:
-                    seen.add(event["id"])
-                    self._answer(500, b"")
-                    return
-                app.taken.put((self.path, event))
-                self._answer(200, b'{"status":"SUCCESS"}')
 
-            def _answer(self, status, body):
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+class Events(Handler):
+    def do_GET(self):
+        self.answer(200 if self.path == "/dapr/subscribe" else 404, orjson.dumps(SUBSCRIBE))
 
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure):
-        self._ending.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def do_POST(self):
+        event = orjson.loads(self.body())
+        if self.app.stuck:
+            self.app.taken.put((self.path, event))
+            self.app.ending.wait(30)
+        elif event["id"] not in self.app.seen:
+            self.app.seen.add(event["id"])
+            self.answer(500)
+        else:
+            self.app.taken.put((self.path, event))
+            self.answer(200, b'{"status":"SUCCESS"}')
 
 
 @pytest.mark.parametrize("kind", ["in-memory", "redis"])

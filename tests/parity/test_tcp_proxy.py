@@ -10,7 +10,7 @@ import pytest
 from tests.parity.config import bootstrap, cluster
 from tests.parity.tcp import TcpPair, connect, read_all, tcp_listener, tcp_proxy
 from tests.support.processes import ProxyProcess
-from tests.support.upstreams import Peer, RefusingPort, ScriptedUpstream
+from tests.support.upstreams import TIMEOUT_S, Peer, RefusingPort, ScriptedUpstream
 
 # Whether the client's first bytes are read before the host is found dead is chance, and so is
 # whether its last ones have left when it goes.
@@ -148,9 +148,9 @@ def test_megabytes_pass_in_both_directions(pair: TcpPair) -> None:
             writer = threading.Thread(target=client.sendall, args=(sent,))
             writer.start()
             received = bytearray()
-            while len(received) < len(sent):
-                received += client.recv(1 << 20)
-            writer.join()
+            while len(received) < len(sent) and (piece := client.recv(1 << 20)):
+                received += piece
+            writer.join(TIMEOUT_S)
         return received == sent
 
     assert pair.check(talk).result is True

@@ -1,10 +1,8 @@
 """Collectors of spans: OpenTelemetry's over gRPC and HTTP, and Zipkin; they keep what they get."""
 
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import grpc
@@ -13,20 +11,20 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from tests.support.http_server import Handler, HttpServer
+
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 PATIENCE_S = 20.0
 
 
-class Collectors:
+class Collectors(HttpServer):
     """All three on free ports of loopback. Use as a context manager."""
 
     def __init__(self) -> None:
         self.otlp: list[ExportTraceServiceRequest] = []
         self.zipkin: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+        super().__init__(_Spans)
         self._grpc = grpc.server(ThreadPoolExecutor(2))
         export = grpc.unary_unary_rpc_method_handler(
             self._export,
@@ -39,18 +37,15 @@ class Collectors:
 
     @property
     def http_port(self) -> int:
-        return self._http.server_port
+        return self.port
 
     def __enter__(self) -> Self:
-        self._thread.start()
         self._grpc.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(self, *error: object) -> None:
-        self._grpc.stop(None)
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+    def close(self) -> None:
+        self._grpc.stop(None).wait(PATIENCE_S)
+        super().close()
 
     def spans(self, service: str) -> dict[str, Any]:
         """OpenTelemetry's spans of a service by their names."""
@@ -76,22 +71,15 @@ class Collectors:
         self.otlp.append(request)
         return ExportTraceServiceResponse()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        kept = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                kept.headers.append({name.lower(): text for name, text in self.headers.items()})
-                if self.path == "/v1/traces":
-                    kept.otlp.append(ExportTraceServiceRequest.FromString(body))
-                else:
-                    kept.zipkin.extend(json.loads(body))
-                self.send_response(202)
-                self.send_header("content-length", "0")
-                self.end_headers()
+class _Spans(Handler):
+    app: Collectors
 
-            def log_message(self, *arguments: object) -> None:
-                """Say nothing."""
-
-        return Handler
+    def do_POST(self) -> None:
+        body = self.body()
+        self.app.headers.append(self.lower_headers())
+        if self.path == "/v1/traces":
+            self.app.otlp.append(ExportTraceServiceRequest.FromString(body))
+        else:
+            self.app.zipkin.extend(json.loads(body))
+        self.answer(202)

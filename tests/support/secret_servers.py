@@ -4,14 +4,13 @@ import base64
 import json
 import ssl
 import tempfile
-import threading
-from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support import certificates
+from tests.support.http_server import Handler, HttpServer
 
 
 class Call(NamedTuple):
@@ -27,7 +26,7 @@ Answer = tuple[int, Any]
 """A status, and a document or bytes."""
 
 
-class HttpsServer:
+class HttpsServer(HttpServer):
     """Answers by a function, with a certificate for `secrets.test` and loopback."""
 
     def __init__(self) -> None:
@@ -43,25 +42,10 @@ class HttpsServer:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
         self.calls: list[Call] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.take))
-        self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(_Secrets, context)
 
-    @property
-    def port(self) -> int:
-        return self._server.server_address[1]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def close(self) -> None:
+        super().close()
         self._folder.cleanup()
 
     def take(self, call: Call) -> Answer:
@@ -72,29 +56,20 @@ class HttpsServer:
         raise NotImplementedError
 
 
-def _handler(take: Callable[[Call], Answer]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Secrets(Handler):
+    protocol_version = "HTTP/1.1"
+    app: HttpsServer
 
-        def do(self) -> None:
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, document = take(Call(self.command, unquote(parts.path), query, headers))
-            body = document if isinstance(document, bytes) else json.dumps(document).encode()
-            self.send_response(status)
-            if status // 100 == 3:
-                self.send_header("location", "https://127.0.0.1:1/elsewhere")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def do(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        call = Call(self.command, unquote(parts.path), query, self.lower_headers())
+        status, document = self.app.take(call)
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        elsewhere = [("location", "https://127.0.0.1:1/elsewhere")] if status // 100 == 3 else ()
+        self.answer(status, body, elsewhere)
 
-        do_GET = do_LIST = do
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    return Handler
+    do_GET = do_LIST = do
 
 
 class Vault(HttpsServer):
