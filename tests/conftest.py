@@ -78,5 +78,5 @@ def postgres_server(_postgres: PostgresServer) -> PostgresServer:
 @pytest.fixture
 def redis_server(_redis: RedisServer) -> RedisServer:
     """A running server with nothing in it."""
-    _redis.command("FLUSHALL")
+    _redis.client.flushall()
     return _redis

@@ -12,12 +12,6 @@ from tests.support.sidecar import Sidecar
 ORIGIN = {"origin": "http://page"}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def sidecar():
     arguments = (

@@ -20,7 +20,7 @@ from typing import Self
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.processes import rss_bytes
+from tests.support.processes import STOP_TIMEOUT_S, rss_bytes
 from tests.support.redis_server import RedisServer
 from tests.support.sidecar import Answer, Sidecar
 from tests.support.toolchains import without
@@ -157,7 +157,7 @@ class Cut:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept)]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def __enter__(self) -> Self:
         self._threads[0].start()
@@ -166,15 +166,16 @@ class Cut:
     def __exit__(self, *failure: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join()
+            thread.join(STOP_TIMEOUT_S)
         self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                self._threads.append(threading.Thread(target=self._between, args=(client,)))
-                self._threads[-1].start()
+                thread = threading.Thread(target=self._between, args=(client,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _between(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._target)) as server:

@@ -35,7 +35,8 @@ from tests.perf.cases import HERE
 from tests.perf.compare import compile_upstream, upstream
 from tests.perf.load import h2load
 from tests.support.processes import ProxyProcess, cpu_seconds, rss_bytes
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
+from tests.support.server_process import free_port
 from tests.support.sidecar import Sidecar
 
 RATE: Final = 1000

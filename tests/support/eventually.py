@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 30.0
 _POLL_S: Final = 0.01
 
 

@@ -5,9 +5,9 @@ import sys
 import threading
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from typing import Any, Self
 
-STOP_TIMEOUT_S: Final = 10.0
+from tests.support.processes import STOP_TIMEOUT_S
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -25,7 +25,7 @@ class MosquittoServer(ServerProcess):
     def url(self) -> str:
         return f"mqtt://{self.address}"
 
-    def command(self) -> Sequence[str]:
+    def argv(self) -> Sequence[str]:
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"

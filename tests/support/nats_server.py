@@ -30,7 +30,7 @@ class NatsServer(ServerProcess):
     def url(self) -> str:
         return f"nats://{self.address}"
 
-    def command(self) -> Sequence[str]:
+    def argv(self) -> Sequence[str]:
         config = self.folder / "nats.conf"
         store = self.folder / "jetstream"
         config.write_text(f'jetstream {{ store_dir: "{store}", sync_interval: always }}\n')

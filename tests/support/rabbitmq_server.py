@@ -44,7 +44,7 @@ class RabbitServer(ServerProcess):
         end(self._mapper, signal.SIGKILL)
         self._folder.cleanup()
 
-    def command(self) -> Sequence[str]:
+    def argv(self) -> Sequence[str]:
         config = self.folder / "rabbitmq.conf"
         config.write_text(f"listeners.tcp.default = {self.address}\nlog.console = true\n")
         script = _script()

@@ -4,6 +4,7 @@ Owns the process. What a server is called with, and when it is up, is for each t
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,19 +16,28 @@ from typing import Self
 
 from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError
 
-_PATIENCE_S = 6 * START_TIMEOUT_S  # a virtual machine of its own takes its time
-
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody gets who asks for any, nor as the near end of a connection.
+
+    So nobody else takes it before the server does, nor while that is killed and started again.
+    """
+    chance = random.SystemRandom()  # hypothesis would have every process take the same
+    while True:
+        port = chance.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 class ServerProcess:
     """One server that keeps what it was given over `kill`. Use as a context manager."""
 
     name = "server"
+    user: str | None = None  # it runs as; by default as the tests do
     processes: Sequence[subprocess.Popen[bytes]] = ()
 
     def __init__(self) -> None:
@@ -41,7 +51,7 @@ class ServerProcess:
 
     # -- for each server to say --------------------------------------------------------------
 
-    def command(self) -> Sequence[str]:
+    def argv(self) -> Sequence[str]:
         raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
@@ -67,8 +77,8 @@ class ServerProcess:
 
     def start(self) -> None:
         """Also after `kill`: on the same port, with what it had."""
-        self.process = self.spawn(self.command())
-        deadline = time.monotonic() + _PATIENCE_S
+        self.process = self.spawn(self.argv())
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -83,6 +93,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                user=self.user,
                 cwd=self.folder,  # where some leave a dump when they are killed
                 env={**os.environ, **self.environment()},
             )

@@ -15,7 +15,8 @@ from meshproxy.dapr.state.store import (
     StateStoreError,
 )
 from tests.dapr.support import run
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
+from tests.support.server_process import free_port
 from tests.support.toolchains import without
 
 
