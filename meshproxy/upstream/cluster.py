@@ -6,7 +6,7 @@ the configuration), how one is reached (`conn_pool.py`), and who asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -187,7 +187,6 @@ class Cluster:
                         each has been checked once
     requests_active, pending_active, connections_active, retries_active
                         what circuit breakers count; kept by the pool and the router
-    on_hosts_removed    called with the hosts that are gone, to end their pools
     health_checker      what checks the hosts, None for nothing
     filter_chain        what every request passes after its host has been chosen, None for nothing
     """
@@ -206,7 +205,6 @@ class Cluster:
         "hosts",
         "initialized",
         "name",
-        "on_hosts_removed",
         "pending_active",
         "requests_active",
         "response_stats",
@@ -249,7 +247,6 @@ class Cluster:
         self.retries_active = 0
         self.hosts: tuple[Host, ...] = ()
         self.initialized = False
-        self.on_hosts_removed: list[Callable[[Sequence[Host]], None]] = []
         self._on_initialized: list[Callable[[], None]] = []
         self._breaker_gauges = self._make_breaker_gauges()
         self.rebuild()
@@ -265,6 +262,7 @@ class Cluster:
         self.hosts = hosts
         self.stats.membership_change.value += 1
         for host in added:
+            host.gone = False
             self.transport_sockets.choose(host)
         checker = self.health_checker
         if checker is not None:
@@ -273,9 +271,7 @@ class Cluster:
         if checker is not None:
             checker.stop(removed)
             checker.start(added)
-        if removed:
-            for callback in self.on_hosts_removed:
-                callback(removed)
+        leave(removed)
         return True
 
     def rebuild(self) -> None:
@@ -390,3 +386,11 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"Cluster({self.name!r}, {len(self.hosts)} hosts)"
+
+
+def leave(hosts: Iterable[Host]) -> None:
+    """A cluster has these hosts no more: idle connections end now, others with their requests."""
+    for host in hosts:
+        host.gone = True
+        if host.pool is not None:
+            host.pool.drain()

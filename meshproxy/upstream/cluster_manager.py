@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from meshproxy.network.address import Address
 from meshproxy.network.connector import Connector
 from meshproxy.stats.metrics import ClusterManagerStats
-from meshproxy.upstream.cluster import Cluster, ClusterConfig, DiscoveryType
+from meshproxy.upstream.cluster import Cluster, ClusterConfig, DiscoveryType, leave
 from meshproxy.upstream.dns import DnsDiscovery, Resolver
 from meshproxy.upstream.host import EndpointConfig, Host
 from meshproxy.upstream.pools import load
@@ -166,8 +166,7 @@ class ClusterManager:
             discovery.stop()
         if cluster.health_checker is not None:
             cluster.health_checker.close()
-        for callback in cluster.on_hosts_removed:
-            callback(cluster.hosts)
+        leave(cluster.hosts)
 
     def _count(self) -> None:
         self.stats.active_clusters.value = len(self.clusters)

@@ -174,6 +174,9 @@ class ConnPool:
                 client.begin(request)
                 return
             self.refuse(request)
+        if client.last or self.host.gone:
+            client.wire.close_after_flush(False)
+            return
         client.idle_since = self.now()
         self.idle.append(client)
         if self._idle_timer is None:

@@ -162,6 +162,7 @@ class Host:
     tcp_clients      connections that are one client's alone (`upstream/tcp_client.py`)
     health_monitor   the session of active health checks, None without
     is_checked       active health checks may be made of it
+    gone             the cluster has it no more: no connection to it is kept
     transport_socket  how it is reached (`transport_sockets.py`), None before it is of a cluster
     """
 
@@ -172,6 +173,7 @@ class Host:
         "address",
         "canary",
         "degraded",
+        "gone",
         "health_check_hostname",
         "health_flags",
         "health_monitor",
@@ -207,6 +209,7 @@ class Host:
         self.active_requests = 0
         self.stats = HostStats()
         self.pool: Any = None
+        self.gone = False
         self.tcp_clients: set[Any] = set()
         check = endpoint.health_check
         self._check_address = check.address

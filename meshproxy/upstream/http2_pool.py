@@ -99,6 +99,10 @@ class Http2Pool(ConnPool):
 
     def on_idle(self, client: Http2Client) -> None:
         """A connection has no request left."""
+        if self.host.gone and not client.last:
+            client.last = True
+            client.on_change()
+            return
         client.idle_since = self.now()
         if client not in self.idle:
             self.idle.append(client)
@@ -223,9 +227,7 @@ class Http2Client:
             return
         if pool.cluster.config.http2.keepalive is not None:
             self._sweep()
-        pool.on_room(self)
-        if self.active == 0:
-            pool.on_idle(self)
+        self.on_change()
 
     def _sweep(self) -> None:
         if self.codec is not None and not self.wire.closing:

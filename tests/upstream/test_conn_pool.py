@@ -5,7 +5,7 @@ import pytest
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.network.address import Address
 from meshproxy.stats.store import Store
-from meshproxy.upstream.cluster import CircuitBreakers, Cluster, ClusterConfig
+from meshproxy.upstream.cluster import CircuitBreakers, Cluster, ClusterConfig, leave
 from meshproxy.upstream.conn_pool import CONNECT, FULL, READY, WAIT, ConnPool
 from meshproxy.upstream.host import EndpointConfig, Host
 from tests.support.fake_stream import FakeDispatcher
@@ -267,3 +267,38 @@ def test_a_connection_that_the_peer_has_closed_is_not_picked(world):
     client.on_eof()
     assert pool.next_step() == CONNECT
     client.on_closed(False)
+
+
+def test_a_host_that_is_gone_keeps_no_connection(world):
+    _, pool, connector = world()
+    pool.host.pool = pool
+    idle, busy = Request(), Request()
+    pool.new_stream(idle)
+    pool.new_stream(busy)
+    (_, idle_wire), (_, busy_wire) = connector.succeed(), connector.succeed()
+    idle_wire.dispatch(OK)
+    leave([pool.host])
+    assert (idle_wire.closed, busy_wire.closed) == ("flush", None)
+    busy_wire.dispatch(OK)
+    assert busy_wire.closed == "flush"
+    late = Request()  # of somebody who had chosen the host before
+    pool.new_stream(late)
+    _, wire = connector.succeed()
+    wire.dispatch(OK)
+    assert late.ended
+    assert wire.closed == "flush"
+
+
+def test_a_connection_that_comes_up_when_its_host_is_gone_serves_who_waits_and_ends(world):
+    _, pool, connector = world()
+    pool.host.pool = pool
+    waiting, given_up = Request(), Request()
+    pool.new_stream(waiting)
+    pool.new_stream(given_up)
+    pool.cancel(given_up)
+    leave([pool.host])
+    (_, wire), (_, unused) = connector.succeed(), connector.succeed()
+    assert unused.closed == "flush"
+    wire.dispatch(OK)
+    assert waiting.ended
+    assert wire.closed == "flush"

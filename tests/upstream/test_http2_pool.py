@@ -9,7 +9,13 @@ from meshproxy.http.http2.settings import Http2Settings, Keepalive
 from meshproxy.http.stream_info import HTTP2, HTTP11
 from meshproxy.network.address import Address
 from meshproxy.stats.store import Store
-from meshproxy.upstream.cluster import CircuitBreakers, Cluster, ClusterConfig, UpstreamProtocol
+from meshproxy.upstream.cluster import (
+    CircuitBreakers,
+    Cluster,
+    ClusterConfig,
+    UpstreamProtocol,
+    leave,
+)
 from meshproxy.upstream.conn_pool import CONNECT, FULL, READY, WAIT, ConnPool, PoolClient
 from meshproxy.upstream.host import EndpointConfig, Host
 from meshproxy.upstream.http2_pool import Http2Client, Http2Pool
@@ -298,6 +304,44 @@ def test_draining_lets_requests_end():
     world.pool.drain()
     assert wire.closed is None
     client.codec.dispatch(headers(1, OK))
+    assert wire.closed == "flush"
+
+
+def test_a_host_that_is_gone_keeps_no_connection():
+    world = World()
+    world.host.pool = world.pool
+    world.begin()
+    busy, busy_wire = world.connect()
+    leave([world.host])
+    assert busy_wire.closed is None
+    late = world.begin()  # of somebody who had chosen the host before
+    client, wire = world.connect()
+    assert late.client is not None
+    client.codec.dispatch(headers(1, OK))
+    busy.codec.dispatch(headers(1, OK))
+    assert (busy_wire.closed, wire.closed) == ("flush", "flush")
+
+
+def test_a_connection_that_comes_up_when_its_host_is_gone_serves_who_waits_and_ends():
+    world = World()
+    world.host.pool = world.pool
+    waiting = world.begin()
+    leave([world.host])
+    _, wire = world.connect()
+    if waiting.client is None:  # on another connection
+        assert wire.closed == "flush"
+        _, wire = world.connect()
+    assert waiting.client is not None
+
+
+def test_an_idle_connection_to_a_host_that_is_gone_ends_at_once():
+    world = World()
+    world.host.pool = world.pool
+    world.begin()
+    client, wire = world.connect()
+    client.codec.dispatch(headers(1, OK))
+    assert wire.closed is None
+    leave([world.host])
     assert wire.closed == "flush"
 
 

@@ -5,7 +5,8 @@ and sockets.
 
 A request moves through `_reading`, its response through `_writing`; when both are done the next
 request may begin. Bytes of the next request that arrive early are held and reading stops, so that
-at most one read's worth is ever held.
+at most one read's worth is ever held. Where requests are answered as soon as they are read, only
+some of those that came together have the same turn of the loop.
 """
 
 from __future__ import annotations
@@ -47,10 +48,14 @@ from meshproxy.http.stream_info import HTTP10, HTTP11
 HEAD: Final = 10
 COMPLETE: Final = 11
 DISCARD: Final = 12
+WAITING: Final = 13  # a next request has been read, and waits until others had their turns
 # _writing
 IDLE: Final = 0
 STARTED: Final = 1
 FINISHED: Final = 2
+
+# So many requests of a connection begin in one turn of the loop.
+TURN: Final = 8
 
 _CRLF: Final = frozenset(b"\r\n")
 _CLOSE: Final = (b"connection", b"close")
@@ -119,9 +124,14 @@ class ServerCodec:
 
     def dispatch(self, data: bytes) -> None:
         """Take bytes from downstream. What belongs to a later request waits for its turn."""
+        left = TURN
         while data:
             reading = self._reading
             if reading == HEAD:
+                if not left:
+                    self._wait(data)
+                    return
+                left -= 1
                 data = self._read_head(data)
             elif reading == BODY_LENGTH:
                 data = self._read_length(data)
@@ -134,6 +144,9 @@ class ServerCodec:
                 assert self._stream is not None
                 self._stream.decode_data(data, False)
                 return
+            elif reading == WAITING:
+                self._held += data
+                return
             else:
                 if self._successor is not None:
                     self._successor(data)
@@ -144,6 +157,21 @@ class ServerCodec:
         if not self._stalled:
             self._stalled = True
             self.wire.read_disable(True)
+
+    def _wait(self, data: bytes) -> None:
+        """Others have their turn; meanwhile nothing more is read."""
+        self._reading = WAITING
+        self._held = data
+        self.wire.read_disable(True)
+        self.wire.next_turn(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._reading != WAITING:
+            return
+        self._reading = HEAD
+        held, self._held = self._held, b""
+        self.dispatch(held)
+        self.wire.read_disable(False)
 
     def _read_head(self, data: bytes) -> bytes:
         if self._held:
@@ -291,7 +319,10 @@ class ServerCodec:
 
         A connection that is closed looks like one that is closed for writing only; to serve the
         second, Envoy and we would work on for every client that has long been gone. False: close.
+        What has been read before is served first.
         """
+        while self._reading == WAITING:
+            self._go_on()
         self.on_closed(False)
         return False
 
@@ -309,7 +340,8 @@ class ServerCodec:
     @property
     def idle(self) -> bool:
         """No stream is active and no head has begun to arrive."""
-        return self._stream is None and not self.head_started
+        waits = self.head_started or self._reading == WAITING
+        return self._stream is None and not waits
 
     # -- writing -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.http1 import ServerCodec
+from meshproxy.http.http1.server import TURN
 from meshproxy.http.http1.settings import Http1Settings
 from tests.support.fake_wire import FakeWire, RecordedRequest, RecordingManager, cuts
 
@@ -72,6 +73,55 @@ def test_a_next_request_waits_and_reading_stops_until_the_response_is_written():
     assert len(requests) == 2
     respond()(requests[1])
     assert codec.idle
+
+
+NO_BODY = respond(b"", ((b"content-length", b"0"),))
+
+
+def test_of_many_requests_that_come_together_only_some_have_the_same_turn():
+    wire, requests, codec = run([GET * (2 * TURN + 1)], NO_BODY)
+    assert len(requests) == TURN
+    assert wire.disabled == 1
+    assert not codec.idle
+    assert wire.take_turns() == 2
+    assert len(requests) == 2 * TURN + 1
+    assert wire.disabled == 0
+    assert codec.idle
+
+
+def test_as_many_requests_as_one_turn_has_need_no_other():
+    wire, requests, codec = run([GET * TURN], NO_BODY)
+    assert (len(requests), wire.put_off, wire.disabled) == (TURN, [], 0)
+    assert codec.idle
+
+
+def test_bytes_that_come_while_requests_wait_for_their_turn_are_behind_them():
+    wire, requests, codec = run([GET * TURN + GET + GET[:10]], NO_BODY)
+    codec.dispatch(GET[10:])
+    assert len(requests) == TURN
+    wire.take_turns()
+    assert len(requests) == TURN + 2
+    assert codec.idle
+
+
+def test_a_request_that_is_not_answered_at_once_holds_back_the_rest_after_a_turn_as_well():
+    answers = iter([NO_BODY] * TURN + [lambda request: None, NO_BODY])
+    wire, requests, _ = run([GET * (TURN + 2)], lambda request: next(answers)(request))
+    wire.take_turns()
+    assert len(requests) == TURN + 1
+    assert wire.disabled == 1
+    NO_BODY(requests[-1])
+    assert len(requests) == TURN + 2
+    assert wire.disabled == 0
+
+
+def test_what_waits_for_a_turn_is_served_before_the_end_of_the_connection():
+    wire, requests, codec = run([GET * (3 * TURN)], NO_BODY)
+    assert codec.on_eof() is False
+    assert len(requests) == 3 * TURN
+    assert wire.disabled == 0
+    wire.take_turns()
+    assert len(requests) == 3 * TURN
 
 
 def test_trailers_are_dropped_unless_enabled():
