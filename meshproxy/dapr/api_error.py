@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+MALFORMED: Final = "failed deserializing HTTP body: "
 _DOMAIN: Final = "dapr.io"
 _TYPE: Final = "type.googleapis.com/google.rpc."
 
@@ -68,31 +69,37 @@ def malformed(error: object) -> ApiError:
     """The body cannot be read as JSON of the right form."""
     return ApiError(
         "ERR_MALFORMED_REQUEST",
-        f"failed deserializing HTTP body: {error}",
+        f"{MALFORMED}{error}",
         400,
         Grpc.INVALID_ARGUMENT,
     )
 
 
-def error_info(reason: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+def error_info(reason: str, metadata: Mapping[str, str] | None = None) -> dict[str, Any]:
     """`google.rpc.ErrorInfo`; `reason` is one of Dapr's `DAPR_*` words."""
     return {
         "@type": f"{_TYPE}ErrorInfo",
         "domain": _DOMAIN,
         "reason": reason,
-        "metadata": dict(metadata),
+        "metadata": None if metadata is None else dict(metadata),
     }
 
 
 def resource_info(kind: str, name: str, description: str = "") -> dict[str, Any]:
     """`google.rpc.ResourceInfo`: a component."""
-    info = {"@type": f"{_TYPE}ResourceInfo", "resource_type": kind, "resource_name": name}
-    return {**info, "description": description} if description else info
+    return {
+        "@type": f"{_TYPE}ResourceInfo",
+        "resource_type": kind,
+        "resource_name": name,
+        "owner": "",
+        "description": description,
+    }
 
 
 def bad_request(field: str, description: str) -> dict[str, Any]:
     """`google.rpc.BadRequest` with one violation."""
-    violation = {"field": field, "description": description}
+    violation = {"field": field} if field else {}
+    violation["description"] = description
     return {"@type": f"{_TYPE}BadRequest", "field_violations": [violation]}
 
 

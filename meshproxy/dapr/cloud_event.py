@@ -17,14 +17,17 @@ import orjson
 
 CLOUD_EVENT: Final = "application/cloudevents+json"
 OCTET_STREAM: Final = "application/octet-stream"
-PROTOBUF: Final = "application/x-protobuf"
 SPEC_VERSION: Final = "1.0"
 SENT: Final = "com.dapr.event.sent"
+SOURCE: Final = "Dapr"
 EXPIRATION: Final = "expiration"
 OVERRIDES: Final = "cloudevent."
 BINARY: Final = "ce_"
 _REQUIRED: Final = frozenset({"id", "source", "specversion", "type"})
-_OVERRIDABLE: Final = ("id", "source", "type", "subject", "traceid", "traceparent", "tracestate")
+_BINARY_TYPES: Final = frozenset(
+    {OCTET_STREAM, "application/x-protobuf", "application/cloudevents+protobuf"}
+)
+_DEFAULTS: Final = {"source": SOURCE, "type": SENT, "specversion": SPEC_VERSION}
 
 Envelope = dict[str, Any]
 
@@ -60,9 +63,8 @@ def media_type(content_type: str) -> str:
 
 
 def is_json(content_type: str) -> bool:
-    """`application/json` and everything that ends in `+json`."""
-    kind = media_type(content_type)
-    return kind == "application/json" or kind.endswith("+json")
+    """`application/json` alone: what ends in `+json` is a text for Dapr."""
+    return media_type(content_type) == "application/json"
 
 
 def is_cloud_event(content_type: str) -> bool:
@@ -73,59 +75,67 @@ def is_cloud_event(content_type: str) -> bool:
 def envelope(data: bytes, content_type: str, origin: Origin) -> Envelope:
     """The CloudEvent for what an app publishes. Raises NotAnEvent."""
     if is_cloud_event(content_type):
-        event = _given(data, origin)
-    else:
-        event = _new(data, content_type, origin)
-    for name in _OVERRIDABLE:
-        value = origin.metadata.get(OVERRIDES + name, "")
-        if value:
-            event[name] = value
-    return event
+        return _given(data, origin)
+    return _new(data, content_type, origin)
 
 
 def _given(data: bytes, origin: Origin) -> Envelope:
+    """An envelope of the app's own; only what it has not is filled in, and never its id."""
     try:
         event = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise NotAnEvent(f"the data is no CloudEvent: {error}") from None
     if not isinstance(event, dict):
         raise NotAnEvent("the data is no CloudEvent: expected an object")
-    for name, value in _common(origin).items():
-        event.setdefault(name, value)
-    event.setdefault("id", str(uuid.uuid4()))
+    event.setdefault("time", rfc3339(origin.now))
+    if "traceid" not in event:
+        event["traceid"] = event["traceparent"] = origin.traceparent
+    event.setdefault("tracestate", origin.tracestate)
     event["topic"], event["pubsubname"] = origin.topic, origin.pubsub
+    for name, value in _DEFAULTS.items():
+        if event.get(name) is None:
+            event[name] = value
     return event
 
 
 def _new(data: bytes, content_type: str, origin: Origin) -> Envelope:
+    given = {
+        name[len(OVERRIDES) :].lower(): value
+        for name, value in origin.metadata.items()
+        if value and name[: len(OVERRIDES)].lower() == OVERRIDES
+    }
     kind = content_type or "text/plain"
-    event: Envelope = {"id": str(uuid.uuid4()), **_common(origin), "datacontenttype": kind}
-    event["topic"], event["pubsubname"] = origin.topic, origin.pubsub
-    if is_json(kind):
-        try:
-            orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise NotAnEvent(f"the data is no JSON: {error}") from None
-        event["data"] = orjson.Fragment(data)  # as it was sent: no number loses a digit
-    elif media_type(kind) in (OCTET_STREAM, PROTOBUF):
+    parent = given.get("traceparent") or given.get("traceid") or origin.traceparent
+    event: Envelope = {
+        "id": given.get("id") or str(uuid.uuid4()),
+        "source": given.get("source") or origin.source,
+        "type": given.get("type") or SENT,
+        "specversion": SPEC_VERSION,
+        "time": rfc3339(origin.now),
+        "datacontenttype": kind,
+        "topic": origin.topic,
+        "pubsubname": origin.pubsub,
+        "traceid": parent,
+        "traceparent": parent,
+        "tracestate": given.get("tracestate") or origin.tracestate,
+    }
+    if "subject" in given:
+        event["subject"] = given["subject"]
+    if media_type(kind) in _BINARY_TYPES:
         event["data_base64"] = base64.b64encode(data).decode()
+    elif is_json(kind) and _is_document(data):
+        event["data"] = orjson.Fragment(data)  # as it was sent: no number loses a digit
     else:
         event["data"] = data.decode("utf-8", "replace")
     return event
 
 
-def _common(origin: Origin) -> Envelope:
-    common: Envelope = {
-        "source": origin.source,
-        "type": SENT,
-        "specversion": SPEC_VERSION,
-        "time": rfc3339(origin.now),
-    }
-    if origin.traceparent:
-        common["traceid"] = common["traceparent"] = origin.traceparent
-    if origin.tracestate:
-        common["tracestate"] = origin.tracestate
-    return common
+def _is_document(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def rfc3339(seconds: float) -> str:
@@ -147,12 +157,12 @@ def expired(event: Mapping[str, Any], now: float) -> bool:
     return end.timestamp() <= now
 
 
-def from_raw(data: bytes, pubsub: str, topic: str, source: str) -> Envelope:
+def from_raw(data: bytes, pubsub: str, topic: str) -> Envelope:
     """The envelope in which an app gets what was published without one."""
     return {
         "id": str(uuid.uuid4()),
         "specversion": SPEC_VERSION,
-        "source": source,
+        "source": SOURCE,
         "type": SENT,
         "datacontenttype": OCTET_STREAM,
         "topic": topic,

@@ -1,7 +1,7 @@
 """Calls from the sidecar to an app that speaks HTTP: messages, events, questions.
 
-Owns what every such call carries (the app's token, and the sidecar's app id), and the
-paths and forms of Dapr's app callbacks. Refuses to know what follows from an answer.
+Owns what every such call carries (the app's token), and the paths and forms of Dapr's app
+callbacks. Refuses to know what follows from an answer.
 
 Source: https://docs.dapr.io/reference/api/pubsub_api/ and bindings_api/.
 """
@@ -34,7 +34,9 @@ from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.concurrency import place, slots_of
 from meshproxy.dapr.exchange import exchange
 from meshproxy.dapr.http_api.state import save_item
+from meshproxy.dapr.invocation import API_TOKEN
 from meshproxy.dapr.pubsub.programmatic import parse_subscriptions
+from meshproxy.dapr.tracing.context import from_parent
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.router.async_client import AsyncClient
 
@@ -67,11 +69,9 @@ class HttpAppChannel:
 
     def __init__(self, settings: AppSettings, app_id: str, client: AsyncClient) -> None:
         self._client = client
+        self._app_id: Final = app_id
         self._authority: Final = f"{settings.channel_address}:{settings.port}".encode()
-        self._own: Final = [(b"dapr-app-id", app_id.encode())]
-        if settings.token:
-            self._own.append((b"dapr-api-token", settings.token.encode()))
-        self._taken: Final = {name for name, _ in self._own}
+        self._own: Final = ((API_TOKEN, settings.token.encode()),) if settings.token else ()
         self.slots: Final = slots_of(settings)
 
     async def send(
@@ -94,7 +94,7 @@ class HttpAppChannel:
             pairs.append((b"content-length", b"%d" % len(body)))
         for text, value in headers.items():
             name = text.lower().encode()
-            if name not in self._taken:
+            if not self._own or name != API_TOKEN:
                 pairs.append((name, value.encode()))
         sent = HeaderMap([*pairs, *self._own])
         try:
@@ -109,7 +109,8 @@ class HttpAppChannel:
         self, compile_rule: Callable[[str], Match]
     ) -> list[Subscription]:
         """`GET /dapr/subscribe`; an app that has no such path wants none."""
-        answer = await self.send("GET", "/dapr/subscribe")
+        headers = {**_JSON, "dapr-app-id": self._app_id}
+        answer = await self.send("GET", "/dapr/subscribe", headers=headers)
         if answer.status == 404:
             return []
         if answer.status != 200:
@@ -142,7 +143,7 @@ class HttpAppChannel:
             "type": BULK,
             "topic": event.topic,
             "pubsubname": event.pubsub,
-            "metadata": dict(event.metadata),
+            "metadata": {"pubsubName": event.pubsub, **event.metadata},
             "entries": [_bulk_entry(each) for each in event.entries],
         }
         headers = {**_headers(event.metadata), **_JSON, "pubsubName": event.pubsub}
@@ -214,7 +215,7 @@ def _bulk_entry(entry: BulkEntry) -> dict[str, Any]:
         "entryId": entry.id,
         "event": event,
         "contentType": entry.content_type,
-        "metadata": dict(entry.metadata),
+        "metadata": dict(entry.metadata) or None,
     }
 
 
@@ -246,13 +247,11 @@ def _path(path: str) -> str:
 
 
 def _trace(carrier: Mapping[str, Any]) -> dict[str, str]:
-    """The trace that an event is in, as headers."""
-    found = {name: carrier.get(name) for name in ("traceparent", "tracestate")}
-    return {
-        name: value
-        for name, value in found.items()
-        if isinstance(value, str) and value and value.isascii() and value.isprintable()
-    }
+    """The trace that an event is in, as a header. `tracestate` stays in the event, as in daprd."""
+    parent = carrier.get("traceparent")
+    if not isinstance(parent, str) or not parent.isascii():
+        return {}
+    return {} if from_parent(parent.encode()) is None else {"traceparent": parent}
 
 
 def _headers(metadata: Mapping[str, str]) -> dict[str, str]:

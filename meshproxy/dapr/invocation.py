@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import Identity
 from meshproxy.dapr.external import Endpoint
-from meshproxy.dapr.http_api.table import BadEscape, clean_path, unescape
+from meshproxy.dapr.http_api.table import clean_path, unescape
 from meshproxy.http.header_map import HeaderMap
 
 CALLER_APP_ID: Final = b"dapr-caller-app-id"
@@ -95,10 +95,7 @@ def target_of(
         name, method = _named_by_path(path[len(_INVOKE) :])
         if not name:
             return no_app_id()
-        try:
-            name = unescape(name)
-        except BadEscape as error:
-            return failed(name, str(error), 400)
+        name = unescape(name)
     else:
         name, method = _named_by_header(headers), path
     if not name:

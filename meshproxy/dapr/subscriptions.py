@@ -76,6 +76,11 @@ class Subscriptions:
         """Those that run, in the order in which they began."""
         return [each.subscription for each in self._active.values()]
 
+    @property
+    def known(self) -> list[Subscription]:
+        """Those that the resources and the app name, whether they run or not."""
+        return _merged(self._declared, self._asked or [])
+
     async def begin(self) -> None:
         """The app is there and well: ask it once, and subscribe to everything."""
         async with self._lock:

@@ -17,6 +17,7 @@ from meshproxy.dapr.http_api import perform
 from meshproxy.dapr.http_api.messages import HttpRequest, error_response
 from meshproxy.dapr.http_api.table import BadEscape, Endpoint, Table
 from meshproxy.dapr.invoker import Invoker
+from meshproxy.dapr.tracing.context import TRACEPARENT, TRACESTATE, from_parent
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import CONTINUE, STOP_ITERATION, STOP_ITERATION_NO_BUFFER
 from meshproxy.http.header_map import HeaderMap
@@ -24,6 +25,13 @@ from meshproxy.http.local_reply import LocalReply
 from meshproxy.http_filters.dapr_invoke import TOO_LARGE, InvokingFilter, declares_more, reply_of
 
 _BAD_TOKEN = LocalReply(401, "dapr_invalid_api_token", b"invalid api token")
+_BAD_PATH = LocalReply(
+    400,
+    "dapr_bad_escape",
+    b"400 Bad Request",
+    headers=((b"content-type", b"text/plain; charset=utf-8"),),
+    close=True,
+)
 _NOT_FOUND = LocalReply(404, "dapr_not_found", b"404 page not found\n")
 
 logger = logging.getLogger("meshproxy.dapr.runtime.http-info")
@@ -78,9 +86,8 @@ class DaprFilter(InvokingFilter):
             _log_call(method, path, headers)
         try:
             found = self._config.table.match(method, path)
-        except BadEscape as error:
-            text = f"failed to unescape path parameter: {error}".encode()
-            return self.refuse(LocalReply(400, "dapr_bad_escape", text))
+        except BadEscape:
+            return self.refuse(_BAD_PATH)
         if (found is None or not found[0].public) and not self._may_pass(headers):
             return self.refuse(_BAD_TOKEN)
         if found is None and not self._config.may_invoke:
@@ -98,6 +105,23 @@ class DaprFilter(InvokingFilter):
         if end_stream:
             self._run(self._endpoint)
         return STOP_ITERATION
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
+        """Whoever calls within a trace gets its context back, also where nothing is traced."""
+        super().encode_headers(headers, end_stream)
+        asked = self.callbacks.info.request_headers
+        parent = None if asked is None else asked.get(TRACEPARENT)
+        if asked is None or parent is None or TRACEPARENT in headers or self._is_public:
+            return CONTINUE
+        if from_parent(parent) is not None:
+            headers.replace(TRACEPARENT, parent)
+            if (state := asked.joined(TRACESTATE)) is not None:
+                headers.replace(TRACESTATE, state)
+        return CONTINUE
+
+    @property
+    def _is_public(self) -> bool:
+        return self._endpoint is not None and self._endpoint.public
 
     def _may_pass(self, headers: HeaderMap) -> bool:
         token = self._config.token

@@ -90,9 +90,10 @@ class TracingFilter(StreamFilter):
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """Tell the app which trace its call was in."""
         span = self._span
-        if span is not None and self._kind is Kind.CLIENT and trace.TRACEPARENT not in headers:
-            set_context(headers, span.context, binary=False)
-            if self._baggage is not None:
+        if span is not None and self._kind is Kind.CLIENT:
+            if trace.TRACEPARENT not in headers:
+                set_context(headers, span.context, binary=False)
+            if self._baggage is not None and trace.BAGGAGE not in headers:
                 headers.replace(trace.BAGGAGE, self._baggage)
         return CONTINUE
 

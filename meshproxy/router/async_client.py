@@ -42,13 +42,23 @@ class AsyncReceiver(Protocol):
 
 
 class AsyncClient:
-    """Starts requests; one per worker. `stats` is the router's block (`http.async-client.`)."""
+    """Starts requests; one per worker. `stats` is the router's block (`http.async-client.`).
+
+    `says_internal`: requests carry Envoy's `x-envoy-internal`.
+    """
 
     def __init__(self, clusters: Clusters, dispatcher: Dispatcher, factory: RouterFactory) -> None:
+        self.says_internal = True
         self.dispatcher = dispatcher
         self.factory = factory
         self._clusters = clusters
         self._routes: dict[tuple[str, float], tuple[Any, Route]] = {}
+
+    def plain(self) -> AsyncClient:
+        """The same for who speaks to peers that do not know Envoy: no header of Envoy's own."""
+        client = AsyncClient(self._clusters, self.dispatcher, self.factory)
+        client.says_internal = False
+        return client
 
     def knows(self, cluster: str) -> bool:
         """Whether there is a cluster of this name."""
@@ -126,7 +136,8 @@ class AsyncStream:
         info.request_headers = headers
         self.cluster_entry = entry = self.route.choose(headers, self.random)
         info.cluster = entry and entry.cluster
-        headers.pairs.append((b"x-envoy-internal", b"true"))
+        if self._client.says_internal:
+            headers.pairs.append((b"x-envoy-internal", b"true"))
         self._starting = True
         self._router.decode_headers(headers, end_stream)
         self._starting = False

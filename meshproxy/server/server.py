@@ -125,7 +125,7 @@ class Server:
             if self._sidecar is not None:
                 self._sidecar.quit = self._quit_by_api
                 self._sidecar.restart = self.restart
-                self._own_listeners = await self._sidecar.start(manager, client)
+                self._own_listeners = await self._sidecar.start(manager, client.plain())
             await self._start_listeners(dispatcher, manager, client)
             if self.wasm is not None:
                 self.wasm.reloader.watch()

@@ -52,7 +52,10 @@ def test_a_number_of_any_length_stays_as_it_was():
     [
         (b"hello", "", "data", "hello"),
         (b"<a/>", "text/xml", "data", "<a/>"),
-        (b"[1]", "application/vnd.x+json; charset=utf-8", "data", [1]),
+        (b"[1]", "Application/JSON; charset=utf-8", "data", [1]),
+        (b"[1]", "application/vnd.x+json", "data", "[1]"),
+        (b"{", "application/json", "data", "{"),
+        (b"\x08\x01", "application/cloudevents+protobuf", "data_base64", "CAE="),
         (b"\x00\xff", "application/octet-stream", "data_base64", "AP8="),
         (b"\x08\x01", "application/x-protobuf", "data_base64", "CAE="),
     ],
@@ -76,15 +79,37 @@ def test_a_given_envelope_is_completed_and_its_place_is_forced():
 
 
 def test_metadata_override_fields_and_never_data():
-    metadata = {"cloudevent.id": "i", "cloudevent.subject": "s", "cloudevent.data": "no"}
+    metadata = {"cloudevent.id": "i", "CloudEvent.Subject": "s", "cloudevent.data": "no"}
     event = made(b"hello", "", Origin("app", "bus", "t", 0.0, metadata=metadata))
     assert (event["id"], event["subject"], event["data"]) == ("i", "s", "hello")
-    assert "traceid" not in event
+    assert (event["traceid"], event["traceparent"], event["tracestate"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("name", ["traceid", "traceparent"])
+def test_a_trace_that_is_overridden_has_both_its_names(name):
+    metadata = {f"cloudevent.{name}": "mine", "cloudevent.tracestate": "state"}
+    event = made(b"", "", Origin("app", "bus", "t", 0.0, "parent", "x=1", metadata=metadata))
+    assert (event["traceid"], event["traceparent"], event["tracestate"]) == (
+        "mine",
+        "mine",
+        "state",
+    )
+
+
+def test_of_a_given_envelope_nothing_is_overridden_and_no_id_is_made():
+    metadata = {"cloudevent.id": "i", "cloudevent.source": "s"}
+    origin = Origin("app", "bus", "t", 0.0, "parent", "x=1", metadata=metadata)
+    event = made(b'{"data":1,"type":null}', CLOUD_EVENT, origin)
+    assert event == {
+        "data": 1, "source": "Dapr", "type": "com.dapr.event.sent", "specversion": "1.0",
+        "time": "1970-01-01T00:00:00Z", "topic": "t", "pubsubname": "bus", "traceid": "parent",
+        "traceparent": "parent", "tracestate": "x=1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("data", "content_type"),
-    [(b"{", CLOUD_EVENT), (b"[]", CLOUD_EVENT), (b"{", "application/json")],
+    [(b"{", CLOUD_EVENT), (b"[]", CLOUD_EVENT)],
 )
 def test_what_is_declared_and_is_not_there_is_refused(data, content_type):
     with pytest.raises(NotAnEvent):
@@ -98,7 +123,8 @@ def test_what_a_broker_delivers_may_be_no_envelope(data):
 
 
 def test_raw_data_gets_an_envelope_of_bytes():
-    event = from_raw(b"\x00raw", "bus", "orders", "app")
+    event = from_raw(b"\x00raw", "bus", "orders")
+    assert event["source"] == "Dapr"
     assert base64.b64decode(event["data_base64"]) == b"\x00raw"
     assert event["datacontenttype"] == "application/octet-stream"
 

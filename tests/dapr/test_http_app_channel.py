@@ -12,6 +12,7 @@ from meshproxy.dapr.app_channel import (
     BindingEvent,
     BulkEntry,
     BulkTopicEvent,
+    TopicEvent,
 )
 from meshproxy.dapr.app_settings import AppSettings
 from meshproxy.dapr.component import ComponentError
@@ -36,7 +37,7 @@ def with_app(handler, work, **settings):
     return run(main())
 
 
-def test_a_call_carries_the_app_id_and_the_token():
+def test_a_call_carries_the_token():
     async def handler(request):
         names = ("dapr-app-id", "dapr-api-token", "x-own")
         found = [request.headers.get(name, "") for name in names]
@@ -48,7 +49,35 @@ def test_a_call_carries_the_app_id_and_the_token():
 
     answer = with_app(handler, work, token="secret")
     assert answer.status == 202
-    assert answer.body == b"POST /a%2Fb?c=%20d ['app', 'secret', '1']"
+    assert answer.body == b"POST /a%2Fb?c=%20d ['', 'secret', '1']"
+
+
+def test_the_question_for_subscriptions_says_whose_they_are():
+    async def handler(request):
+        names = ("dapr-app-id", "content-type")
+        assert [request.headers[name] for name in names] == ["app", "application/json"]
+        return web.json_response([])
+
+    async def work(channel):
+        return await channel.list_topic_subscriptions(lambda rule: None)
+
+    assert with_app(handler, work) == []
+
+
+@pytest.mark.parametrize(
+    ("parent", "expected"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        ("00-t-s-01", False), ("", False), (5, False), ("\u00fc", False),
+    ],
+)  # fmt: skip
+def test_an_events_trace_is_a_header_where_it_is_one(parent, expected):
+    told = Told(AppAnswer(200, b""))
+    event = {"traceparent": parent, "tracestate": "a=b"}
+    run(told.on_topic_event(TopicEvent("bus", "t", "/t", event, b"{}")))
+    headers = told.asked[0][3]
+    assert ("traceparent" in headers) is expected
+    assert "tracestate" not in headers
 
 
 def test_an_answer_in_many_pieces_is_read_to_its_end():

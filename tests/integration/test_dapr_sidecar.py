@@ -77,10 +77,24 @@ def test_what_is_no_call_asks_for_an_app_id(sidecar):
     assert answer.json["errorCode"] == "ERR_DIRECT_INVOKE"
 
 
-def test_a_broken_escape_is_told(sidecar):
-    answer = sidecar.call("GET", "/v1.0/secrets/vault/%zz", headers=AUTH)
-    assert answer.status == 400
-    assert answer.body.startswith(b"failed to unescape")
+@pytest.mark.parametrize(
+    "path", ["/v1.0/secrets/vault/%zz", "/v1.0/invoke/%zz/method/x", "/v1.0/invoke/a/method/%z"]
+)
+def test_a_broken_escape_is_no_request(sidecar, path):
+    answer = sidecar.call("GET", path, headers=AUTH)
+    assert (answer.status, answer.body) == (400, b"400 Bad Request")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_trace_comes_back_where_nothing_is_traced(sidecar):
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    trace = {**AUTH, "traceparent": parent, "tracestate": "a=b"}
+    for path in ("/v1.0/metadata", "/v1.0/secrets/none/x", "/nothing"):
+        headers = sidecar.call("GET", path, headers=trace).headers
+        assert (headers["traceparent"], headers["tracestate"]) == (parent, "a=b")
+    assert "traceparent" not in sidecar.call("GET", "/v1.0/healthz", headers=trace).headers
+    wrong = {**AUTH, "traceparent": "00-0-0-01"}
+    assert "traceparent" not in sidecar.call("GET", "/v1.0/metadata", headers=wrong).headers
 
 
 def test_a_body_over_the_limit_is_refused_with_and_without_its_length(sidecar):

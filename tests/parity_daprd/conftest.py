@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.parity_daprd.harness import Pair, Setup
+from tests.support.redis_server import RedisServer
 
 HERE = Path(__file__).parent
 
@@ -26,8 +28,15 @@ def _daprd() -> None:
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    """Both, started by the module's `SETUP`."""
+    """Both, started by the module's `SETUP`; `{redis}` is the port of a Redis server, and
+    `{database}` one for each.
+    """
     setup: Setup = request.module.SETUP
+    if any("{redis}" in text for text in setup.resources.values()):
+        redis: RedisServer = request.getfixturevalue("_redis")
+        redis.command("FLUSHALL")
+        port = str(redis.port)
+        setup = replace(setup, values={"redis": (port, port), "database": ("1", "2")})
     with Pair(setup) as both:
         yield both
 

@@ -14,14 +14,35 @@ class Difference(NamedTuple):
     reason: str
 
 
-DIFFERENCES: Final[dict[str, Difference]] = {}
+DIFFERENCES: Final[dict[str, Difference]] = {
+    "rest behind JSON": Difference(".*", "daprd saves, and what follows the document is lost"),
+    "half a surrogate": Difference(".*", "no text; daprd saves another key than it was given"),
+    "time to live below -1": Difference(".*", "daprd's other stores refuse it, too"),
+    "protobuf": Difference(r"\.app\[0\]\.body\.data", "as text, daprd loses what is no UTF-8"),
+    "a number as secret": Difference(r"\.body", "Go's word for a wrong type, not the number"),
+    "not asked for actors": Difference("", "no actors are hosted, so no app is asked for them"),
+    "a key twice": Difference(r"\.body\[1\]", "daprd's second row is empty, its key too"),
+}
 
 # texts that may differ in any case: pattern of daprd's, pattern of ours, reason
 TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
     (
-        r"json: cannot unmarshal .*|EOF|unexpected EOF|invalid character .*",
-        r"failed deserializing HTTP body: .*",
+        r"(failed deserializing HTTP body: |error when unmarshaling [^:]*: )?"
+        r"(json: cannot unmarshal|proto:\xa0|EOF|unexpected EOF|invalid|'' expected a map|"
+        r"1 error\(s\) decoding)"
+        r"(.|\n)*",
+        r"(failed deserializing HTTP body|error when unmarshaling|the data is no CloudEvent).*: .*",
         "Go's words for bad JSON name Go's types; ours name line, column and field",
+    ),
+    (
+        r".*unable to decode base64 application/octect-stream data: .*",
+        r".*unable to decode base64 application/octet-stream data: .*",
+        "Go's words again, and the type as it is spelt",
+    ),
+    (
+        r".*(strconv\.(Atoi|ParseInt): .*|must be -1 or greater)",
+        r".*error parsing TTL: incorrect value for metadata 'ttlInSeconds': .*",
+        "ours names the range",
     ),
 )
 
@@ -31,6 +52,13 @@ IGNORED_HEADERS: Final[dict[str, str]] = {
     "content-length": "the body is compared",
     "transfer-encoding": "whether an answer's length is known beforehand is not the API's",
     "connection": "of the connection",
+}
+
+# headers of requests to apps that are not compared: name -> reason
+IGNORED_REQUEST_HEADERS: Final[dict[str, str]] = {
+    "host": "each sidecar has an app of its own",
+    "user-agent": "Go's client has a name of its own",
+    "accept-encoding": "Go's client unpacks what the app has packed; ours asks for nothing packed",
 }
 
 # values of headers that count as no header: value -> reason

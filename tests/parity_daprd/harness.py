@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from tests.parity_daprd.observed import compared, read_body, read_headers
-from tests.parity_daprd.recorder import Recorder, Reply
+from tests.parity_daprd.recorder import Answering, Recorder
 from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError, meshproxy_command
 
 TIMEOUT_S: Final = 20.0
@@ -46,8 +46,9 @@ class Setup:
     """How both sidecars are started.
 
     `resources`: text by the file's name; `config`: of `--config`. In each, and in the arguments,
-    `{folder}` is a folder of the sidecar's own. `app`: what the app answers, None for no app;
-    `app_port`: of an app of one's own, for each kind of sidecar.
+    `{folder}` is a folder of the sidecar's own, and each name of `values` one of two, daprd's
+    first. `app`: what the app answers, None for no app; `app_port`: of an app of one's own, for
+    each kind of sidecar.
     """
 
     app_id: str = "app"
@@ -55,9 +56,10 @@ class Setup:
     resources: Mapping[str, str] = field(default_factory=dict)
     config: str = NAMES
     env: Mapping[str, str] = field(default_factory=dict)
-    app: Mapping[str, Reply] | None = None
+    app: Mapping[str, Answering] | None = None
     app_port: Mapping[str, int] | None = None
     ready: str = "dapr initialized"
+    values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Answer(NamedTuple):
@@ -112,8 +114,13 @@ class Side:
 
     def _write(self, path: Path, text: str) -> Path:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text.replace("{folder}", str(self.folder)))
+        path.write_text(self._filled(text))
         return path
+
+    def _filled(self, text: str) -> str:
+        for name, values in self.setup.values.items():
+            text = text.replace(f"{{{name}}}", values[self.kind == "meshproxy"])
+        return text.replace("{folder}", str(self.folder))
 
     def command(self) -> list[str]:
         """The whole command line; writes the files that it names."""
@@ -135,7 +142,7 @@ class Side:
             command += ["--app-port", str(self.app.port)]
         if setup.app_port is not None:
             command += ["--app-port", str(setup.app_port[self.kind])]
-        return command + [each.replace("{folder}", str(self.folder)) for each in setup.arguments]
+        return command + [self._filled(each) for each in setup.arguments]
 
     def _start(self) -> None:
         command = self.command()

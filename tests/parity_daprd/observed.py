@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from tests.parity_daprd.differences import DIFFERENCES, IGNORED_HEADERS, IGNORED_VALUES, TEXTS
@@ -38,11 +38,17 @@ def read_body(body: bytes) -> Any:
         return body.decode("latin-1")
 
 
-def read_headers(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def read_headers(
+    headers: Iterable[tuple[str, str]], ignored: Container[str] = ()
+) -> dict[str, list[str]]:
     """Values by the name in lower case, without those that are not compared."""
     read: dict[str, list[str]] = {}
     for name, value in headers:
-        if name.lower() not in IGNORED_HEADERS and value not in IGNORED_VALUES:
+        if (
+            name.lower() not in IGNORED_HEADERS
+            and name.lower() not in ignored
+            and value not in IGNORED_VALUES
+        ):
             read.setdefault(name.lower(), []).append(value)
     return read
 

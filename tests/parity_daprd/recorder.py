@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
+from tests.parity_daprd.differences import IGNORED_REQUEST_HEADERS
 from tests.parity_daprd.observed import read_body, read_headers
 
 WAIT_S = 20.0
@@ -19,13 +20,17 @@ class Reply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+Answering = Reply | Callable[[dict[str, Any]], Reply]
+"""An answer, or what makes one from the request."""
+
+
 class Recorder:
     """An HTTP server on a free port of loopback. Use as a context manager.
 
     `replies`: by `METHOD /path`, without the query; what is not there is answered by `default`.
     """
 
-    def __init__(self, replies: Mapping[str, Reply], default: Reply | None = None) -> None:
+    def __init__(self, replies: Mapping[str, Answering], default: Reply | None = None) -> None:
         self.replies = dict(replies)
         self.default = default or Reply()
         self._asked: list[dict[str, Any]] = []
@@ -71,7 +76,8 @@ class Recorder:
             self._asked.append(request)
             self._change.notify_all()
         path = request["path"].partition("?")[0]
-        return self.replies.get(f"{request['method']} {path}", self.default)
+        reply = self.replies.get(f"{request['method']} {path}", self.default)
+        return reply if isinstance(reply, Reply) else reply(request)
 
 
 def _handler(app: Recorder) -> Callable[..., BaseHTTPRequestHandler]:
@@ -84,7 +90,7 @@ def _handler(app: Recorder) -> Callable[..., BaseHTTPRequestHandler]:
                 {
                     "method": self.command,
                     "path": self.path,
-                    "headers": read_headers(self.headers.items()),
+                    "headers": read_headers(self.headers.items(), IGNORED_REQUEST_HEADERS),
                     "body": read_body(self._body()),
                 }
             )

@@ -39,12 +39,12 @@ class BindingsApi:
         return direction.output or not direction.given
 
     async def _invoke(self, name: str, operation: str, request: BindingData) -> BindingData | None:
+        if not operation:
+            raise ComponentError("operation field is missing from request")
         found = self._sidecar.runtime.find("bindings", name)
         if found is None or not self._is_output(name):
             raise ComponentError(f"couldn't find output binding {name}")
         binding = cast("OutputBinding", found)
-        if not operation:
-            raise ComponentError("operation field is missing from request")
         if operation not in binding.operations:
             supported = " ".join(binding.operations)
             text = f"binding {name} does not support operation {operation}. supported operations:"

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import ComponentError
@@ -16,6 +16,9 @@ from meshproxy.dapr.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from meshproxy.dapr.configuration.configuration_store import ConfigurationStore
+
+
+UNSUBSCRIBE: Final = "ERR_CONFIGURATION_UNSUBSCRIBE"
 
 
 @dataclass(slots=True)
@@ -74,8 +77,9 @@ class ConfigurationApi:
         self._find(store)
         watch = self._subscriptions.pop((store, name), None)
         if watch is None:
-            text = f"subscription with id {name} does not exist"
-            raise ApiError("ERR_CONFIGURATION_UNSUBSCRIBE", text)
+            reason = f"subscription with id {name} does not exist"
+            text = f"failed to unsubscribe to configuration request {name}: {reason}"
+            raise ApiError(UNSUBSCRIBE, text)
         watch.ended.set()
         await watch.end()
 

@@ -28,24 +28,26 @@ class LockApi:
         if expiry <= 0:
             text = f"ExpiryInSeconds is not positive in lock store {store}"
             raise ApiError("ERR_MALFORMED_REQUEST", text, 400, Grpc.INVALID_ARGUMENT)
-        found, key = self._find(store, resource, owner)
+        found, prefix = self._find(store, resource, owner)
         try:
+            key = _PREFIX + prefix.stored(resource)
             policy = self._sidecar.resiliency.outbound(store, LOCK)
             return await policy.run(lambda: found.try_lock(key, owner, expiry))
-        except ComponentError as error:
+        except (ComponentError, IllegalKey) as error:
             raise ApiError("ERR_TRY_LOCK", f"failed to try acquiring lock: {error}") from error
 
     async def unlock(self, store: str, resource: str, owner: str) -> UnlockStatus:
         """Give a lock back."""
-        found, key = self._find(store, resource, owner)
+        found, prefix = self._find(store, resource, owner)
         try:
+            key = _PREFIX + prefix.stored(resource)
             policy = self._sidecar.resiliency.outbound(store, LOCK)
             return await policy.run(lambda: found.unlock(key, owner))
-        except ComponentError as error:
+        except (ComponentError, IllegalKey) as error:
             raise ApiError("ERR_UNLOCK", f"failed to release lock: {error}") from error
 
-    def _find(self, store: str, resource: str, owner: str) -> tuple[Lock, str]:
-        """The store, and the resource's key in it. The order of the checks is daprd's."""
+    def _find(self, store: str, resource: str, owner: str) -> tuple[Lock, KeyPrefix]:
+        """The store, and how keys stand in it. The order of the checks is daprd's."""
         runtime = self._sidecar.runtime
         if not runtime.ready("lock"):
             text = "lock store is not configured"
@@ -58,10 +60,5 @@ class LockApi:
         if loaded is None:
             text = f"lock store {store} not found"
             raise ApiError("ERR_LOCK_STORE_NOT_FOUND", text, 400, Grpc.INVALID_ARGUMENT)
-        try:
-            key = KeyPrefix(loaded.metadata, store, runtime.identity).stored(resource)
-        except IllegalKey as error:
-            raise ApiError(
-                "ERR_MALFORMED_REQUEST", str(error), 400, Grpc.INVALID_ARGUMENT
-            ) from None
-        return cast("Lock", loaded.instance), _PREFIX + key
+        prefix = KeyPrefix(loaded.metadata, store, runtime.identity)
+        return cast("Lock", loaded.instance), prefix

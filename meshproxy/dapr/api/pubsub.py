@@ -6,12 +6,13 @@ Owns the envelope's part in it, the topics an app may publish to, and which erro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import orjson
 
-from meshproxy.dapr.api_error import ApiError, Grpc, error_info, resource_info
+from meshproxy.dapr.api import pubsub_errors
+from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.cloud_event import (
     CLOUD_EVENT,
     EXPIRATION,
@@ -50,28 +51,64 @@ class PubSubApi:
         self._sidecar = sidecar
         self._brokers = Brokers(sidecar.runtime)
 
+    def require(self, pubsub: str, topic: str, metadata: Mapping[str, str]) -> Broker:
+        """The component. Raises ApiError where there is none, no topic, or unreadable metadata.
+
+        Whether the app may publish there is looked at only when the messages can be read.
+        """
+        if not pubsub:
+            raise pubsub_errors.name_empty(metadata)
+        broker = self._brokers.find(pubsub)
+        if broker is None:
+            raise pubsub_errors.not_found(pubsub, metadata)
+        if not topic:
+            raise pubsub_errors.topic_empty(pubsub, metadata)
+        self._is_raw(pubsub, metadata)
+        return broker
+
+    def unreadable(self, pubsub: str, topic: str, reason: str) -> ApiError:
+        """The error for a body that is no list of entries."""
+        return pubsub_errors.unreadable(pubsub, topic, self._app_id, reason)
+
+    def bad_entry(self, pubsub: str, topic: str, reason: str) -> ApiError:
+        """The error for an entry whose event is not what its content type says."""
+        return pubsub_errors.bad_entry(pubsub, topic, self._app_id, reason)
+
     async def publish(self, pubsub: str, topic: str, entry: Entry, trace: Trace) -> None:
         """Hand one message over; when this returns, the broker has it."""
-        broker = self._find(pubsub, topic)
-        request = self._request(broker, topic, entry, trace)
+        broker = self.require(pubsub, topic, entry.metadata)
+        raw = self._is_raw(pubsub, entry.metadata)
+        request = self._request(broker, topic, entry, trace, raw=raw)
+        self._check_scope(broker, topic)
         try:
             policy = self._sidecar.resiliency.outbound(pubsub, PUBSUB)
             await policy.run(lambda: broker.component.publish(request))
         except ComponentError as error:
-            text = f"error when publish to topic {topic} in pubsub {pubsub}: {error}"
-            raise self._error("PUBLISH_MESSAGE", text, 500, Grpc.INTERNAL, pubsub) from error
+            raise pubsub_errors.not_published(pubsub, topic, str(error)) from error
 
     async def bulk_publish(
-        self, pubsub: str, topic: str, entries: Sequence[Entry], trace: Trace
+        self,
+        pubsub: str,
+        topic: str,
+        entries: Sequence[Entry],
+        trace: Trace,
+        metadata: Mapping[str, str],
     ) -> list[tuple[str, str]]:
-        """Hand over several; returns the id and the reason of each that failed."""
-        broker = self._find(pubsub, topic)
+        """Hand over several; returns the id and the reason of each that failed.
+
+        `metadata` are the request's: they say whether all are raw, and an entry that has metadata
+        of its own has them besides. One that has none has none at all, as in daprd.
+        """
+        broker = self.require(pubsub, topic, metadata)
+        raw = self._is_raw(pubsub, metadata)
         names = [entry.id for entry in entries]
         if not all(names) or len(set(names)) != len(names):
-            text = f"error when unmarshaling the request for topic {topic} pubsub {pubsub}: "
-            text += "entryId is duplicated or not present for an entry"
-            raise self._error("EVENTS_SER", text, 400, Grpc.INVALID_ARGUMENT, pubsub)
-        requests = [self._request(broker, topic, entry, trace) for entry in entries]
+            raise pubsub_errors.bad_ids(pubsub, topic, self._app_id)
+        requests = [
+            self._request(broker, topic, _sharing(entry, metadata), trace, raw=raw)
+            for entry in entries
+        ]
+        self._check_scope(broker, topic)
         if not requests:
             return []
         try:
@@ -87,23 +124,24 @@ class PubSubApi:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _request(self, broker: Broker, topic: str, entry: Entry, trace: Trace) -> PublishRequest:
+    @property
+    def _app_id(self) -> str:
+        return self._sidecar.identity.app_id
+
+    def _request(
+        self, broker: Broker, topic: str, entry: Entry, trace: Trace, *, raw: bool
+    ) -> PublishRequest:
         metadata = entry.metadata
         wire_topic = broker.topic(topic)
-        raw = self._is_raw(broker.name, metadata)
-        ttl = self._ttl(broker.name, metadata)
         if raw:
             return PublishRequest(wire_topic, entry.data, entry.content_type, metadata)
-        sidecar = self._sidecar
-        now = sidecar.runtime.clock()
-        source = sidecar.identity.app_id
-        origin = Origin(source, broker.name, topic, now, trace.parent, trace.state, metadata)
+        now = self._sidecar.runtime.clock()
+        origin = Origin(self._app_id, broker.name, topic, now, trace.parent, trace.state, metadata)
         try:
             event = envelope(entry.data, entry.content_type, origin)
         except NotAnEvent as error:
-            text = f"cannot create cloudevent: {error}"
-            name = broker.name
-            raise self._error("CLOUD_EVENTS_SER", text, 500, Grpc.INVALID_ARGUMENT, name) from None
+            raise pubsub_errors.no_event(broker.name, self._app_id, str(error)) from None
+        ttl = _ttl(metadata)
         if ttl is not None and MESSAGE_TTL not in broker.component.features:
             event[EXPIRATION] = rfc3339(now + ttl)
         return PublishRequest(wire_topic, orjson.dumps(event), CLOUD_EVENT, metadata)
@@ -114,37 +152,21 @@ class PubSubApi:
             return False
         if text in _TRUE:
             return True
-        reason = f"failed deserializing metadata: {RAW_PAYLOAD} is '{text}'; expected true or false"
-        raise self._error("REQUEST_METADATA", reason, 400, Grpc.INVALID_ARGUMENT, pubsub)
+        reason = f"{RAW_PAYLOAD} value must be a valid boolean: actual is '{text}'"
+        raise pubsub_errors.bad_metadata(pubsub, reason, metadata)
 
-    def _ttl(self, pubsub: str, metadata: Mapping[str, str]) -> float | None:
-        try:
-            return message_ttl(metadata)
-        except ComponentError as error:
-            text = f"failed deserializing metadata: {error}"
-            raise self._error(
-                "REQUEST_METADATA", text, 400, Grpc.INVALID_ARGUMENT, pubsub
-            ) from None
-
-    def _find(self, pubsub: str, topic: str) -> Broker:
-        broker = self._brokers.find(pubsub)
-        if broker is None:
-            if not self._brokers.any():
-                text = f"pubsub {pubsub} is not configured"
-                raise self._error("NOT_CONFIGURED", text, 400, Grpc.FAILED_PRECONDITION)
-            text = f"pubsub {pubsub} is not found"
-            raise self._error("NOT_FOUND", text, 404, Grpc.INVALID_ARGUMENT)
-        if not topic:
-            text = f"topic is empty in pubsub {pubsub}"
-            raise ApiError("ERR_TOPIC_NAME_EMPTY", text, 404, Grpc.INVALID_ARGUMENT)
+    def _check_scope(self, broker: Broker, topic: str) -> None:
         if not broker.scopes.may_publish(topic):
-            app = self._sidecar.identity.app_id
-            text = f"topic {topic} is not allowed for app id {app}"
-            raise self._error("FORBIDDEN", text, 403, Grpc.PERMISSION_DENIED, pubsub)
-        return broker
+            raise pubsub_errors.forbidden(broker.name, topic, self._app_id)
 
-    def _error(self, reason: str, text: str, status: int, grpc: Grpc, pubsub: str = "") -> ApiError:
-        """`pubsub` names the component where there is one: then the details do, too."""
-        info = error_info(f"DAPR_PUBSUB_{reason}", {"appID": self._sidecar.identity.app_id})
-        details = (info, resource_info("pubsub", pubsub)) if pubsub else (info,)
-        return ApiError(f"ERR_PUBSUB_{reason}", text, status, grpc, details)
+
+def _sharing(entry: Entry, metadata: Mapping[str, str]) -> Entry:
+    return replace(entry, metadata={**metadata, **entry.metadata}) if entry.metadata else entry
+
+
+def _ttl(metadata: Mapping[str, str]) -> float | None:
+    """Seconds; what is no number of them counts as none, as in daprd."""
+    try:
+        return message_ttl(metadata)
+    except ComponentError:
+        return None

@@ -9,14 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
-from meshproxy.dapr.api_error import (
-    ApiError,
-    Grpc,
-    bad_request,
-    error_info,
-    help_link,
-    resource_info,
-)
+from meshproxy.dapr.api import state_errors
+from meshproxy.dapr.api_error import ApiError, error_info
 from meshproxy.dapr.cloud_event import Trace
 from meshproxy.dapr.common_metadata import state_cipher
 from meshproxy.dapr.component import ComponentError, Permanent
@@ -48,7 +42,6 @@ if TYPE_CHECKING:
     from meshproxy.dapr.runtime import LoadedComponent
     from meshproxy.dapr.state.store import Queriable, StateStore
 
-_DOCS: Final = "https://docs.dapr.io/reference/components-reference/supported-state-stores/"
 _NO_TRACE: Final = Trace()
 
 
@@ -97,6 +90,15 @@ class StateApi:
         self._sidecar = sidecar
         self._stores: dict[str, _Store] = {}
 
+    def require(self, store: str, *, transactions: bool = False) -> None:
+        """Raises ApiError where the store is not there, or cannot do transactions.
+
+        What is asked of it may be unreadable: which store is looked at before.
+        """
+        found = self._find(store)
+        if transactions and TRANSACTIONAL not in found.store.features:
+            raise state_errors.no_transactions(store)
+
     async def get(
         self, store: str, key: str, consistency: str, metadata: Mapping[str, str]
     ) -> StateItem | None:
@@ -109,7 +111,7 @@ class StateApi:
             return None if item is None else found.opened(item)
         except ComponentError as error:
             text = f"fail to get {key} from state store {store}: {error}"
-            raise _failed("ERR_STATE_GET", text) from error
+            raise state_errors.failed("ERR_STATE_GET", text) from error
 
     async def get_bulk(
         self, store: str, keys: Sequence[str], metadata: Mapping[str, str]
@@ -123,7 +125,7 @@ class StateApi:
             requests = [get_request(key, "", metadata) for key in stored]
             answers = await found.policy.run(lambda: found.store.bulk_get(requests))
         except ComponentError as error:
-            raise _failed("ERR_STATE_BULK_GET", str(error)) from error
+            raise state_errors.failed("ERR_STATE_BULK_GET", str(error)) from error
         return [_bulk_item(found, key, answer) for key, answer in zip(keys, answers, strict=True)]
 
     async def save(self, store: str, items: Sequence[SaveItem]) -> None:
@@ -135,7 +137,7 @@ class StateApi:
             await self._each(found, requests)
         except ComponentError as error:
             text = f"failed saving state in state store {store}: {error}"
-            raise _failed("ERR_STATE_SAVE", text, error) from error
+            raise state_errors.failed("ERR_STATE_SAVE", text, error) from error
 
     async def delete(self, store: str, items: Sequence[DeleteItem], *, bulk: bool = False) -> None:
         """Remove items, each by itself."""
@@ -147,9 +149,9 @@ class StateApi:
         except ComponentError as error:
             if bulk:
                 text = f"failed deleting state in state store {store}: {error}"
-                raise _failed("ERR_STATE_BULK_DELETE", text, error) from error
+                raise state_errors.failed("ERR_STATE_BULK_DELETE", text, error) from error
             text = f"failed deleting state with key {items[0].key}: {error}"
-            raise _failed("ERR_STATE_DELETE", text, error) from error
+            raise state_errors.failed("ERR_STATE_DELETE", text, error) from error
 
     async def transact(
         self,
@@ -158,20 +160,13 @@ class StateApi:
         trace: Trace = _NO_TRACE,
     ) -> None:
         """All operations in their order, or none."""
+        self.require(store, transactions=True)
         found = self._find(store)
-        if TRANSACTIONAL not in found.store.features:
-            raise self._no_transactions(store)
         for operation in operations:
-            self._stored(found, operation.key)
+            self._stored(found, operation.key, "")
         most = found.store.multi_max_size
         if most is not None and len(operations) > most:
-            text = (
-                f"the transaction contains {len(operations)} operations, which is more than what "
-                f"the state store supports: {most}"
-            )
-            raise ApiError(
-                "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS", text, 400, Grpc.INVALID_ARGUMENT
-            )
+            raise state_errors.too_many(store, len(operations), most)
         if operations:
             await self._transact(found, operations, trace)
 
@@ -199,9 +194,11 @@ class StateApi:
 
     async def query(self, store: str, body: bytes, metadata: Mapping[str, str]) -> QueryResult:
         """The app's items that fit; their keys are the app's own again."""
+        if self._sidecar.runtime.loaded("state", store) is None:
+            raise self._missing(store, None)
         found = self._find(store)
         if QUERY_API not in found.store.features:
-            raise self._no_queries(store)
+            raise state_errors.no_queries(store)
         try:
             if found.encrypted:
                 raise QueryError("cannot query encrypted store")
@@ -213,10 +210,7 @@ class StateApi:
             start = found.prefix.start
             result = await found.policy.run(lambda: store_of_queries.query(query, start))
         except (ComponentError, QueryError) as error:
-            text = f"failed query in state store {store}: {error}"
-            info = error_info("DAPR_STATE_QUERY_FAILED", self._known())
-            details = (info, resource_info("state", store))
-            raise ApiError("ERR_STATE_QUERY", text, details=details) from error
+            raise state_errors.query_failed(store, error) from error
         items = (replace(each, key=found.prefix.original(each.key)) for each in result.items)
         return QueryResult(tuple(items), result.token)
 
@@ -256,81 +250,37 @@ class StateApi:
 
         await found.policy.run(attempt)
         if wrong:
-            raise wrong[0]
+            reasons = "\n".join(str(error) for error in wrong)
+            if any(isinstance(error, EtagInvalid) for error in wrong):
+                raise EtagInvalid(f"invalid etag value: {reasons}")
+            raise EtagMismatch(reasons)
 
     def _find(self, name: str) -> _Store:
         runtime = self._sidecar.runtime
         loaded = runtime.loaded("state", name)
-        if loaded is not None:
-            known = self._stores.get(name)
-            if known is None or known.loaded is not loaded:
-                prefix = KeyPrefix(loaded.metadata, name, runtime.identity)
-                policy = self._sidecar.resiliency.outbound(name, STATESTORE)
-                known = self._stores[name] = _Store(name, loaded, prefix, policy)
-            return known
-        if not runtime.ready("state"):
-            info = error_info("DAPR_STATE_NOT_CONFIGURED", self._known())
-            text = f"state store {name} is not configured"
-            raise ApiError(
-                "ERR_STATE_STORE_NOT_CONFIGURED", text, 500, Grpc.FAILED_PRECONDITION, (info,)
-            )
-        info = error_info("DAPR_STATE_NOT_FOUND", self._known())
-        text = f"state store {name} is not found"
-        raise ApiError("ERR_STATE_STORE_NOT_FOUND", text, 400, Grpc.INVALID_ARGUMENT, (info,))
+        if loaded is None:
+            raise self._missing(name, self._known())
+        known = self._stores.get(name)
+        if known is None or known.loaded is not loaded:
+            prefix = KeyPrefix(loaded.metadata, name, runtime.identity)
+            policy = self._sidecar.resiliency.outbound(name, STATESTORE)
+            known = self._stores[name] = _Store(name, loaded, prefix, policy)
+        return known
 
-    def _stored(self, found: _Store, key: str) -> str:
+    def _missing(self, name: str, known: dict[str, str] | None) -> ApiError:
+        if self._sidecar.runtime.ready("state"):
+            return state_errors.not_found(name, known)
+        return state_errors.not_configured(name, known)
+
+    def _stored(self, found: _Store, key: str, field: str | None = None) -> str:
         try:
             return found.prefix.stored(key)
         except IllegalKey as error:
-            raise ApiError(
-                "ERR_MALFORMED_REQUEST",
-                str(error),
-                400,
-                Grpc.INVALID_ARGUMENT,
-                (
-                    error_info("DAPR_STATE_ILLEGAL_KEY", self._known()),
-                    resource_info("state", found.name),
-                    bad_request(key, str(error)),
-                ),
-            ) from None
-
-    def _no_transactions(self, store: str) -> ApiError:
-        return ApiError(
-            "ERR_STATE_STORE_NOT_SUPPORTED",
-            f"state store {store} doesn't support transactions",
-            500,
-            Grpc.UNIMPLEMENTED,
-            (
-                error_info("DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED", self._known()),
-                resource_info("state", store),
-                help_link(_DOCS, "Check the list of state stores and the features they support"),
-            ),
-        )
-
-    def _no_queries(self, store: str) -> ApiError:
-        return ApiError(
-            "ERR_STATE_STORE_NOT_SUPPORTED",
-            f"state store {store} does not support querying",
-            500,
-            Grpc.INTERNAL,
-            (
-                error_info("DAPR_STATE_QUERYING_NOT_SUPPORTED", self._known()),
-                resource_info("state", store),
-            ),
-        )
+            named = key if field is None else field
+            raise state_errors.illegal_key(found.name, named, str(error)) from None
 
     def _known(self) -> dict[str, str]:
         return {"appID": self._sidecar.identity.app_id}
-
-
-def _failed(code: str, text: str, error: ComponentError | None = None) -> ApiError:
-    """A call that a store could not do; what an ETag has prevented has its own codes."""
-    status, grpc = 500, Grpc.INTERNAL
-    if isinstance(error, EtagMismatch):
-        status, grpc = 409, Grpc.ABORTED
-    elif isinstance(error, EtagInvalid):
-        status, grpc = 400, Grpc.INVALID_ARGUMENT
-    return ApiError(code, text, status, grpc)
 
 
 def _bulk_item(found: _Store, key: str, answer: StateItem | ComponentError | None) -> BulkItem:

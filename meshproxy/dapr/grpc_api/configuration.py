@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from meshproxy.dapr.api.configuration import UNSUBSCRIBE
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.configuration.configuration_store import Items
 from meshproxy.dapr.grpc_api.message_stream import MessageStream
@@ -51,9 +52,9 @@ async def _unsubscribe(api: Api, request: Any) -> dict[str, Any]:
     try:
         await api.configuration.unsubscribe(request.store_name, request.id)
     except ApiError as error:
-        if error.code != "ERR_CONFIGURATION_UNSUBSCRIBE":
+        if error.code != UNSUBSCRIBE:
             raise
-        return {"ok": False, "message": error.message}
+        return {"ok": False, "message": error.message.replace(f" with id {request.id}", "")}
     return {"ok": True}
 
 

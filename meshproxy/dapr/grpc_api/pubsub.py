@@ -23,30 +23,21 @@ if TYPE_CHECKING:
 
 async def _publish(api: Api, request: Any, metadata: HeaderMap) -> Reply:
     entry = Entry(request.data, request.data_content_type, dict(request.metadata))
-    await api.pubsub.publish(_pubsub(request), request.topic, entry, _trace(metadata))
+    await api.pubsub.publish(request.pubsub_name, request.topic, entry, _trace(metadata))
     return Reply()
 
 
 async def _bulk_publish(api: Api, request: Any, metadata: HeaderMap) -> Reply:
-    shared = dict(request.metadata)
     entries = [
-        Entry(each.event, each.content_type, {**shared, **each.metadata}, each.entry_id)
+        Entry(each.event, each.content_type, dict(each.metadata), each.entry_id)
         for each in request.entries
     ]
     failed = await api.pubsub.bulk_publish(
-        _pubsub(request), request.topic, entries, _trace(metadata)
+        request.pubsub_name, request.topic, entries, _trace(metadata), dict(request.metadata)
     )
     return Reply(
         {"failedEntries": [{"entry_id": name, "error": reason} for name, reason in failed]}
     )
-
-
-def _pubsub(request: Any) -> str:
-    name: str = request.pubsub_name
-    if not name:
-        text = "pubsub name is empty"
-        raise ApiError("ERR_PUBSUB_EMPTY", text, 404, Grpc.INVALID_ARGUMENT)
-    return name
 
 
 def _trace(metadata: HeaderMap) -> Trace:

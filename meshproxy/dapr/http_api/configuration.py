@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
+from meshproxy.dapr.api.configuration import UNSUBSCRIBE
 from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.configuration.configuration_store import ConfigurationItem, Items
@@ -52,7 +53,13 @@ async def _tell(channel: AppChannel, store: str, name: str, items: Items) -> Non
 
 
 async def _unsubscribe(api: Api, request: HttpRequest) -> HttpResponse:
-    await api.configuration.unsubscribe(request.params["store"], request.params["id"])
+    try:
+        await api.configuration.unsubscribe(request.params["store"], request.params["id"])
+    except ApiError as error:
+        if error.code != UNSUBSCRIBE:
+            raise
+        api.on_error(error)
+        return json_response({"message": error.message}, 500)  # as daprd: no code, and no `ok`
     return json_response({"ok": True})
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from meshproxy.dapr.api_error import malformed
+from meshproxy.dapr.http_api.document import ProtoDocument
 from meshproxy.dapr.http_api.messages import HttpRequest, HttpResponse, json_response
 from meshproxy.dapr.http_api.table import endpoint
 
@@ -13,34 +13,18 @@ if TYPE_CHECKING:
 
 
 async def _try_lock(api: Api, request: HttpRequest) -> HttpResponse:
-    document = _object(request)
-    expiry = document.get("expiryInSeconds", 0)
-    if not isinstance(expiry, int):
-        raise malformed("'expiryInSeconds' is not a whole number")
-    resource, owner = _text(document, "resourceId"), _text(document, "lockOwner")
+    message = ProtoDocument(request.body)
+    expiry = message.integer("expiryInSeconds")
+    resource, owner = message.text("resourceId"), message.text("lockOwner")
     taken = await api.lock.try_lock(request.params["store"], resource, owner, expiry)
     return json_response({"success": taken})
 
 
 async def _unlock(api: Api, request: HttpRequest) -> HttpResponse:
-    document = _object(request)
-    resource, owner = _text(document, "resourceId"), _text(document, "lockOwner")
+    message = ProtoDocument(request.body)
+    resource, owner = message.text("resourceId"), message.text("lockOwner")
     status = await api.lock.unlock(request.params["store"], resource, owner)
     return json_response({"status": int(status)})
-
-
-def _object(request: HttpRequest) -> dict[str, Any]:
-    document = request.json()
-    if not isinstance(document, dict):
-        raise malformed("expected an object")
-    return document
-
-
-def _text(document: dict[str, Any], name: str) -> str:
-    value = document.get(name, "")
-    if not isinstance(value, str):
-        raise malformed(f"'{name}' is not a text")
-    return value
 
 
 ENDPOINTS: Final = (

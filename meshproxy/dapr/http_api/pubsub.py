@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from meshproxy.dapr.api.pubsub import Entry
-from meshproxy.dapr.api_error import ApiError, Grpc
-from meshproxy.dapr.cloud_event import is_json, media_type
+from meshproxy.dapr.api_error import MALFORMED, ApiError
+from meshproxy.dapr.cloud_event import OCTET_STREAM, is_cloud_event, is_json, media_type
+from meshproxy.dapr.http_api.document import Document, items
 from meshproxy.dapr.http_api.messages import (
     JSON,
     NO_CONTENT,
@@ -37,16 +37,18 @@ async def _publish(api: Api, request: HttpRequest) -> HttpResponse:
 
 async def _bulk_publish(api: Api, request: HttpRequest) -> HttpResponse:
     pubsub, topic = request.params["pubsub"], request.params["topic"]
+    api.pubsub.require(pubsub, topic, request.metadata)
     try:
-        document = orjson.loads(request.body)
-        if not isinstance(document, list):
-            raise ValueError("expected a list of entries")
-        shared = request.metadata
-        entries = [_entry(each, shared) for each in document]
+        listed = items(request.json(), "expected a list of entries")
+        forms = [_Form(each) for each in listed]
+    except ApiError as error:
+        reason = error.message.removeprefix(MALFORMED)
+        raise api.pubsub.unreadable(pubsub, topic, reason) from None
+    try:
+        entries = [form.entry() for form in forms]
     except ValueError as error:
-        text = f"error when unmarshaling the request for topic {topic} pubsub {pubsub}: {error}"
-        raise ApiError("ERR_PUBSUB_EVENTS_SER", text, 400, Grpc.INVALID_ARGUMENT) from None
-    failed = await api.pubsub.bulk_publish(pubsub, topic, entries, request.trace)
+        raise api.pubsub.bad_entry(pubsub, topic, str(error)) from None
+    failed = await api.pubsub.bulk_publish(pubsub, topic, entries, request.trace, request.metadata)
     if not failed:
         return NO_CONTENT
     listed = [{"entryId": name, "error": reason} for name, reason in failed]
@@ -54,35 +56,35 @@ async def _bulk_publish(api: Api, request: HttpRequest) -> HttpResponse:
     return HttpResponse(answer.status, answer.body, ((b"content-type", JSON),))
 
 
-def _entry(document: Any, shared: Mapping[str, str]) -> Entry:
-    """One entry; its own metadata win. Raises ValueError.
+class _Form:
+    """One entry as it stands in the body. Raises ApiError where a field has another type."""
 
-    Names count in any case, as daprd reads JSON: the SDK for JavaScript writes `entryID`.
-    """
-    if not isinstance(document, dict):
-        raise ValueError("an entry is not an object")
-    document = {name.lower(): value for name, value in document.items()}
-    name, kind = document.get("entryid", ""), document.get("contenttype", "")
-    metadata = document.get("metadata") or {}
-    if not isinstance(name, str) or not isinstance(kind, str):
-        raise ValueError("entryId and contentType are not texts")
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ValueError("metadata is not an object of texts")
-    return Entry(_data(document.get("event"), kind), kind, {**shared, **metadata}, name)
+    __slots__ = ("event", "kind", "metadata", "name")
+
+    def __init__(self, value: Any) -> None:
+        document = Document(value)
+        self.name = document.text("entryId")
+        self.event = document.value("event")
+        self.kind = document.text("contentType")
+        self.metadata = document.texts("metadata")
+
+    def entry(self) -> Entry:
+        """The message. Raises ValueError."""
+        return Entry(_data(self.event, self.kind), self.kind, self.metadata, self.name)
 
 
 def _data(event: Any, kind: str) -> bytes:
     """The bytes of an event: JSON as it stands, bytes as base64, anything else as text."""
-    if is_json(kind):
+    if is_json(kind) or is_cloud_event(kind):
         return orjson.dumps(event)
-    if not isinstance(event, str):
-        raise ValueError(f"contentType {kind or 'text/plain'} needs an event that is a text")
-    if media_type(kind) == "application/octet-stream":
-        try:
-            return base64.b64decode(event, validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"the event is no base64: {error}") from None
-    return event.encode()
+    if not isinstance(event, str) or not kind:
+        raise ValueError("error: mismatch between contentType and event")
+    if media_type(kind) != OCTET_STREAM:
+        return event.encode()
+    try:
+        return base64.b64decode(event, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"error: unable to decode base64 {OCTET_STREAM} data: {error}") from None
 
 
 ENDPOINTS: Final = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from meshproxy.dapr.api_error import ApiError, Grpc, malformed
+from meshproxy.dapr.http_api.document import Document, items
 from meshproxy.dapr.http_api.messages import (
     JSON,
     NO_CONTENT,
@@ -31,7 +32,7 @@ async def _get(api: Api, request: HttpRequest) -> HttpResponse:
     params = request.params
     consistency = request.first("consistency") or ""
     item = await api.state.get(params["store"], params["key"], consistency, request.metadata)
-    if item is None or item.value == b"null":
+    if item is None:
         return NO_CONTENT
     headers = [(b"content-type", JSON)]
     if item.etag:
@@ -41,11 +42,10 @@ async def _get(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 async def _save(api: Api, request: HttpRequest) -> HttpResponse:
-    document = request.json()
-    if not isinstance(document, list):
-        raise malformed("expected a list of items")
-    items = [save_item(each, request.metadata) for each in document]
-    await api.state.save(request.params["store"], items)
+    store = request.params["store"]
+    api.state.require(store)
+    listed = items(request.json(), "expected a list of items")
+    await api.state.save(store, [save_item(each, request.metadata) for each in listed])
     return NO_CONTENT
 
 
@@ -57,34 +57,38 @@ async def _delete(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 async def _get_bulk(api: Api, request: HttpRequest) -> HttpResponse:
-    document = _object(request.json())
-    keys = document.get("keys") or []
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+    store = request.params["store"]
+    api.state.require(store)
+    document = Document(request.json())
+    keys = document.items("keys")
+    if not all(isinstance(key, str) for key in keys):
         raise malformed("'keys' is not a list of texts")
-    metadata = {**_texts(document.get("metadata"), "metadata"), **request.metadata}
-    found = await api.state.get_bulk(request.params["store"], keys, metadata)
+    document.integer("parallelism")
+    metadata = {**document.texts("metadata"), **request.metadata}
+    found = await api.state.get_bulk(store, keys, metadata)
     return json_response([_bulk_item(each) for each in found])
 
 
 async def _transact(api: Api, request: HttpRequest) -> HttpResponse:
-    document = _object(request.json())
-    shared = {**_texts(document.get("metadata"), "metadata"), **request.metadata}
-    operations: list[SaveItem | DeleteItem] = []
-    listed = document.get("operations") or []
-    if not isinstance(listed, list):
-        raise malformed("'operations' is not a list")
-    for each in listed:
-        operation = _object(each)
-        kind, inner = operation.get("operation"), _object(operation.get("request"))
-        if kind == "upsert":
-            operations.append(save_item(inner, shared))
-        elif kind == "delete":
-            operations.append(_delete_item(inner, shared))
-        else:
-            text = f"operation type {kind} not supported"
-            raise ApiError("ERR_NOT_SUPPORTED_STATE_OPERATION", text, 400, Grpc.UNIMPLEMENTED)
-    await api.state.transact(request.params["store"], operations, request.trace)
+    store = request.params["store"]
+    api.state.require(store, transactions=True)
+    document = Document(request.json())
+    document.texts("metadata")
+    operations = [_operation(each, request.metadata) for each in document.items("operations")]
+    await api.state.transact(store, operations, request.trace)
     return NO_CONTENT
+
+
+def _operation(value: Any, shared: Mapping[str, str]) -> SaveItem | DeleteItem:
+    """One operation. Metadata of the whole transaction are none of its own, only the query's."""
+    document = Document(value)
+    kind, inner = document.text("operation"), document.value("request")
+    if kind == "upsert":
+        return _upsert_item(inner, shared)
+    if kind == "delete":
+        return _delete_item(Document(inner), shared)
+    text = f"operation type {kind} not supported"
+    raise ApiError("ERR_NOT_SUPPORTED_STATE_OPERATION", text, 400, Grpc.UNIMPLEMENTED)
 
 
 async def _query(api: Api, request: HttpRequest) -> HttpResponse:
@@ -127,54 +131,35 @@ def _metadata(item: StateItem) -> dict[str, str]:
     return {} if item.expires is None else {TTL_EXPIRE_TIME: expire_time(item.expires)}
 
 
-def save_item(document: Any, shared: Mapping[str, str]) -> SaveItem:
+def save_item(value: Any, shared: Mapping[str, str]) -> SaveItem:
     """An item to write as JSON has it; the `shared` metadata win. Raises ApiError."""
-    item = _object(document)
+    item = _upsert_item(value, shared)
+    if not item.key:
+        text = '"key" is a required field'
+        raise ApiError("ERR_MALFORMED_REQUEST", text, 400, Grpc.INVALID_ARGUMENT)
+    return item
+
+
+def _upsert_item(value: Any, shared: Mapping[str, str]) -> SaveItem:
+    """The same, whose key may be empty: in transactions daprd takes that."""
+    item = Document(value)
     return SaveItem(
-        _key(item),
-        orjson.dumps(item.get("value"), option=orjson.OPT_SORT_KEYS),
-        etag=_etag(item),
+        item.text("key"),
+        orjson.dumps(item.value("value"), option=orjson.OPT_SORT_KEYS),
+        etag=item.optional_text("etag"),
         options=_options(item),
-        metadata={**_texts(item.get("metadata"), "metadata"), **shared},
+        metadata={**item.texts("metadata"), **shared},
     )
 
 
-def _delete_item(item: dict[str, Any], shared: Mapping[str, str]) -> DeleteItem:
-    metadata = {**_texts(item.get("metadata"), "metadata"), **shared}
-    return DeleteItem(_key(item), _etag(item), _options(item), metadata)
+def _delete_item(item: Document, shared: Mapping[str, str]) -> DeleteItem:
+    metadata = {**item.texts("metadata"), **shared}
+    return DeleteItem(item.text("key"), item.optional_text("etag"), _options(item), metadata)
 
 
-def _object(document: Any) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise malformed("expected an object")
-    return document
-
-
-def _key(item: dict[str, Any]) -> str:
-    key = item.get("key")
-    if not isinstance(key, str) or not key:
-        raise malformed("'key' is missing, or is not a text")
-    return key
-
-
-def _etag(item: dict[str, Any]) -> str | None:
-    etag = item.get("etag")
-    if etag is not None and not isinstance(etag, str):
-        raise malformed("'etag' is not a text")
-    return etag
-
-
-def _options(item: dict[str, Any]) -> Options:
-    options = _texts(item.get("options"), "options")
-    return Options(options.get("concurrency", ""), options.get("consistency", ""))
-
-
-def _texts(document: Any, name: str) -> dict[str, str]:
-    if document is None:
-        return {}
-    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
-        raise malformed(f"'{name}' is not an object of texts")
-    return document
+def _options(item: Document) -> Options:
+    options = Document(item.value("options"))
+    return Options(options.text("concurrency"), options.text("consistency"))
 
 
 ENDPOINTS: Final = (

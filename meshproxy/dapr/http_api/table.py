@@ -24,7 +24,7 @@ _SLASHES: Final = re.compile(r"/{2,}")
 
 
 class BadEscape(ValueError):
-    """A part of the path cannot be unescaped."""
+    """The path cannot be unescaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class Table:
 
     def match(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The entry of a request, with its parameters. Raises BadEscape."""
+        if "%" in path and (wrong := _BAD_ESCAPE.search(path)) is not None:
+            raise BadEscape(f'invalid URL escape in "{path[wrong.start() :][:3]}"')
         parts = clean_path(path).removesuffix("/").split("/")[1:]
         params: list[tuple[str, str]] = []
         found = _find(self._root, method, parts, 0, params)
@@ -140,7 +142,5 @@ def clean_path(path: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """One part of a path, as Go's `url.QueryUnescape` reads it. Raises BadEscape."""
-    if _BAD_ESCAPE.search(text):
-        raise BadEscape(f'invalid URL escape in "{text}"')
+    """One part of a path, as Go's `url.QueryUnescape` reads it; its escapes are good ones."""
     return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace")

@@ -88,10 +88,9 @@ class Subscription:
                 else {"path": rule.path}
                 for rule in self.rules
             ],
+            "deadLetterTopic": self.dead_letter_topic,
             "type": self.kind.value,
         }
         if self.metadata:
             shown["metadata"] = dict(self.metadata)
-        if self.dead_letter_topic:
-            shown["deadLetterTopic"] = self.dead_letter_topic
         return shown

@@ -87,11 +87,7 @@ class InMemoryStateStore(OneByOne):
                     f"state etag not match for key={request.key}: current={found.etag}, "
                     f"expect={request.etag}"
                 )
-        elif (
-            isinstance(request, SetRequest)
-            and request.concurrency == "first-write"
-            and found is not None
-        ):
+        elif request.concurrency == "first-write" and found is not None:
             raise EtagMismatch("item already exists and no etag was passed")
 
     def _set(self, request: SetRequest) -> None:

@@ -68,8 +68,8 @@ class BulkItem:
 
 
 def get_request(key: str, consistency: str, metadata: Mapping[str, str]) -> GetRequest:
-    """The request of a read; `key` is as stored. Raises ComponentError for an unknown word."""
-    return GetRequest(key, _consistency(consistency), metadata)
+    """The request of a read; `key` is as stored. An unknown word counts as none: so in daprd."""
+    return GetRequest(key, _CONSISTENCY.get(consistency, ""), metadata)
 
 
 def set_request(key: str, item: SaveItem) -> SetRequest:

@@ -175,7 +175,7 @@ class DaprSidecar:
         self._api = Api(self.facts)
         self._api.service = InvokeApi(invoker, client, most, self._grpc_app)
         self.facts.subscriptions = lambda: [
-            *(each.shown() for each in self._subscriptions.active),
+            *(each.shown() for each in self._subscriptions.known),
             *self._api.streaming.shown(),
         ]
         access = self._resources.api_access

@@ -147,10 +147,10 @@ def test_rich_details_are_a_status_of_google(client):
     status = status_pb2.Status.FromString(base64.b64decode(text + b"=" * (-len(text) % 4)))
     assert status.code == Grpc.INVALID_ARGUMENT
     info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
+    assert status.details[2].Unpack(info)
     assert (info.domain, info.reason) == ("dapr.io", "DAPR_STATE_ILLEGAL_KEY")
     violation = error_details_pb2.BadRequest()
-    assert status.details[2].Unpack(violation)
+    assert status.details[0].Unpack(violation)
     assert violation.field_violations[0].field == "a||b"
 
 

@@ -93,7 +93,6 @@ BYTES = {"entryId": "1", "event": "!", "contentType": "application/octet-stream"
         ("none/t", b"", "", (404, "ERR_PUBSUB_NOT_FOUND")),
         ("bus/secret", b"", "", (403, "ERR_PUBSUB_FORBIDDEN")),
         ("bus/orders?metadata.rawPayload=maybe", b"", "", (400, "ERR_PUBSUB_REQUEST_METADATA")),
-        ("bus/orders?metadata.ttlInSeconds=soon", b"", "", (400, "ERR_PUBSUB_REQUEST_METADATA")),
         ("bus/orders", b"{", CE, (500, "ERR_PUBSUB_CLOUD_EVENTS_SER")),
         ("bulk/bus/orders", b"{", "", (400, "ERR_PUBSUB_EVENTS_SER")),
         ("bulk/bus/orders", {}, "", (400, "ERR_PUBSUB_EVENTS_SER")),
@@ -119,17 +118,17 @@ def test_a_bad_request_is_refused_and_nothing_is_published(path, body, kind, exp
     assert with_client(work, SCOPES) == expected
 
 
-def test_without_a_broker_it_is_not_configured():
+def test_without_a_broker_none_is_found():
     async def work(client, heard):
         answer = await client.call("POST", "/v1.0/publish/bus/orders", b"")
         details = orjson.loads(answer.body)["details"]
-        assert details[0]["reason"] == "DAPR_PUBSUB_NOT_CONFIGURED"
+        assert details[0]["reason"] == "DAPR_PUBSUB_NOT_FOUND"
         return error(answer)
 
     assert with_client(work, pubsub=False) == (
-        400,
-        "ERR_PUBSUB_NOT_CONFIGURED",
-        "pubsub bus is not configured",
+        404,
+        "ERR_PUBSUB_NOT_FOUND",
+        "pubsub bus is not found",
     )
 
 
@@ -138,16 +137,31 @@ def test_many_messages_go_at_once_each_with_its_own_type_and_metadata():
     entries = [
         {"entryID": "1", "event": "text", "contenttype": "text/plain"},  # in any case
         {"entryId": "2", "event": {"a": 1}, "contentType": "application/json"},
-        {**BYTES, "entryId": "3", "event": raw, "metadata": {"rawPayload": "true"}},
+        {**BYTES, "entryId": "3", "event": raw, "metadata": {"own": "1"}},
     ]
 
     async def work(client, heard):
-        path = "/v1.0-alpha1/publish/bulk/bus/orders?metadata.rawPayload=false"
+        path = "/v1.0-alpha1/publish/bulk/bus/orders?metadata.all=2"
         assert (await client.call("POST", path, entries)).status == 204
-        first, second, third = [(await heard.get()).data for _ in entries]
-        assert json.loads(first)["data"] == "text"
-        assert json.loads(second)["data"] == {"a": 1}
-        assert third == b"\x00\x01"
+        messages = [await heard.get() for _ in entries]
+        first, second, third = (json.loads(each.data) for each in messages)
+        assert (first["data"], second["data"], third["data_base64"]) == ("text", {"a": 1}, raw)
+        # Those of the request are for entries that have some of their own.
+        assert [dict(each.metadata) for each in messages] == [{}, {}, {"own": "1", "all": "2"}]
+
+
+def test_a_bulk_request_is_raw_as_a_whole():
+    entries = [
+        {"entryId": "1", "event": "text", "contentType": "text/plain"},
+        {"entryId": "2", "event": 5, "contentType": "a/b", "metadata": {"rawPayload": "false"}},
+    ]
+
+    async def work(client, heard):
+        path = "/v1.0/publish/bulk/bus/orders?metadata.rawPayload=true"
+        assert (await client.call("POST", path, entries[:1])).status == 204
+        assert (await heard.get()).data == b"text"
+        answer = await client.call("POST", path, entries)
+        assert error(answer)[2].endswith("error: mismatch between contentType and event")
 
     with_client(work)
 
@@ -159,7 +173,8 @@ def test_the_entries_that_failed_are_named(monkeypatch):
 
         broker = client.sidecar.runtime.find("pubsub", "bus")
         monkeypatch.setattr(broker, "bulk_publish", half)
-        entries = [{"entryId": name, "event": "x"} for name in ("1", "2")]
+        kind = {"event": "x", "contentType": "text/plain"}
+        entries = [{"entryId": name, **kind} for name in ("1", "2")]
         answer = await client.call("POST", "/v1.0/publish/bulk/bus/orders", entries)
         assert (answer.status, json.loads(answer.body)) == (
             500,
@@ -184,5 +199,5 @@ def test_a_broker_that_fails_is_an_error(monkeypatch):
     assert with_client(work) == (
         500,
         "ERR_PUBSUB_PUBLISH_MESSAGE",
-        "error when publish to topic orders in pubsub bus: no connection",
+        "error when publishing to topic orders in pubsub bus: no connection",
     )

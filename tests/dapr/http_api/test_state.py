@@ -10,6 +10,7 @@ from tests.dapr.http_api.support import Client, error
 from tests.dapr.support import component, run, runtime
 
 STATE = "/v1.0/state/mem"
+ILLEGAL = "input key/keyPrefix 'a||b' can't contain '||'"
 
 
 @pytest.fixture
@@ -46,10 +47,23 @@ def test_a_value_comes_back_as_json_with_its_etag(client, value):
     assert headers[b"etag"]
 
 
-def test_a_missing_key_and_null_have_no_content(client):
+def test_a_missing_key_has_no_content_and_null_is_a_value(client):
     save(client, {"key": "null", "value": None}, {"key": "none"})
-    for key in ("null", "none", "missing"):
-        assert (get(client, key).status, get(client, key).body) == (204, b"")
+    assert (get(client, "missing").status, get(client, "missing").body) == (204, b"")
+    for key in ("null", "none"):
+        assert (get(client, key).status, get(client, key).body) == (200, b"null")
+        assert dict(get(client, key).headers)[b"etag"]
+
+
+def test_names_count_in_any_case_and_null_is_nothing(client):
+    save(client, {"KEY": "k", "Value": {"As": "is"}, "etag": None, "Metadata": None, "other": 1})
+    assert get(client, "k").body == b'{"As":"is"}'
+    assert call(client, "POST", STATE, b"null").status == 204
+    assert call(client, "POST", f"{STATE}/bulk", b"null").body == b"[]"
+    assert call(client, "POST", f"{STATE}/transaction", b"null").status == 204
+    operation = {"Operation": "upsert", "Request": {"Key": "t", "vaLue": 1}}
+    assert call(client, "POST", f"{STATE}/transaction", {"Operations": [operation]}).status == 204
+    assert get(client, "t").body == b"1"
 
 
 def test_keys_are_stored_with_the_app_id(client):
@@ -78,7 +92,8 @@ def test_first_write_is_taken_from_options_and_query(client):
     save(client, item)
     assert error(call(client, "POST", STATE, [item]))[:2] == (409, "ERR_STATE_SAVE")
     answer = call(client, "DELETE", f"{STATE}/k?concurrency=first-write&consistency=strong")
-    assert answer.status == 204
+    assert error(answer)[:2] == (409, "ERR_STATE_DELETE")
+    assert call(client, "DELETE", f"{STATE}/k?concurrency=last-write").status == 204
 
 
 def test_some_items_are_written_where_another_is_stale(client):
@@ -87,6 +102,11 @@ def test_some_items_are_written_where_another_is_stale(client):
         [{"key": "a", "value": 1}, {"key": "b", "value": 1, "etag": "7"}, {"key": "c", "value": 1}],
     )  # fmt: skip
     assert error(answer)[:2] == (409, "ERR_STATE_SAVE")
+    mismatch = "possible etag mismatch. error from state store"
+    assert error(answer)[2] == (
+        f"failed saving state in state store mem: {mismatch}: {mismatch}: "
+        "state not exist or expired for key=app||b"
+    )
     assert [get(client, key).status for key in "abc"] == [200, 204, 200]
 
 
@@ -177,7 +197,10 @@ def test_a_transaction_is_all_or_nothing_and_always_500(client):
             [{"key": "k", "options": {"concurrency": "maybe"}}],
             (500, "ERR_STATE_SAVE"),
         ),
-        ("GET", f"{STATE}/k?consistency=maybe", b"", (500, "ERR_STATE_GET")),
+        ("POST", "/v1.0/state/none", b"{", (400, "ERR_STATE_STORE_NOT_FOUND")),
+        ("POST", "/v1.0/state/none/bulk", b"{", (400, "ERR_STATE_STORE_NOT_FOUND")),
+        ("POST", "/v1.0/state/none/transaction", b"{", (400, "ERR_STATE_STORE_NOT_FOUND")),
+        ("POST", f"{STATE}/bulk", {"parallelism": "x"}, (400, "ERR_MALFORMED_REQUEST")),
         ("GET", "/v1.0/state/none/k", b"", (400, "ERR_STATE_STORE_NOT_FOUND")),
         ("POST", "/v1.0-alpha1/state/mem/query", {}, (500, "ERR_STATE_STORE_NOT_SUPPORTED")),
     ],
@@ -195,16 +218,22 @@ def test_the_separator_in_a_key_has_rich_details(client):
     assert error(answer) == (
         400,
         "ERR_MALFORMED_REQUEST",
-        "input key/keyPrefix 'a||b' can't contain '||'",
+        f"api error: code = InvalidArgument desc = {ILLEGAL}",
     )
-    info, resource, request = orjson.loads(answer.body)["details"]
+    request, resource, info = orjson.loads(answer.body)["details"]
     assert info == {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "domain": "dapr.io",
         "reason": "DAPR_STATE_ILLEGAL_KEY",
-        "metadata": {"appID": "app"},
+        "metadata": None,
     }
-    assert (resource["resource_type"], resource["resource_name"]) == ("state", "mem")
+    assert resource == {
+        "@type": "type.googleapis.com/google.rpc.ResourceInfo",
+        "resource_type": "state",
+        "resource_name": "mem",
+        "owner": "",
+        "description": "",
+    }
     assert request["field_violations"][0]["field"] == "a||b"
 
 
@@ -248,8 +277,8 @@ def test_a_store_without_transactions_says_so_with_a_link(client):
     answer = call(client, "POST", f"{STATE}/transaction", {"operations": []})
     assert error(answer)[:2] == (500, "ERR_STATE_STORE_NOT_SUPPORTED")
     details = orjson.loads(answer.body)["details"]
-    assert details[0]["reason"] == "DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED"
-    assert details[2]["links"][0]["url"].startswith("https://")
+    assert details[2]["reason"] == "DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED"
+    assert details[0]["links"][0]["url"].startswith("https://")
 
 
 def test_too_many_operations_for_the_store_are_refused(client):

@@ -95,7 +95,7 @@ def test_a_query_that_finds_nothing_has_no_content():
 @pytest.mark.parametrize(
     ("path", "body", "expected"),
     [
-        (QUERY, b"{", "failed query in state store mem: "),
+        (QUERY, b"{", "state store mem query failed: "),
         (QUERY, {"filter": {"LIKE": {}}}, 'unsupported filter "LIKE"'),
         (f"{QUERY}?metadata.querySelectedAttributes=a", {}, "'querySelectedAttributes' is not"),
     ],
@@ -106,7 +106,7 @@ def test_a_query_that_cannot_be_read_is_refused(path, body, expected):
     answer = call(client, "POST", path, body)
     assert error(answer)[:2] == (500, "ERR_STATE_QUERY")
     assert expected in error(answer)[2]
-    assert orjson.loads(answer.body)["details"][0]["reason"] == "DAPR_STATE_QUERY_FAILED"
+    assert orjson.loads(answer.body)["details"][1]["reason"] == "DAPR_STATE_QUERY_FAILED"
 
 
 def test_an_encrypted_store_cannot_be_queried(encrypted):
@@ -114,5 +114,5 @@ def test_an_encrypted_store_cannot_be_queried(encrypted):
     answer = call(encrypted, "POST", QUERY, {})
     assert error(answer)[1:] == (
         "ERR_STATE_QUERY",
-        "failed query in state store mem: cannot query encrypted store",
+        "state store mem query failed: cannot query encrypted store",
     )

@@ -64,7 +64,9 @@ def test_what_is_not_in_the_table_is_not_found(method, path):
     assert TABLE.match(method, path) is None
 
 
-@pytest.mark.parametrize("path", ["/v1.0/state/s/%", "/v1.0/state/s/%2", "/v1.0/state/%zz/k"])
+@pytest.mark.parametrize(
+    "path", ["/v1.0/state/s/%", "/v1.0/state/s/%2", "/v1.0/state/%zz/k", "/x%2"]
+)
 def test_a_broken_escape_is_refused(path):
     with pytest.raises(BadEscape, match="invalid URL escape"):
         TABLE.match("GET", path)

@@ -107,19 +107,22 @@ def test_what_an_answer_means(status, body, verdict):
     assert verdict_of(AppAnswer(status, body)) == verdict
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 def test_an_event_goes_to_its_route_as_it_was_published():
     app = App(a=[OK], rest=[OK])
     subscription = declared(("event.type == 'a'", "/a"), ("", "rest"))
 
     async def work(publish, manager):
-        sent = await publish(type="a", traceparent="00-t-s-01", pubsubname="bus")
+        sent = await publish(type="a", traceparent=TRACE, pubsubname="bus")
         path, body, headers = await app.next()
         assert (path, body) == ("/a", sent)
         assert headers == {
             "content-type": "application/cloudevents+json",
             "pubsubName": "bus",
             "key": "v",
-            "traceparent": "00-t-s-01",
+            "traceparent": TRACE,
         }
         await publish(type="b")
         assert (await app.next())[0] == "/rest"
