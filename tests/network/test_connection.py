@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 import uvloop
 
-from meshproxy.network.connection import Connection
+from meshproxy.network.connection import CROWD, SMALL, Connection
 from meshproxy.stats.store import Counter
 
 
@@ -75,6 +75,112 @@ def test_what_one_read_makes_us_write_arrives_in_order_and_is_counted():
         assert (rx.value, tx.value) == (3, 13)
         await end(owner, writer)
         assert owner.closed_locally is False
+
+    asyncio.run(main())
+
+
+class Transport:
+    """Notes in a list that all share who is told to send what."""
+
+    def __init__(self, name, sent):
+        self.name = name
+        self.sent = sent
+
+    def write(self, data):
+        self.sent.append((self.name, data))
+
+    def writelines(self, pieces):
+        self.sent.append((self.name, b"".join(pieces)))
+
+    def abort(self):
+        self.sent.append((self.name, "abort"))
+
+    def get_extra_info(self, name):
+        return ("127.0.0.1", 1) if name in ("sockname", "peername") else None
+
+    def set_write_buffer_limits(self, high, low):
+        pass
+
+    def get_write_buffer_size(self):
+        return 0
+
+
+def echoing(names, sent):
+    """A connection a name, each of which sends back what it reads."""
+    made = []
+    for name in names:
+        owner = Owner()
+        owner.answer = lambda connection, owner=owner: connection.write(owner.received)
+        connection = Connection(owner, 1024, Counter(), Counter())
+        connection.connection_made(Transport(name, sent))
+        made.append(connection)
+    return made
+
+
+def test_what_the_reads_of_a_turn_make_us_write_is_sent_when_all_have_been_dealt_with():
+    async def main():
+        sent = []
+        first, second = echoing("ab", sent)
+        first.data_received(b"1")
+        second.data_received(b"2")
+        first.write(b"3")  # not within a read, but behind what one has written
+        assert sent == []
+        assert first.unsent == 2
+        await asyncio.sleep(0)
+        assert sent == [("a", b"13"), ("b", b"2")]
+        first.write(b"4")
+        assert sent[2:] == [("a", b"4")]
+
+    asyncio.run(main())
+
+
+def test_a_large_piece_is_sent_at_once_with_what_waits():
+    async def main():
+        sent = []
+        first, second = echoing("ab", sent)
+        first.data_received(b"1")
+        second.data_received(b"2" * (SMALL + 1))
+        assert [(name, len(data)) for name, data in sent] == [("a", 1), ("b", SMALL + 1)]
+        await asyncio.sleep(0)
+        assert len(sent) == 2
+
+    asyncio.run(main())
+
+
+def test_a_crowd_does_not_wait_for_the_end_of_the_turn():
+    async def main():
+        sent = []
+        for connection in echoing(range(CROWD + 1), sent):
+            connection.data_received(b"1")
+        assert sent == [(name, b"1") for name in range(CROWD)]
+        await asyncio.sleep(0)
+        assert sent[CROWD:] == [(CROWD, b"1")]
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_is_broken_off_has_sent_what_was_written_before():
+    async def main():
+        sent = []
+        (connection,) = echoing("a", sent)
+        connection.data_received(b"1")
+        connection.abort()
+        await asyncio.sleep(0)
+        assert sent == [("a", b"1"), ("a", "abort")]
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_ends_in_the_turn_of_its_answer_has_it_and_one_that_is_gone_is_left_alone():
+    async def main():
+        sent = []
+        first, second = echoing("ab", sent)
+        first.data_received(b"1")
+        second.data_received(b"2")
+        assert first.eof_received() is False
+        second.connection_lost(None)
+        await asyncio.sleep(0)
+        assert sent == [("a", b"1")]
 
     asyncio.run(main())
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 import uvloop
 
 from meshproxy.config import load_config
-from meshproxy.network.connection import Connection
+from meshproxy.network.connection import Connection, batch
 from meshproxy.network.connector import ConnectingOwner, ConnectOptions, Connector
 from meshproxy.server.options import Options
 from meshproxy.server.server import Server
@@ -108,6 +108,7 @@ class Bench(Server):
         """One request on every connection, then their answers."""
         for client in clients:
             client.data_received(REQUEST)
+        batch.flush()
         self._answer()
         self.downstream.clear()
 
@@ -125,6 +126,7 @@ class Bench(Server):
         asked, self.upstream[:] = self.upstream.copy(), []
         for each in asked:
             each.data_received(RESPONSE)
+        batch.flush()
 
     def _count(self, clients: Sequence[Connection]) -> str:
         callgrind_control("--instr=on")
