@@ -49,3 +49,12 @@ COMPONENTS.register("state.postgresql", "state.postgresql:PostgresStateStoreV1")
 COMPONENTS.register("state.postgresql", "state.postgresql:PostgresStateStoreV2", version="v2")
 COMPONENTS.register("state.redis", "state.redis:RedisStateStore")
 COMPONENTS.register("state.sqlite", "state.sqlite:SqliteStateStore")
+
+# daprd's own second names.
+COMPONENTS.alias("bindings.mqtt", "bindings.mqtt3")
+COMPONENTS.alias("bindings.postgres", "bindings.postgresql")
+COMPONENTS.alias("configuration.postgres", "configuration.postgresql")
+COMPONENTS.alias("nameresolution.hashicorp.consul", "nameresolution.consul")
+COMPONENTS.alias("pubsub.mqtt", "pubsub.mqtt3")
+COMPONENTS.alias("state.postgres", "state.postgresql")
+COMPONENTS.alias("state.sqlite3", "state.sqlite")

@@ -29,6 +29,36 @@ def test_no_version_v0_and_v1_are_the_same():
         registry.register("state.x", "m:D", version="")
 
 
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("bindings.mqtt", "v1"),
+        ("bindings.postgres", "v1"),
+        ("configuration.postgres", "v1"),
+        ("nameresolution.hashicorp.consul", "v1"),
+        ("pubsub.mqtt", "v1"),
+        ("state.postgres", "v1"),
+        ("state.postgres", "v2"),
+        ("state.sqlite3", "v1"),
+    ],
+)
+def test_daprds_second_names_are_known_and_stand_in_no_list(name, version):
+    assert COMPONENTS.knows(name, version)
+    assert not COMPONENTS.knows(name, "v3")
+    assert callable(COMPONENTS.constructor(name, version))
+    assert f"{name}/{version}" not in list(COMPONENTS)
+
+
+def test_a_second_name_is_of_a_type_and_no_other():
+    registry = Registry()
+    registry.register("state.x", "m:C")
+    registry.alias("state.y", "state.x")
+    for name, of in (("state.y", "state.x"), ("state.x", "state.x"), ("state.z", "state.none")):
+        with pytest.raises(ValueError, match="cannot be a second name"):
+            registry.alias(name, of)
+    assert registry.aliases("state") == ["state.y"]
+
+
 def test_a_type_that_is_not_there_is_named():
     with pytest.raises(ComponentError, match=r"couldn't find component state\.x/v2"):
         Registry().constructor("state.x", "v2")

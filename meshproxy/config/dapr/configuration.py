@@ -132,8 +132,9 @@ def _feature(entry: Fields, found: Resources) -> None:
 
 def _name_resolution(entry: Fields) -> ComponentSpec:
     """The resolver as a component: `component` is its type, `configuration` its metadata."""
-    known = COMPONENTS.of("nameresolution")
-    names = [name.partition("/")[0].removeprefix("nameresolution.") for name in known]
+    kind = "nameresolution"
+    known = [*COMPONENTS.of(kind), *COMPONENTS.aliases(kind)]
+    names = [name.partition("/")[0].removeprefix(f"{kind}.") for name in known]
     name = entry.choice("component", names, required=True)
     values = _values(entry)
     place = entry.place_of("configuration")

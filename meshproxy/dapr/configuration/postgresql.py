@@ -1,9 +1,10 @@
 """`configuration.postgresql`: rows of a table as configuration, changes by LISTEN and NOTIFY.
 
 Metadata: that of `dapr/postgresql.py`, and `table`, with the columns `key`, `value`, `version` and
-`metadata` (JSON). A subscription needs the metadata `pgNotifyChannel`: where a trigger of the table
-sends `{"action": ..., "data": <the row>}`, as in Dapr's documentation. One departure from daprd: a
-row whose `action` is DELETE is told as removed, not with the value that it had.
+`metadata` (JSON). A subscription needs `notifyChannel` (also `pgNotifyChannel`), or the metadata
+`pgNotifyChannel` of its own: where a trigger of the table sends
+`{"action": ..., "data": <the row>}`, as in Dapr's documentation. One departure from daprd: a row
+whose `action` is DELETE is told as removed, not with the value that it had.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class PostgresConfigurationStore:
         if not name:
             raise ComponentError("missing postgreSQL configuration table name")
         table_name(name)
+        _channel(metadata)
         pool_options(metadata)
 
     async def init(self, metadata: Metadata) -> None:
@@ -95,13 +97,12 @@ class PostgresConfigurationStore:
         self, keys: Sequence[str], metadata: Mapping[str, str], handler: UpdateHandler
     ) -> Unsubscribe:
         """Tell of changes from now on."""
-        channel = Metadata(metadata).get(CHANNEL, "")
+        channel = _channel(self._metadata) or _channel(Metadata(metadata))
         if not channel:
             raise ComponentError(
-                f"unable to subscribe to '{self._table}'. {CHANNEL} attribute cannot be empty"
+                f'unable to subscribe to "{self._table}". notifyChannel must be set in component '
+                "metadata or request metadata"
             )
-        if not _IDENTIFIER.fullmatch(channel):
-            raise ComponentError(f"{CHANNEL} is '{channel}'; expected letters, digits and _")
         # An identifier without quotes is folded by PostgreSQL; here it is quoted.
         listener = _Listener(self._name, self._metadata, channel.lower(), frozenset(keys))
         await listener.open()
@@ -114,6 +115,13 @@ class PostgresConfigurationStore:
             await owner.close()
 
         return unsubscribe
+
+
+def _channel(metadata: Metadata) -> str:
+    name = metadata.first("notifyChannel", CHANNEL)
+    if name and not _IDENTIFIER.fullmatch(name):
+        raise ComponentError(f"notifyChannel is '{name}'; expected letters, digits and _")
+    return name
 
 
 class _Listener:

@@ -71,7 +71,7 @@ def test_name_resolution_is_read_as_a_component(tmp_path):
     _, errors = load(tmp_path, text.replace("sqlite", "consol"))
     assert errors == [
         ":12:16: spec.nameResolution.component: 'consol' is not known; expected consul, "
-        "kubernetes, mdns, sqlite (did you mean 'consul'?)"
+        "kubernetes, mdns, sqlite, hashicorp.consul (did you mean 'consul'?)"
     ]
 
 

@@ -43,6 +43,7 @@ async def nothing(store):
         ({"table": "settings; DROP TABLE settings"}, "is no table name"),
         ({"connectionString": ""}, "missing connection string"),
         ({"useAWSIAM": "true"}, "'useAWSIAM' is not supported"),
+        ({"notifyChannel": "a b"}, "notifyChannel is 'a b'; expected letters, digits and _"),
     ],
 )
 def test_bad_metadata_are_refused_by_name(server, metadata, expected):
@@ -53,7 +54,7 @@ def test_bad_metadata_are_refused_by_name(server, metadata, expected):
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
-        ({}, "unable to subscribe to 'settings'. pgNotifyChannel attribute cannot be empty"),
+        ({}, 'unable to subscribe to "settings". notifyChannel must be set'),
         ({"pgNotifyChannel": "a; DROP TABLE settings"}, "expected letters, digits and _"),
         ({"pgNotifyChannel": 'a"b'}, "expected letters, digits and _"),
     ],
