@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ _SECURE: Final = frozenset({"mqtts", "ssl", "tls", "tcps"})
 _WAIT: Final = 10.0  # seconds for an answer of the server
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 20.0
+_KEEP_ALIVE: Final = 30  # seconds, as in daprd's client
 _MOST: Final = 65_535
 """Messages of a session that can be without an acknowledgement at one time."""
 
@@ -94,6 +96,7 @@ class _Client(aiomqtt.Client):
             settings.port,
             identifier=identifier,
             timeout=_WAIT,
+            keepalive=_KEEP_ALIVE,
             max_queued_incoming_messages=_MOST,
             **settings.options,
         )
@@ -113,6 +116,7 @@ class MqttClient:
         self._identifier = identifier
         self._owner = TaskOwner()
         self._client: _Client | None = None
+        self._up = asyncio.Event()
         self._takers: dict[str, Take] = {}
         self._unclaimed: list[Delivery] = []
 
@@ -131,8 +135,11 @@ class MqttClient:
         await self._owner.close()
 
     async def publish(self, topic: str, data: bytes, *, retain: bool) -> None:
-        """Hand a message over; the server has it when this returns. Raises ComponentError."""
-        client = self._connected()
+        """Hand a message over; the server has it when this returns. Raises ComponentError.
+
+        A connection that is lost is waited for, for a while.
+        """
+        client = await self._connected()
         try:
             await client.publish(topic, data, self._settings.qos, retain)
         except (aiomqtt.MqttError, ValueError) as error:
@@ -140,7 +147,7 @@ class MqttClient:
 
     async def subscribe(self, topic: str, take: Take) -> None:
         """Give the messages of a topic or wildcard to `take`. Raises ComponentError."""
-        client = self._connected()
+        client = await self._connected()
         if topic in self._takers:
             raise ComponentError(f"mqtt: {topic} has a subscription of this session")
         self._takers[topic] = take
@@ -175,7 +182,10 @@ class MqttClient:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _connected(self) -> _Client:
+    async def _connected(self) -> _Client:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT):
+                await self._up.wait()
         if self._client is None:
             raise ComponentError("mqtt: there is no connection")
         return self._client
@@ -194,6 +204,7 @@ class MqttClient:
                     self._client, wait = client, _FIRST_WAIT
                     for topic in tuple(self._takers):
                         await self._subscribe(client, topic)
+                    self._up.set()
                     if not opened.done():
                         opened.set_result(None)
                     async for message in client.messages:
@@ -206,6 +217,7 @@ class MqttClient:
                 logger.error("Connection with broker lost; error: %s", error)
             finally:
                 self._client = None
+                self._up.clear()
                 self._unclaimed.clear()  # they come again
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)

@@ -133,9 +133,10 @@ class Subscriptions:
                 if wanted.get(topic) != each.subscription
             ]
         )
-        for topic, subscription in wanted.items():
-            if topic not in self._active:
-                await self._subscribe(subscription)
+        missing = [each for topic, each in wanted.items() if topic not in self._active]
+        failed = [each for each in missing if not await self._subscribe(each)]
+        # Side by side: a broker that is away keeps no other one waiting.
+        await asyncio.gather(*(self._subscribe_again(each) for each in failed))
 
     async def _end(self, topics: Iterable[Topic]) -> None:
         ends = [self._active.pop(topic).end for topic in list(topics)]
@@ -158,33 +159,37 @@ class Subscriptions:
         except ComponentError:
             return []
 
-    async def _subscribe(self, subscription: Subscription) -> None:
+    async def _subscribe_again(self, subscription: Subscription) -> None:
+        wait = _FIRST_WAIT
+        for _ in range(ATTEMPTS):
+            await self._sleep(wait)
+            if await self._subscribe(subscription):
+                return
+            wait *= 2
+
+    async def _subscribe(self, subscription: Subscription) -> bool:
+        """False: another attempt may have more luck."""
         broker = self._brokers.find(subscription.pubsub)
         name, topic = subscription.pubsub, subscription.topic
         if broker is None:
             logger.error("failed to subscribe to %s: pubsub %s is not found", topic, name)
-            return
+            return True
         if not broker.scopes.may_subscribe(topic):
             app_id = self._sidecar.identity.app_id
             text = "subscription to topic %s on pubsub %s is not allowed for app id %s"
             logger.error(text, topic, name, app_id)
-            return
+            return True
         kind = Delivery if subscription.bulk is None else BulkDelivery
         handler = kind(subscription, broker, self._brokers, self._sidecar)
         metadata = with_bulk(subscription.metadata, subscription.bulk)
-        wait = _FIRST_WAIT
-        for attempt in range(ATTEMPTS + 1):
-            try:
-                end = await broker.component.subscribe(broker.topic(topic), metadata, handler)
-            except ComponentError as error:
-                logger.error("failed to subscribe to topic %s on %s: %s", topic, name, error)
-                if attempt < ATTEMPTS:
-                    await self._sleep(wait)
-                    wait *= 2
-            else:
-                self._active[_topic(subscription)] = _Active(subscription, broker.component, end)
-                logger.info("app is subscribed to topic %s through pubsub=%s", topic, name)
-                return
+        try:
+            end = await broker.component.subscribe(broker.topic(topic), metadata, handler)
+        except ComponentError as error:
+            logger.error("failed to subscribe to topic %s on %s: %s", topic, name, error)
+            return False
+        self._active[_topic(subscription)] = _Active(subscription, broker.component, end)
+        logger.info("app is subscribed to topic %s through pubsub=%s", topic, name)
+        return True
 
 
 def _topic(subscription: Subscription) -> Topic:

@@ -29,6 +29,10 @@ logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 _ACK_WAIT: Final = 30.0  # the server's own
 _SHORTEST: Final = 1.0  # seconds of an ackWait that is worth to be prolonged
 _AGAIN: Final = 1.0
+_MOST: Final = 1000
+"""Messages at one time that the server expects no acknowledgement of, as of others by default; what
+comes beyond waits in the client, which loses it beyond its own bounds.
+"""
 _LOOK: Final = 10.0  # seconds between two looks at the consumer
 
 
@@ -51,6 +55,7 @@ class JetStreamConsumer:
         self._owner = TaskOwner()
         self._held: dict[int, Msg] = {}  # by their place in the stream: here, and not acknowledged
         self._unacknowledged: set[int] = set()  # those, and what was refused and comes again
+        self._room = asyncio.Event()
         self._last = 0
         self._look = asyncio.Event()
         self.prolonged = 0
@@ -172,6 +177,9 @@ class JetStreamConsumer:
             return
         self._held[place] = message
         self._workers.take(lambda: self._handle(place))
+        while not self._settings.acknowledges and len(self._held) >= _MOST:
+            self._room.clear()
+            await self._room.wait()
 
     async def _handle(self, place: int) -> None:
         message = self._held[place]
@@ -184,6 +192,7 @@ class JetStreamConsumer:
             logger.error(text, subject, place, error)
             wait = self._settings.wait(delivered)
         message = self._held.pop(place)
+        self._room.set()
         if not self._settings.acknowledges:
             return
         try:

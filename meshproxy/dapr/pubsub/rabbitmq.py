@@ -25,7 +25,6 @@ from typing import Final
 from aio_pika.abc import AbstractChannel
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
-from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.pubsub.at_once import at_once
 from meshproxy.dapr.pubsub.broker import MESSAGE_TTL, Handler, PublishRequest, Unsubscribe
 from meshproxy.dapr.pubsub.rabbitmq_queue import RabbitQueue
@@ -75,7 +74,7 @@ class RabbitPubSub:
     async def publish(self, request: PublishRequest) -> None:
         """Hand it over; the server has confirmed it when this returns."""
         client, settings = self._open()
-        message = settings.message(request, message_ttl(request.metadata))
+        message = settings.message(request)
         key = request.metadata.get("routingKey", "")
         for attempt in range(1, ATTEMPTS + 1):
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -40,7 +41,8 @@ class Queue(Protocol):
 class Consuming:
     """How a queue is consumed; `topic` is what its messages are shown under.
 
-    `requeue`: what is refused goes back. `tag` empty: any name for the consumer.
+    `requeue`: what is refused goes back. `auto_ack`: what is refused is acknowledged too.
+    `tag` empty: any name for the consumer.
     """
 
     topic: str
@@ -104,9 +106,8 @@ class RabbitQueue:
         try:
             await channel.set_qos(settings.prefetch)
             queue = await self._queue.declare(channel)
-            tag = await queue.consume(
-                self._take, no_ack=settings.auto_ack, consumer_tag=settings.tag or None
-            )
+            # Also with `autoAck`: nothing else bounds how much the server sends.
+            tag = await queue.consume(self._take, consumer_tag=settings.tag or None)
         except ERRORS as error:
             text = f"rabbitmq queue of {settings.topic}: {said(error)}"
             if not self._first.done():
@@ -131,15 +132,17 @@ class RabbitQueue:
             text = "rabbitmq: error handling message from topic '%s': %s"
             logger.error(text, settings.topic, error)
             taken = False
-        if settings.auto_ack:
+        if taken or settings.auto_ack:
+            await self._settle(message.ack())
             return
+        if settings.requeue and message.redelivered:
+            await asyncio.sleep(_REFUSED_AGAIN)
+        await self._settle(message.nack(requeue=settings.requeue))
+
+    async def _settle(self, word: Awaitable[None]) -> None:
+        """Tell the server what has become of a message."""
         try:
-            if taken:
-                await message.ack()
-                return
-            if settings.requeue and message.redelivered:
-                await asyncio.sleep(_REFUSED_AGAIN)
-            await message.nack(requeue=settings.requeue)
+            await word
         except ERRORS as error:
             # The channel is gone, and the server sends the message again.
-            logger.warning("rabbitmq %s: not acknowledged: %s", settings.topic, said(error))
+            logger.warning("rabbitmq %s: not acknowledged: %s", self._settings.topic, said(error))

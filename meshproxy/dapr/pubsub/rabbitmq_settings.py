@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -14,6 +15,9 @@ from meshproxy.dapr.message_ttl import message_ttl
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.rabbitmq_queue import Consuming
 from meshproxy.dapr.pubsub.workers import is_single
+
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
+T = TypeVar("T")
 
 KINDS: Final = ("fanout", "topic", "direct", "headers", "x-consistent-hash")
 QUEUE_TYPES: Final = ("classic", "quorum")
@@ -73,7 +77,7 @@ class QueueSettings:
                 auto_delete=auto_delete,
                 arguments=dict(self.dead_letter_arguments),
             )
-            await dead.bind(exchange)
+            await dead.bind(exchange, "")
         queue = await channel.declare_queue(
             self.name,
             durable=self.exchanges.durable,
@@ -123,20 +127,18 @@ class RabbitSettings:
         """Make the exchange of a topic."""
         await self._exchanges.declare(channel, topic)
 
-    def message(self, request: PublishRequest, ttl: float | None) -> aio_pika.Message:
-        """What goes on the wire; `ttl` is in seconds."""
+    def message(self, request: PublishRequest) -> aio_pika.Message:
+        """What goes on the wire. A TTL or priority that cannot be is passed over, as by daprd."""
         metadata = Metadata(request.metadata)
         properties: dict[str, Any] = {"content_type": "text/plain"}
         for name, key in _PROPERTIES.items():
             if metadata.get(name, ""):
                 properties[key] = metadata[name]
-        seconds = ttl if ttl is not None else self._ttl
-        priority = metadata.integer("priority", 0, minimum=0)
         return aio_pika.Message(
             request.data,
             delivery_mode=aio_pika.DeliveryMode(self._delivery_mode or 1),
-            expiration=seconds,
-            priority=min(priority, 255) or None,
+            expiration=_or_none(message_ttl, metadata) or self._ttl,
+            priority=_or_none(_priority, metadata),
             **properties,
         )
 
@@ -174,6 +176,18 @@ class RabbitSettings:
         return Consuming(queue.topic, prefetch, single, self._requeue, self._auto_ack, queue.name)
 
 
+def _priority(metadata: Metadata) -> int | None:
+    return min(metadata.integer("priority", 0, minimum=0), 255) or None
+
+
+def _or_none(read: Callable[[Metadata], T | None], metadata: Metadata) -> T | None:
+    try:
+        return read(metadata)
+    except ComponentError as error:
+        logger.warning("rabbitmq: a message's metadata is ignored: %s", error)
+        return None
+
+
 def _lengths(metadata: Metadata) -> dict[str, int]:
     found = {
         "x-max-length": metadata.integer("maxLen", 0, minimum=0),
@@ -184,14 +198,19 @@ def _lengths(metadata: Metadata) -> dict[str, int]:
 
 def _properties(message: AbstractIncomingMessage) -> dict[str, str]:
     found = {
-        "messageid": message.message_id,
-        "correlationid": message.correlation_id,
-        "type": message.type,
-        "contenttype": message.content_type,
+        "metadata.messageid": message.message_id,
+        "metadata.correlationid": message.correlation_id,
+        "metadata.type": message.type,
+        "metadata.contenttype": message.content_type,
     }
     metadata = {name: value for name, value in found.items() if value}
     for name, value in (message.headers or {}).items():
         if value is not None:
-            shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-            metadata[name] = shown
+            metadata[f"metadata.{name}"] = _shown(value)
     return metadata
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,6 +7,8 @@ Layout: components-contrib, pubsub/redis: an entry has the fields `data` and `me
 group and the consumer are `consumerID`; a group begins with the oldest entry. A message is
 acknowledged after its handler has returned, and only then; what was not, is claimed once it has
 been pending for `processingTimeout`: looked for every `redeliverInterval`. Either of them 0: never.
+One departure from daprd 1.18, which acknowledges what the app has refused too, and so loses it:
+here it comes again.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ class RedisPubSub:
         self._max_length = metadata.integer("maxLenApprox", 0, minimum=0) or None
         self._stream_ttl = milliseconds(metadata, "streamTTL", 0.0)
         if self._max_length and self._stream_ttl:
-            raise ComponentError("only one of maxLenApprox and streamTTL may be given")
+            text = "%s: of maxLenApprox and streamTTL only the first is followed"
+            logger.warning(text, self._context.name)
         return RedisClient(metadata, self._context.name)
 
     async def init(self, metadata: Metadata) -> None:
@@ -111,10 +114,8 @@ class RedisPubSub:
         elif self._stream_ttl:
             oldest = int((self._context.clock() - self._stream_ttl) * 1000)
             command += ["MINID", "~", f"{oldest}-1"]
-        command += ["*", "data", request.data]
-        if request.metadata:
-            command += ["metadata", orjson.dumps(dict(request.metadata))]
-        return tuple(command)
+        metadata = orjson.dumps(dict(request.metadata))
+        return (*command, "*", "data", request.data, "metadata", metadata)
 
     async def subscribe(
         self, topic: str, metadata: Mapping[str, str], handler: Handler

@@ -219,6 +219,25 @@ def test_parallel_handlers_run_side_by_side(server):
     run(main())
 
 
+def test_a_slow_app_bounds_what_is_at_work_also_without_acknowledgements(server, monkeypatch):
+    monkeypatch.setattr("meshproxy.dapr.pubsub.jetstream_consumer._MOST", 2)
+
+    async def main():
+        broker = await opened(server, concurrency="parallel", ackPolicy="none")
+        gate = Gate()
+        await broker.subscribe("orders", {}, gate.take)
+        for number in range(5):
+            await broker.publish(PublishRequest("orders", b"%d" % number))
+        assert [(await gate.next()).data for _ in range(2)] == [b"0", b"1"]
+        await broker._client.flush()
+        assert gate.entered.empty()
+        gate.opened.set()
+        assert [(await gate.next()).data for _ in range(3)] == [b"2", b"3", b"4"]
+        await broker.close()
+
+    run(main())
+
+
 def test_two_sidecars_share_a_durable_consumer_of_a_group(server):
     async def main():
         shared = {"durableName": "mine", "queueGroupName": "group"}

@@ -9,7 +9,7 @@ from meshproxy.dapr.component import ComponentContext, ComponentError, Identity,
 from meshproxy.dapr.mqtt_client import MqttSettings
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.mqtt3 import MqttPubSub
-from tests.dapr.pubsub.support import Gate, Inbox
+from tests.dapr.pubsub.support import Gate, Inbox, until
 from tests.dapr.support import run
 from tests.support.mosquitto_server import MosquittoServer
 from tests.support.toolchains import without
@@ -143,6 +143,52 @@ def test_parallel_handlers_run_side_by_side(mosquitto_server, app):
             await broker.publish(PublishRequest(f"{app}/t", b"%d" % number))
         assert {(await gate.next()).data for _ in range(5)} == {b"0", b"1", b"2", b"3", b"4"}
         gate.opened.set()
+        await broker.close()
+
+    run(main())
+
+
+def test_what_is_published_while_the_connection_is_lost_waits_for_the_next(mosquitto_server, app):
+    async def main():
+        broker = await opened(mosquitto_server, app)
+        inbox, client = Inbox(), broker._client
+        await broker.subscribe(f"{app}/t", {}, inbox.take)
+        thief = await opened(mosquitto_server, app)  # a session has one connection
+
+        async def lost():
+            return client._client is None
+
+        await until(lost)
+        await broker.publish(PublishRequest(f"{app}/t", b"x"))
+        await thief.close()
+        assert (await inbox.next()).data == b"x"
+        await broker.close()
+
+    run(main())
+
+
+def test_a_slow_app_bounds_what_waits_that_needs_no_acknowledgement(
+    mosquitto_server, app, monkeypatch
+):
+    monkeypatch.setattr("meshproxy.dapr.mqtt_subscription.MOST_LOOSE", 3)
+
+    async def main():
+        broker = await opened(mosquitto_server, app)
+        other = await opened(mosquitto_server, f"{app}-other", qos="0")
+        gate, last = Gate(), Inbox()
+        await broker.subscribe(f"{app}/t", {}, gate.take)
+        await broker.subscribe(f"{app}/last", {}, last.take)
+        for number in range(6):
+            await other.publish(PublishRequest(f"{app}/t", b"%d" % number))
+        await other.publish(PublishRequest(f"{app}/last", b"here"))
+        await last.next()  # so all of them have come
+        await broker.publish(PublishRequest(f"{app}/t", b"with an acknowledgement"))
+        gate.opened.set()
+        taken = [(await gate.next()).data for _ in range(4)]
+        assert taken == [b"0", b"1", b"2", b"with an acknowledgement"]
+        await other.publish(PublishRequest(f"{app}/t", b"there is room again"))
+        assert (await gate.next()).data == b"there is room again"
+        await other.close()
         await broker.close()
 
     run(main())

@@ -124,7 +124,12 @@ def test_the_app_is_shown_the_properties_where_that_is_asked_for(rabbitmq_server
             ({}, {}),
             (
                 {"publishMessagePropertiesToMetadata": "true"},
-                {"messageid": "7", "contenttype": "text/plain", "type": "t", "correlationid": "c"},
+                {
+                    "metadata.messageid": "7",
+                    "metadata.contenttype": "text/plain",
+                    "metadata.type": "t",
+                    "metadata.correlationid": "c",
+                },
             ),
         ):
             broker = await opened(rabbitmq_server, **more)
@@ -158,6 +163,53 @@ def test_a_message_is_acknowledged_only_after_its_handler(rabbitmq_server, topic
         await broker.close()
         assert {(await inbox.next()).data for _ in range(3)} == {b"0", b"1", b"2"}
         await broker_two.close()
+
+    run(main())
+
+
+def test_a_slow_app_bounds_what_is_sent_also_without_acknowledgements(rabbitmq_server, topic):
+    async def main():
+        broker = await opened(rabbitmq_server, **KEPT, prefetchCount="2", autoAck="true")
+        gate = Gate()
+        await broker.subscribe(topic, {}, gate.take)
+        for number in range(5):
+            await broker.publish(PublishRequest(topic, b"%d" % number))
+        assert {(await gate.next()).data for _ in range(2)} == {b"0", b"1"}
+        async with looking(rabbitmq_server) as channel:
+            queue = await channel.get_queue(f"app-{topic}")
+            assert queue.declaration_result.message_count == 3
+        gate.opened.set()
+        assert {(await gate.next()).data for _ in range(3)} == {b"2", b"3", b"4"}
+        await broker.close()
+
+    run(main())
+
+
+def test_with_automatic_acknowledgements_nothing_comes_again(rabbitmq_server, topic):
+    async def main():
+        broker = await opened(rabbitmq_server, **KEPT, autoAck="true", requeueInFailure="true")
+        inbox = Inbox()
+        inbox.fail = True
+        await broker.subscribe(topic, {}, inbox.take)
+        await broker.publish(PublishRequest(topic, b"x"))
+        assert (await inbox.next()).data == b"x"
+        await broker.close()
+        async with looking(rabbitmq_server) as channel:
+            queue = await channel.get_queue(f"app-{topic}")
+            assert queue.declaration_result.message_count == 0
+
+    run(main())
+
+
+def test_a_ttl_or_priority_that_cannot_be_is_passed_over(rabbitmq_server, topic):
+    async def main():
+        broker = await opened(rabbitmq_server, **KEPT)
+        inbox = Inbox()
+        await broker.subscribe(topic, {}, inbox.take)
+        metadata = {"ttlInSeconds": "soon", "priority": "high"}
+        await broker.publish(PublishRequest(topic, b"x", metadata=metadata))
+        assert (await inbox.next()).data == b"x"
+        await broker.close()
 
     run(main())
 

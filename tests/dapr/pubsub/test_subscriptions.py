@@ -231,6 +231,34 @@ def test_what_the_app_asks_for_replaces_what_is_declared_and_the_first_of_two_co
     with_subscriptions(work, app, *subscriptions)
 
 
+def test_a_topic_that_cannot_be_had_keeps_no_other_one_waiting():
+    async def main():
+        life = runtime([component("bus", "pubsub.in-memory", {})])
+        await life.start()
+        broker = life.find("pubsub", "bus")
+        subscribe, tried = broker.subscribe, []
+
+        async def refuse(topic, metadata, handler):
+            tried.append(topic)
+            if topic.startswith("bad"):
+                raise ComponentError("no")
+            return await subscribe(topic, metadata, handler)
+
+        broker.subscribe = refuse
+        topics = ["bad one", "bad two", "good"]
+        listed = [declared(("", "/a"), topic=topic) for topic in topics]
+        sidecar = Sidecar(APP, life, channel=App(a=[OK]), resiliency=QUICK)
+        manager = Subscriptions(sidecar, listed, compile_rule, no_time)
+        await manager.begin()
+        assert tried[:5] == [*topics, "bad one", "bad two"]
+        assert tried.count("bad one") == tried.count("bad two") > 2
+        assert [each.topic for each in manager.active] == ["good"]
+        await manager.end()
+        await life.close()
+
+    run(main())
+
+
 def test_a_topic_that_the_app_may_not_have_is_left_out():
     app = App(a=[OK])
 
