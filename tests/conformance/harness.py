@@ -31,7 +31,7 @@ from tests.support.processes import ProxyProcess
 from tests.support.raw_client import Answer, ConnectionEndedError, RawClient
 from tests.support.upstreams import Play, RecordingUpstream, answering
 
-SETTLE_S: Final = 1.0
+SETTLE_S: Final = 10.0  # only a difference waits so long
 _POLL_S: Final = 0.005
 _LINE: Final = re.compile(r"wasm log[^:]*: (probe.*)$", re.MULTILINE)
 _WASM: Final = "envoy.extensions.filters.http.wasm.v3.Wasm"

@@ -136,7 +136,7 @@ TAGS = {
 def test_metrics_have_the_same_tags():
     """The convention of Istio's and Go's filters: `name_tag=value_...`, told apart by regexes."""
     with RecordingUpstream() as up:
-        document = json.loads(configuration([Plugin()], up.port, 1)) | {"stats_config": TAGS}
+        document = json.loads(configuration([Plugin()], up.port, 1, 1)) | {"stats_config": TAGS}
         with Both(json.dumps(document), up) as both:
             check(
                 both,

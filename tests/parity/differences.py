@@ -4,6 +4,7 @@ Nothing else in tests/parity may forgive a difference.
 """
 
 import re
+from functools import cache
 from typing import Final
 
 # counters and gauges of Envoy that are not compared: pattern -> reason
@@ -27,6 +28,7 @@ FORGIVEN_STATS: Final[dict[str, tuple[str, str]]] = {
 _IGNORED = re.compile("|".join(f"(?:{pattern})" for pattern in IGNORED_STATS))
 
 
+@cache  # the same names are asked for with every case
 def is_ignored_stat(name: str) -> bool:
     """Whether a difference of this counter or gauge is forgiven."""
     return _IGNORED.fullmatch(name) is not None

@@ -136,7 +136,7 @@ class TcpPair:
     def _counters(self, kind: str) -> dict[str, int]:
         return {
             name: value
-            for name, value in self.sides[kind].counters().items()
+            for name, value in self.sides[kind].counters(used_only=True).items()
             if name.startswith(("cluster.", "listener.", "tcp.", "http."))
             and not name.startswith(("listener.admin.", "http.admin."))
             and not is_ignored_stat(name)

@@ -28,9 +28,17 @@ class Fence:
     def __init__(self, limit_s: float = LIMIT_S, again_s: float = AGAIN_S) -> None:
         self._limit = limit_s
         self._again = again_s
+        self._watched = False
         # Now, while pytest does not capture it.
         assert sys.__stderr__ is not None
         self._stderr = os.dup(sys.__stderr__.fileno())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[object]:
+        try:
+            return (yield)
+        finally:
+            self._stand_down()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
@@ -46,6 +54,9 @@ class Fence:
     def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
         with self._around(item, "teardown"):
             return (yield)
+
+    def pytest_exception_interact(self) -> None:
+        self._watched = False  # pytest itself has stood down
 
     def pytest_enter_pdb(self) -> None:
         self._stand_down()
@@ -63,17 +74,20 @@ class Fence:
             __tracebackhide__ = True
             pytest.fail(f"the {phase} has not ended within {self._limit} s\n{_stacks()}")
 
-        faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=self._stderr)
+        if not self._watched:  # once a test: it costs a thread
+            faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=self._stderr)
+            self._watched = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGALRM, end)
             signal.setitimer(signal.ITIMER_REAL, self._limit, self._again)
         try:
             yield
         finally:
-            self._stand_down()
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _stand_down(self) -> None:
         faulthandler.cancel_dump_traceback_later()
+        self._watched = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -157,9 +157,13 @@ class ProxyProcess:
             body: bytes = answer.read()
         return body.decode()
 
-    def counters(self) -> dict[str, int]:
-        """Every counter and gauge by its name, from `/stats?format=json`."""
-        stats: list[dict[str, Any]] = json.loads(self.admin("/stats?format=json"))["stats"]
+    def counters(self, *, used_only: bool = False) -> dict[str, int]:
+        """Every counter and gauge by its name, from `/stats?format=json`.
+
+        `used_only`: those that ever moved; where changes are looked for, the others are 0.
+        """
+        query = "/stats?format=json" + "&usedonly" * used_only
+        stats: list[dict[str, Any]] = json.loads(self.admin(query))["stats"]
         return {str(one["name"]): int(one["value"]) for one in stats if "value" in one}
 
     def rss_bytes(self) -> int:
