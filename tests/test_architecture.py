@@ -19,7 +19,11 @@ MAX_FUNCTION_LINES = 60
 SANS_IO = {"errors", "stats", "http", "wasm", "proxy_wasm", "router"}
 TRANSPORT_FILE = "network/connection.py"
 PROTO_PACKAGE = "config"
-MESSAGES = ("dapr/grpc_api/", "dapr/pluggable/")  # of Dapr, not of a configuration
+MESSAGES = (
+    "dapr/call_local/",
+    "dapr/grpc_api/",
+    "dapr/pluggable/",
+)  # of Dapr, not of a configuration
 MAP_LINE = re.compile(r"^ {4}([0-9 ])  ([a-z_]+) +\S", re.MULTILINE)
 
 

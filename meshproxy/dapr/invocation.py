@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import Identity
 from meshproxy.dapr.external import Endpoint
-from meshproxy.dapr.http_api.table import clean_path, unescape
+from meshproxy.dapr.method_path import BadMethod, path_of, unescaped
 from meshproxy.http.header_map import HeaderMap
 
 CALLER_APP_ID: Final = b"dapr-caller-app-id"
@@ -25,12 +25,15 @@ CALLER_NAMESPACE: Final = b"dapr-caller-namespace"
 CALLEE_APP_ID: Final = b"dapr-callee-app-id"
 APP_ID: Final = b"dapr-app-id"
 API_TOKEN: Final = b"dapr-api-token"
+APP_FAILED: Final = "error invoking app channel: "
 GRPC_STATUS: Final = b"dapr-grpc-status"
 """In an answer over HTTP: the code of gRPC that it was made of."""
 _INVOKE: Final = "/v1.0/invoke/"
 _METHOD: Final = "method"
-_UNCLEAN: Final = re.compile(rb"[\x00-\x1f#?\x7f]")  # controls, and what ends a path
-_HOP_BY_HOP: Final = frozenset(
+DEFAULT: Final = "default"
+"""The namespace of those that name none."""
+_SLASHES: Final = re.compile("//+")
+HOP_BY_HOP: Final = frozenset(
     (
         b"connection",
         b"keep-alive",
@@ -54,20 +57,22 @@ _OURS: Final = frozenset(
         b"x-dapr-cluster",
     )
 )
-_DROPPED: Final = _HOP_BY_HOP | _OURS
+_DROPPED: Final = HOP_BY_HOP | _OURS
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Whom a request is for. `path` is what the app is asked for, with its query.
 
-    `external`: `app_id` is a base URL, or the name of an HTTPEndpoint.
+    `external`: `app_id` is a base URL, or the name of an HTTPEndpoint. `grpc`: it is a call of the
+    app's own services.
     """
 
     app_id: str
     namespace: str
     path: bytes
     external: bool = False
+    grpc: bool = False
 
 
 def no_app_id() -> ApiError:
@@ -84,46 +89,62 @@ def failed(app_id: str, reason: str, status: int = 500) -> ApiError:
 def target_of(
     headers: HeaderMap, own: Identity, endpoints: Container[str] = ()
 ) -> Target | ApiError:
-    """Whom a request is for, by its path, by `dapr-app-id`, or by basic authentication.
+    """Whom a request is for: by `dapr-app-id`, by basic authentication, or by its path.
 
     `endpoints` are the names of HTTPEndpoints, which go before apps.
     """
     raw = (headers.get(b":path") or b"").decode("latin-1")
     path, mark, query = raw.partition("?")
-    path = clean_path(path)
-    if path.startswith(_INVOKE):
+    try:
+        path = _SLASHES.sub("/", unescaped(path))
+    except BadMethod as error:
+        return failed("", str(error), 400)
+    name, method = _named_by_header(headers), path
+    if not name and path.startswith(_INVOKE):
         name, method = _named_by_path(path[len(_INVOKE) :])
-        if not name:
-            return no_app_id()
-        name = unescape(name)
-    else:
-        name, method = _named_by_header(headers), path
+        name = unquote_to_bytes(name.replace("+", " ")).decode("utf-8", "replace")
     if not name:
         return no_app_id()
     external = name in endpoints or "://" in name
     app_id, _, namespace = (name, "", "") if external else name.partition(".")
     if not app_id or "." in namespace:
         return failed(name, f"invalid app id {name}")
-    if not is_clean(method):
-        return failed(name, f"invalid method name {method!r}", 400)
-    asked = (method + mark + query).encode("latin-1")
+    if headers.get(b":method") == b"CONNECT":
+        return _refused(name, "invalid HTTP verb")
+    try:
+        asked = path_of(method)
+    except BadMethod as error:
+        return _refused(name, str(error))
+    if query:
+        asked += (mark + query).encode("latin-1")
     if external:
         return Target(app_id, "", asked, external=True)
-    return Target(app_id, namespace or own.namespace, asked)
+    return Target(app_id, _namespace(namespace, own), asked)
+
+
+def _refused(name: str, reason: str) -> ApiError:
+    """What is no method has not gone anywhere, but daprd says it as if it had."""
+    error = failed(name, f"rpc error: code = InvalidArgument desc = {reason}")
+    return ApiError(error.code, error.message, error.status, Grpc.INVALID_ARGUMENT)
+
+
+def _namespace(named: str, own: Identity) -> str:
+    """Who says nothing of namespaces is in `default`."""
+    return own.namespace if not named or named == (own.namespace or DEFAULT) else named
 
 
 def _named_by_path(path: str) -> tuple[str, str]:
     """The name and the method of `name/method/…`; no name where it is not of this form.
 
-    A URL in place of an app's id may have slashes, of which `clean_path` has left one of two.
+    A URL in place of an app's id may have slashes, of which one of two has been left.
     """
-    scheme, slash, rest = path.partition(":/")
-    if slash and scheme in ("http", "https"):
-        base, method, rest = f"{rest}/".partition(f"/{_METHOD}/")
-        return (f"{scheme}://{base}", "/" + rest[:-1]) if method and base else ("", "")
-    name, _, rest = path.partition("/")
-    word, _, rest = rest.partition("/")
-    return (name, "/" + rest) if word == _METHOD else ("", "")
+    name, word, method = path.partition(f"/{_METHOD}/")
+    if not word:
+        return "", ""
+    scheme, slash, rest = name.partition(":/")
+    if slash and scheme in ("http", "https") and not rest.startswith("/"):
+        name = f"{scheme}://{rest}"
+    return name, method
 
 
 def grpc_target_of(headers: HeaderMap, own: Identity) -> Target | ApiError:
@@ -135,7 +156,8 @@ def grpc_target_of(headers: HeaderMap, own: Identity) -> Target | ApiError:
     app_id, _, namespace = given.decode("latin-1").partition(".")
     if not app_id or "." in namespace:
         return failed(given.decode("latin-1"), f"invalid app id {given.decode('latin-1')}", 400)
-    return Target(app_id, namespace or own.namespace, headers.get(b":path") or b"/")
+    path = headers.get(b":path") or b"/"
+    return Target(app_id, _namespace(namespace, own), path, grpc=True)
 
 
 def _named_by_header(headers: HeaderMap) -> str:
@@ -150,14 +172,6 @@ def _named_by_header(headers: HeaderMap) -> str:
     except binascii.Error:
         return ""
     return password.decode("latin-1") if user == APP_ID else ""
-
-
-def is_clean(path: str) -> bool:
-    """Whether nothing in the path means something else once somebody has unescaped it."""
-    decoded = unquote_to_bytes(path)
-    if _UNCLEAN.search(decoded):
-        return False
-    return not {b".", b".."} & set(decoded.replace(b"\\", b"/").split(b"/"))
 
 
 # ---- headers -----------------------------------------------------------------------------------
@@ -175,7 +189,7 @@ def to_callee(headers: HeaderMap, own: Identity, target: Target, authority: byte
     headers.replace(b":authority", authority)
     headers.pairs += (
         (CALLER_APP_ID, own.app_id.encode()),
-        (CALLER_NAMESPACE, own.namespace.encode()),
+        (CALLER_NAMESPACE, (own.namespace or DEFAULT).encode()),
         (CALLEE_APP_ID, target.app_id.encode()),
     )
 
@@ -202,17 +216,28 @@ def to_grpc_callee(headers: HeaderMap, own: Identity, target: Target, authority:
     headers.replace(b":authority", authority)
     headers.pairs += (
         (CALLER_APP_ID, own.app_id.encode()),
-        (CALLER_NAMESPACE, own.namespace.encode()),
+        (CALLER_NAMESPACE, (own.namespace or DEFAULT).encode()),
         (CALLEE_APP_ID, target.app_id.encode()),
     )
 
 
-def forwarded(headers: HeaderMap, host_ip: str, authority: bytes) -> None:
-    """What a call to another sidecar says of where it comes from."""
-    ip = host_ip.encode()
-    headers.replace(b"x-forwarded-for", ip)
-    headers.replace(b"x-forwarded-host", authority)
-    headers.replace(b"forwarded", b"for=%b;by=%b;host=%b" % (ip, ip, authority))
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sidecar is, as it tells others: an address, and the name of its machine."""
+
+    address: str = "127.0.0.1"
+    name: str = ""
+
+
+def forwarded(headers: HeaderMap, place: Place) -> None:
+    """What a call to another sidecar says of where it comes from, after what it said before."""
+    ip, name = place.address.encode(), place.name.encode()
+    shown = b'"[%b]"' % ip if b":" in ip else ip
+    headers.pairs += (
+        (b"x-forwarded-for", ip),
+        (b"x-forwarded-host", name),
+        (b"forwarded", b"for=%b;by=%b;host=%b" % (shown, shown, name)),
+    )
 
 
 def to_app(headers: HeaderMap, token: str, authority: bytes) -> None:

@@ -16,7 +16,8 @@ from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.concurrency import Slots
 from meshproxy.dapr.external import Externals
-from meshproxy.dapr.invocation import Target
+from meshproxy.dapr.invocation import Place, Target
+from meshproxy.dapr.method_path import is_clean
 from meshproxy.dapr.peers import NotFound, Peers
 from meshproxy.dapr.resiliency import NO_POLICY, Policy
 from meshproxy.dapr.sidecar import Sidecar
@@ -44,13 +45,13 @@ class Ways:
 class Invoker:
     """The way to every app and external service.
 
-    `host_ip` is what other sidecars are told of where a call is from. `slots` are the places at the
+    `place` is what other sidecars are told of where a call is from. `slots` are the places at the
     app beside, None for any number.
     """
 
     sidecar: Sidecar
     ways: Ways
-    host_ip: str = "127.0.0.1"
+    place: Place = field(default_factory=Place)
     slots: Slots | None = None
 
     def is_own(self, target: Target) -> bool:
@@ -62,11 +63,15 @@ class Invoker:
     def cluster_of(self, target: Target) -> str | ApiError | None:
         """The cluster to send to; None where it has to be looked up first."""
         if self.is_own(target):
+            if not self.sidecar.app.port:
+                text = "cannot invoke local endpoint: app channel not initialized"
+                return invocation.failed(target.app_id, text)
             return self.app_cluster(target.app_id)
         ways = self.ways
         if not target.external:
             meshed = ways.meshed.get(self._host_of(target))
-            return meshed or ways.peers.cluster_of(target.app_id, target.namespace)
+            peers, grpc = ways.peers, target.grpc
+            return meshed or peers.cluster_of(target.app_id, target.namespace, grpc=grpc)
         try:
             endpoint = ways.externals.find(target.app_id)
         except ValueError as error:
@@ -88,9 +93,9 @@ class Invoker:
         return APP_CLUSTER
 
     def policy_of(self, target: Target) -> Policy:
-        """What stands around the call. The built-in retries are not for the app beside."""
+        """What stands around the call. The built-in retries are for other sidecars only."""
         policy = self.sidecar.resiliency.app(target.app_id, target.path)
-        if policy.only_unreachable and self.is_own(target):
+        if policy.only_unreachable and (target.external or self.is_own(target)):
             return replace(policy, retry=None) if policy.timeout or policy.breaker else NO_POLICY
         return policy
 
@@ -102,7 +107,8 @@ class Invoker:
             if target.external:
                 externals = self.ways.externals
                 return await externals.look_up(externals.find(target.app_id))
-            return await self.ways.peers.look_up(target.app_id, target.namespace)
+            peers, grpc = self.ways.peers, target.grpc
+            return await peers.look_up(target.app_id, target.namespace, grpc=grpc)
         except NotFound as error:
             return invocation.failed(target.app_id, str(error))
 
@@ -112,13 +118,12 @@ class Invoker:
             invocation.to_external(headers, target, self.ways.externals.find(target.app_id))
             headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
             return
-        asked = headers.get(b":authority") or b""
         own = self.sidecar.identity
         invocation.to_callee(headers, own, target, self._host_of(target).encode())
         if cluster == APP_CLUSTER:
             self.prepare_for_app(headers)
         else:
-            invocation.forwarded(headers, self.host_ip, asked)
+            invocation.forwarded(headers, self.place)
             headers.pairs.append((CLUSTER_HEADER, cluster.encode()))
 
     def prepare_grpc(self, headers: HeaderMap, target: Target, cluster: str) -> None:
@@ -137,7 +142,7 @@ class Invoker:
         own = self.sidecar.identity.app_id
         if access is None:
             return None
-        if not invocation.is_clean(asked):
+        if not is_clean(asked):
             # It might be judged as one method and become another one.
             return invocation.failed(own, f"invalid method name {asked!r}", 400)
         if access.allows(caller, asked, verb):

@@ -85,6 +85,18 @@ class FilterCallbacks(Protocol):
     def add_decoded_trailers(self) -> HeaderMap:
         """Create request trailers; only while the last body bytes are being decoded."""
 
+    def add_decoded_data(self, data: bytes) -> None:
+        """Hold back more request body: also a body for a request that has none."""
+
+    def add_encoded_data(self, data: bytes) -> None:
+        """Hold back more response body: also a body for a response that has none."""
+
+    def add_encoded_message(self, data: bytes, trailers: HeaderMap) -> None:
+        """A body and trailers for a response that has neither, while its headers are shown."""
+
+    def inject_decoded_data(self, data: bytes) -> None:
+        """Send more request body before the trailers that are being shown."""
+
     def inject_encoded_data(self, data: bytes) -> None:
         """Send more response body before the trailers that are being shown."""
 
@@ -93,6 +105,9 @@ class FilterCallbacks(Protocol):
 
     def clear_route_cache(self) -> None:
         """Match the route again on next use: a header that decides it has changed."""
+
+    def speak_http(self) -> None:
+        """This filter has made HTTP of gRPC, and makes gRPC of the answer: also of local ones."""
 
     def request_headers_changed(self, names: Iterable[bytes]) -> None:
         """The same, if one of these headers decides it; all that have changed are among them."""

@@ -25,11 +25,12 @@ TerminalFactory = Callable[["Stream"], "TerminalFilter"]
 class FilterChain:
     """The filters before the terminal one, in the order of the configuration.
 
-    `by_scope`: the filters of requests whose route says something else about them.
+    `by_scope`: the filters of requests whose route says something else about them. `translates`:
+    before a cluster, they make of a request what its stream must not take for its own.
     """
 
     __slots__ = (
-        "_by_scope", "_calls", "factories", "has_filters", "limit", "terminal",
+        "_by_scope", "_calls", "factories", "has_filters", "limit", "terminal", "translates",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,7 @@ class FilterChain:
         self._by_scope = {scope: tuple(each) for scope, each in (by_scope or {}).items()}
         self.has_filters = bool(self.factories) or any(self._by_scope.values())
         self.terminal = terminal
+        self.translates = False
         self.limit = buffer_limit
         # By the kinds of a stream's filters, of which there are few: what its paths ask them.
         self._calls: dict[tuple[FilterKind, ...], tuple[PathCalls, PathCalls]] = {}
@@ -235,6 +237,15 @@ class ActiveFilter:
         self._encode.buffer = held = self._encode.buffer or Buffer()
         held.append(data)
 
+    def add_encoded_message(self, data: bytes, trailers: HeaderMap) -> None:
+        """A body and trailers for a response that has neither, while its headers are shown."""
+        self.info.response_trailers = trailers
+        self._encode.add_message(data, trailers)
+
+    def inject_decoded_data(self, data: bytes) -> None:
+        """Send more request body before the trailers that are being shown."""
+        self._decode.inject(self._decode_index, data)
+
     def inject_encoded_data(self, data: bytes) -> None:
         """Send more response body before the trailers that are being shown."""
         self._encode.inject(self._encode_index, data)
@@ -242,6 +253,10 @@ class ActiveFilter:
     def clear_route_cache(self) -> None:
         """Match the route again on next use."""
         self.stream.clear_route_cache()
+
+    def speak_http(self) -> None:
+        """This filter has made HTTP of gRPC, and makes gRPC of the answer: also of local ones."""
+        self.stream.speak_http()
 
     def request_headers_changed(self, names: Iterable[bytes]) -> None:
         """Match the route again on next use, if one of these headers decides it."""

@@ -187,6 +187,11 @@ class FilterPath:
             self.trailers = HeaderMap()
         return self.trailers
 
+    def add_message(self, data: bytes, trailers: HeaderMap) -> None:
+        """A body and trailers for a message that has neither, while its headers are shown."""
+        self.buffer = Buffer(data)
+        self.trailers = trailers
+
     def inject(self, index: int, data: bytes) -> None:
         """Body bytes of the filter at `index`, for those after it; the trailers follow."""
         self._data_from(index + 1, Buffer(data), False)
@@ -217,7 +222,10 @@ class FilterPath:
             index += 1
         self._end.headers_through(headers, end_stream and body_from < 0)
         if body_from >= 0 and self.buffer is not None and not self.aborted:
-            self._data_from(body_from + 1, self.buffer, True)
+            trailers = self.trailers  # of that body
+            self._data_from(body_from + 1, self.buffer, trailers is None)
+            if trailers is not None and not self._is_aborted():
+                self._trailers_from(body_from + 1, trailers)
 
     def _data_from(self, index: int, data: Buffer, end_stream: bool) -> None:
         filters, calls = self._filters, self._calls.data

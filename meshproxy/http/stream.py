@@ -231,6 +231,10 @@ class Stream:
         """How many bytes of a body may be kept (per_connection_buffer_limit_bytes)."""
         return self.chain.limit
 
+    def speak_http(self) -> None:
+        """Local replies are HTTP's from now on: a filter makes gRPC of every answer."""
+        self._is_grpc = False
+
     def clear_route_cache(self) -> None:
         """Match the route again on next use."""
         self._route = _UNROUTED

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
 
 DETAILS: Final = "dapr_api"
+"""An answer that the sidecar has given itself, mostly for want of another one."""
+ON_INVOKE: Final = "dapr_on_invoke"
+"""The answer of an app that speaks gRPC."""
 
 
 class Invoking(Protocol):
@@ -28,6 +31,9 @@ class Invoking(Protocol):
 
     def look_again(self) -> None:
         """There was no answer: perhaps the app is elsewhere."""
+
+    def follow(self) -> None:
+        """Another attempt is about to begin: perhaps elsewhere."""
 
     def reply(self, error: ApiError) -> LocalReply:
         """An error in the words of the call's protocol."""
@@ -57,6 +63,7 @@ class InvocationPlan:
         gone = self._owner.gone
         if gone is not None:
             return self._owner.reply(gone)
+        self._owner.follow()
         reason = self._execution.admit()
         return self._refusal(reason, Grpc.UNAVAILABLE) if reason else None
 

@@ -15,7 +15,7 @@ from meshproxy.dapr.api_error import ApiError
 from meshproxy.dapr.app_settings import APP_CLUSTER
 from meshproxy.dapr.http_api.messages import HttpResponse, error_response
 from meshproxy.dapr.invocation import Target
-from meshproxy.dapr.invoker import Invoker
+from meshproxy.dapr.invoker import CLUSTER_HEADER, Invoker
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import (
     CONTINUE,
@@ -30,7 +30,9 @@ from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.http_filters.dapr_attempts import DETAILS, InvocationPlan
 
 _UNREACHABLE: Final = int(ResponseFlag.UpstreamConnectionFailure | ResponseFlag.NoHealthyUpstream)
+_CODES: Final = {400: "InvalidArgument", 403: "PermissionDenied", 404: "NotFound"}
 _FROM_UPSTREAM: Final = "via_upstream"
+_OURS: Final = "dapr_"  # so begin the details of all that Dapr's filters answer
 
 TOO_LARGE: Final = error_response(
     ApiError("ERR_BODY_READ", "failed reading the body: it is too large", 413)
@@ -48,16 +50,27 @@ def declares_more(headers: HeaderMap, limit: int) -> bool:
     return length is not None and length.isdigit() and int(length) > limit
 
 
+def too_large(target: Target) -> ApiError:
+    """The body of an invocation is over the limit."""
+    return invocation.failed(target.app_id, "stream too large")
+
+
+def is_given(details: str) -> bool:
+    """Whether somebody has answered: an app, a middleware or the sidecar, and not the router."""
+    return details == _FROM_UPSTREAM or details.startswith(_OURS)
+
+
 class InvokingFilter(StreamFilter):
     """Sends a request to an app. `target` is None until there is one."""
 
-    __slots__ = ("_failure", "_holds", "_left", "_waits", "gone", "invoker", "target")
+    __slots__ = ("_failure", "_holds", "_left", "_moved", "_waits", "gone", "invoker", "target")
 
     def __init__(self, invoker: Invoker, max_body: int) -> None:
         self.invoker = invoker
         self.target: Target | None = None
         self._left = max_body
         self._failure = b""
+        self._moved = ""  # the cluster that was found after an attempt
         self.gone: ApiError | None = None
         """Why there is no such app any more."""
         self._holds = False  # a place at the app
@@ -82,7 +95,7 @@ class InvokingFilter(StreamFilter):
         """Send the request on, at once or after the app has been looked up."""
         self.target = target
         if declares_more(headers, self._left):
-            return self.refuse(reply_of(TOO_LARGE))
+            return self.fail(too_large(target))
         cluster = self.invoker.cluster_of(target)
         if cluster is None:
             self.callbacks.spawn(self._look_up(headers, target), f"look up {target.app_id}")
@@ -119,6 +132,13 @@ class InvokingFilter(StreamFilter):
     async def _find(self, target: Target) -> None:
         found = await self.invoker.look_up(target)
         self.gone = found if isinstance(found, ApiError) else None
+        self._moved = "" if isinstance(found, ApiError) else found
+
+    def follow(self) -> None:
+        """Send the next attempt where the app was found after the last one."""
+        headers = self.callbacks.info.request_headers
+        if self._moved and headers is not None:
+            headers.replace(CLUSTER_HEADER, self._moved.encode())
 
     def caller(self) -> SpiffeId | None:
         """Who calls, by the certificate that was shown; None where none was."""
@@ -165,7 +185,7 @@ class InvokingFilter(StreamFilter):
             return CONTINUE
         self._left -= data.length
         if self._left < 0:
-            return self.refuse(reply_of(TOO_LARGE))
+            return self.fail(too_large(self.target))
         return CONTINUE
 
     # -- the response ------------------------------------------------------------------------
@@ -175,7 +195,7 @@ class InvokingFilter(StreamFilter):
         target, info = self.target, self.callbacks.info
         if target is None or not self.gave_up():
             return CONTINUE
-        error = invocation.failed(target.app_id, info.response_code_details or "unknown")
+        error = self.unreached(target, info.response_code_details or "unknown")
         self._failure = body = error.body()
         headers.pairs = [
             (b":status", b"%d" % error.status),
@@ -184,10 +204,14 @@ class InvokingFilter(StreamFilter):
         ]
         return CONTINUE
 
+    def unreached(self, target: Target, reason: str) -> ApiError:
+        """The router has no answer of the app, for a reason in Envoy's words."""
+        return invocation.failed(target.app_id, reason)
+
     def gave_up(self) -> bool:
         """Whether the answer is the router's own; where nobody could be reached, look again."""
         info = self.callbacks.info
-        if info.response_code_details in (_FROM_UPSTREAM, DETAILS):
+        if is_given(info.response_code_details or ""):
             return False
         if info.response_flags & _UNREACHABLE and self.target is not None:
             self.invoker.unreachable(self.target)
@@ -216,6 +240,18 @@ class InternalFilter(InvokingFilter):
 
     def __init__(self, config: InternalFilterConfig) -> None:
         super().__init__(config.invoker, config.max_body)
+
+    def reply(self, error: ApiError) -> LocalReply:
+        """What a caller's sidecar tells its app, as if it had been told by gRPC."""
+        app_id = self.invoker.sidecar.identity.app_id
+        reason = error.message.removeprefix(invocation.failed(app_id, "").message)
+        text = f"rpc error: code = {_CODES.get(error.status, 'Internal')} desc = {reason}"
+        return super().reply(invocation.failed(app_id, text, error.status))
+
+    def unreached(self, target: Target, reason: str) -> ApiError:
+        """The app is there, as far as is known, and does not answer."""
+        text = f"rpc error: code = Internal desc = {invocation.APP_FAILED}{reason}"
+        return invocation.failed(target.app_id, text)
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """Take what is for our app, and nothing else. gRPC is `InternalGrpcFilter`'s."""

@@ -25,7 +25,7 @@ from meshproxy.http.filter import (
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import is_grpc
-from meshproxy.http_filters.dapr_attempts import DETAILS
+from meshproxy.http_filters.dapr_attempts import ON_INVOKE
 from meshproxy.http_filters.dapr_invoke import TOO_LARGE, reply_of
 
 
@@ -90,5 +90,5 @@ class OnInvokeFilter(StreamFilter):
             reply = reply_of(error_response(failed(self._app_id, str(error))))
         else:
             pairs = tuple(answer.headers.pairs)
-            reply = LocalReply(answer.status, DETAILS, answer.body, headers=pairs)
+            reply = LocalReply(answer.status, ON_INVOKE, answer.body, headers=pairs)
         self.callbacks.send_local_reply(reply)

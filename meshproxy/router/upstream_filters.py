@@ -37,7 +37,8 @@ class FilteredRequest:
         self.router = router
         self.host = host
         self.headers_sent = False  # the response's, to the router
-        self.request_headers: HeaderMap = router.request_headers
+        headers: HeaderMap = router.request_headers
+        self.request_headers = headers.copy() if chain.translates else headers
         self.headers_only = router.headers_only
         self.stream = ResponseSide(self)
         self.request = UpstreamRequest(self, host)

@@ -21,10 +21,10 @@ def target(path: str, *pairs: tuple[bytes, bytes]):
     [
         ("/v1.0/invoke/b/method/x", Target("b", "ns", b"/x")),
         ("/v1.0/invoke/b.other/method/x", Target("b", "other", b"/x")),
-        ("/v1.0/invoke/b/method", Target("b", "ns", b"/")),
+        ("/v1.0/invoke/b.ns/method/x", Target("b", "ns", b"/x")),
         ("/v1.0/invoke/b/method/", Target("b", "ns", b"/")),
-        ("/v1.0/invoke/b/method/x/", Target("b", "ns", b"/x/")),
-        ("/v1.0/invoke/b/method/x?", Target("b", "ns", b"/x?")),
+        ("/v1.0/invoke/b/method/x/", Target("b", "ns", b"/x")),
+        ("/v1.0/invoke/b/method/x?", Target("b", "ns", b"/x")),
         ("/v1.0/invoke/b/method/x?a=../b#", Target("b", "ns", b"/x?a=../b#")),
     ],
 )
@@ -32,9 +32,14 @@ def test_a_path_names_the_app_and_the_method(path, expected):
     assert target(path) == expected
 
 
-def test_the_path_wins_over_the_header():
+def test_the_header_wins_over_the_path():
     found = target("/v1.0/invoke/b/method/x", (b"dapr-app-id", b"c"))
-    assert found == Target("b", "ns", b"/x")
+    assert found == Target("c", "ns", b"/v1.0/invoke/b/method/x")
+
+
+def test_who_has_no_namespace_is_in_the_default_one():
+    headers = HeaderMap([(b":path", b"/v1.0/invoke/b.default/method/x")])
+    assert target_of(headers, Identity("me", "")) == Target("b", "", b"/x")
 
 
 @given(st.text(st.characters(max_codepoint=255)))

@@ -4,6 +4,7 @@ import pytest
 
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.peers import FRESH, NotFound, Peers
+from meshproxy.http.filter_chain import FilterChain
 from meshproxy.stats.store import Store
 from meshproxy.upstream.cluster_manager import ClusterManager
 from tests.dapr.support import run
@@ -37,6 +38,19 @@ class World:
         self.resolver = Resolver()
         self.clusters = ClusterManager(Store(), Dispatcher(), None)
         self.peers = Peers(self.clusters, self.resolver, lambda: self.now)
+        self.speaks_http = None
+
+    def with_daprds(self) -> Peers:
+        """The same, where a sidecar may be a daprd."""
+
+        def chain(speaks_http):
+            self.speaks_http = speaks_http
+            return FilterChain((), None, 0)
+
+        return Peers(self.clusters, self.resolver, lambda: self.now, call_local=chain)
+
+    def hosts(self, name: str) -> list:
+        return self.clusters.get(name).hosts
 
     def addresses(self, name: str) -> list[str]:
         return [host.address.text for host in self.clusters.get(name).hosts]
@@ -103,3 +117,55 @@ def test_what_is_no_address_is_left_out(world, caplog):
     world.resolver.known["/b"] = ["somewhere:1", "127.0.0.1", "127.0.0.1:1"]
     assert world.addresses(run(world.peers.look_up("b", ""))) == ["127.0.0.1:1"]
     assert "'somewhere:1', which is no address" in caplog.text
+
+
+def test_whoever_is_found_is_called_as_a_daprd_until_it_says_more(world):
+    peers = world.with_daprds()
+    world.resolver.known["/b"] = ["127.0.0.1:1", "127.0.0.1:2"]
+    calls = run(peers.look_up("b", ""))
+    assert calls == "dapr/call-local/default/b"
+    assert world.clusters.get(calls).filter_chain is not None
+    assert peers.cluster_of("b", "", grpc=True) == "dapr/default/b"
+    first, second = world.hosts(calls)
+    world.speaks_http(first)
+    assert peers.cluster_of("b", "") == calls  # the other one may be a daprd
+    world.speaks_http(second)
+    assert peers.cluster_of("b", "") == "dapr/default/b"
+    world.now += FRESH
+    assert run(peers.look_up("b", "")) == "dapr/default/b"
+
+
+def test_a_newcomer_may_be_a_daprd(world):
+    peers = world.with_daprds()
+    world.resolver.known["/b"] = ["127.0.0.1:1"]
+    calls = run(peers.look_up("b", ""))
+    (host,) = world.hosts(calls)
+    world.speaks_http(host)
+    world.resolver.known["/b"] = ["127.0.0.1:1", "127.0.0.1:2"]
+    assert run(peers.look_up("b", "")) == calls
+    world.resolver.known["/b"] = ["127.0.0.1:1"]
+    assert run(peers.look_up("b", "")) == "dapr/default/b"
+
+
+def test_whoever_did_not_answer_may_be_somebody_else_by_now(world):
+    peers = world.with_daprds()
+    world.resolver.known["/b"] = ["127.0.0.1:1"]
+    calls = run(peers.look_up("b", ""))
+    (host,) = world.hosts(calls)
+    world.speaks_http(host)
+    peers.forget("b", "")
+    assert run(peers.look_up("b", "")) == calls
+
+
+def test_a_host_that_has_gone_says_nothing_any_more(world):
+    peers = world.with_daprds()
+    world.resolver.known["/b"] = ["127.0.0.1:1"]
+    calls = run(peers.look_up("b", ""))
+    (host,) = world.hosts(calls)
+    world.resolver.known.clear()
+    with pytest.raises(NotFound):
+        run(peers.look_up("b", ""))
+    assert not world.clusters.clusters
+    world.speaks_http(host)
+    world.resolver.known["/b"] = ["127.0.0.1:1"]
+    assert run(peers.look_up("b", "")) == calls

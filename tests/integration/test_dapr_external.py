@@ -172,11 +172,17 @@ def test_metadata_addresses_are_refused(sidecar, url):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://u:p@127.0.0.1", "http://a%5Cb", "http://a%20b", "ftp://127.0.0.1", "http://:1"]
+    "url", ["http://u:p@127.0.0.1", "http://a%5Cb", "http://a%20b", "http://:1"]
 )
 def test_what_is_no_url_is_refused(sidecar, url):
     answer = sidecar.call("GET", f"/v1.0/invoke/{quote(url, safe='%')}/method/x")
     assert (answer.status, answer.json["errorCode"]) == (400, "ERR_DIRECT_INVOKE"), answer
+
+
+def test_a_url_of_another_kind_is_no_app(sidecar):
+    answer = sidecar.call("GET", "/v1.0/invoke/ftp%3A%2F%2F127.0.0.1/method/x")
+    assert (answer.status, answer.json["errorCode"]) == (500, "ERR_DIRECT_INVOKE")
+    assert "invalid app id" in answer.json["message"]
 
 
 def test_a_service_that_does_not_answer_is_told(sidecar):

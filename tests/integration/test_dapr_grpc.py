@@ -236,7 +236,8 @@ def test_the_apps_status_is_one_of_http(sidecar):
 
 def test_a_body_over_the_limit_is_refused(sidecar):
     answer = sidecar.call("POST", "/v1.0/invoke/callee/method/x", b"x" * (5 * MIB), HTTP)
-    assert answer.status == 413
+    assert answer.status == 500
+    assert answer.json["message"] == "failed to invoke, id: callee, err: stream too large"
 
 
 # ---- InvokeService -----------------------------------------------------------------------------
@@ -305,7 +306,8 @@ def test_a_failure_over_http_has_its_code_and_details(invoke):
     ("app_id", "method", "verb", "code"),
     [
         ("nobody", "x", "GET", "INTERNAL"),
-        ("callee", "%2e%2e/x", "GET", "INTERNAL"),
+        ("callee", "%2e%2e/x", "GET", "INVALID_ARGUMENT"),
+        ("callee", "a?b", "GET", "INVALID_ARGUMENT"),
         ("callee", "x", "CONNECT", "INVALID_ARGUMENT"),
     ],
 )

@@ -125,7 +125,7 @@ class InvokeApi:
 
 def _headers(call: ServiceCall) -> HeaderMap:
     """The call as a request over HTTP."""
-    method = quote(clean_path("/" + call.method).removeprefix("/"), safe="/%!$&'()*+,;=:@-._~")
+    method = quote(clean_path("/" + call.method).removeprefix("/"), safe="/!$&'()*+,;=:@-._~")
     path = f"/v1.0/invoke/{quote(call.app_id, safe='')}/method/{method}"
     pairs = [
         (b":method", call.verb.encode()),

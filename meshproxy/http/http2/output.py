@@ -124,11 +124,12 @@ class Http2Output:
 
     def flush_blocked(self) -> None:
         """Every stream that waits sends a frame in its turn, while there is window."""
+        waited = tuple(self.blocked.values())
         while self.blocked and self.send_window > 0:
             moved = [each for each in tuple(self.blocked.values()) if each.send_one()]
             if not moved:
                 break
-        for stream in tuple(self.blocked.values()):
+        for stream in waited:  # also those that wait no more
             stream.update_watermark()
 
     def on_watermark(self, high: bool) -> None:

@@ -100,8 +100,10 @@ class Http2Stream:
         self.flush()
 
     def send_trailers(self, trailers: HeaderMap) -> None:
-        """Trailers, which end what is sent."""
-        if self._pending is not None:
+        """Trailers, which end what is sent; none end it as a body does, as in Envoy."""
+        if not trailers.pairs:
+            self.send_data(b"", True)
+        elif self._pending is not None:
             self._trailers_pending = trailers
         else:
             self.send_headers(trailers, True)

@@ -9,9 +9,11 @@ import asyncio
 import importlib.util
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from meshproxy.config import ServerConfig
@@ -28,6 +30,7 @@ from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.external import Externals
 from meshproxy.dapr.http_api import HTTP_API, PUBLIC_API
 from meshproxy.dapr.input_bindings import InputBindings
+from meshproxy.dapr.invocation import Place
 from meshproxy.dapr.invoker import Invoker, Ways
 from meshproxy.dapr.peers import Peers
 from meshproxy.dapr.pluggable.registry import PluggableRegistry
@@ -39,6 +42,7 @@ from meshproxy.dapr.subscriptions import Subscriptions
 from meshproxy.errors import ConfigErrors, StartupError
 from meshproxy.http_filters.dapr import GRPC_TYPE, INTERNAL_TYPE, TYPE
 from meshproxy.http_filters.dapr_api import DaprFilterConfig
+from meshproxy.http_filters.dapr_call_local import call_local_chain, call_local_server
 from meshproxy.http_filters.dapr_grpc_proxy import GrpcProxyFilter, InternalGrpcFilter
 from meshproxy.http_filters.dapr_invoke import InternalFilterConfig
 from meshproxy.http_filters.dapr_page import page, public
@@ -168,10 +172,14 @@ class DaprSidecar:
         channel = self.facts.channel
         slots = None if channel is None else channel.slots
         mtls = options.mtls
-        peers = Peers(clusters, resolver, tls_to=None if mtls is None else mtls.to)
-        ways = Ways(peers, externals, self._mesh.connect(clusters))
-        invoker = Invoker(self.facts, ways, self._host_ip(), slots)
         most = options.max_body_size
+        if mtls is None:
+            peers = Peers(clusters, resolver, call_local=partial(call_local_chain, most))
+        else:
+            # A daprd takes its certificates from Sentry only: whoever has ours is none.
+            peers = Peers(clusters, resolver, tls_to=mtls.to)
+        ways = Ways(peers, externals, self._mesh.connect(clusters))
+        invoker = Invoker(self.facts, ways, Place(self._host_ip(), socket.gethostname()), slots)
         self._api = Api(self.facts)
         self._api.service = InvokeApi(invoker, client, most, self._grpc_app)
         self.facts.subscriptions = lambda: [
@@ -203,6 +211,8 @@ class DaprSidecar:
             HTTP: [*self._around.before_http(), filter_config(TYPE, api), *self._before_app()],
         }
         self._around.watch(api.api, filters, INTERNAL)
+        calls = made("call_local", call_local_server(options.app_id, most))
+        filters[INTERNAL].insert(0, calls)
         filters[PUBLIC] = [made("public", public(api.api, PUBLIC_API))]
         filters[METRICS] = [made("metrics", page(self._around.page, PAGE_TYPE))]
         listeners = [

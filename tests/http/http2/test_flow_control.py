@@ -107,6 +107,28 @@ def test_a_body_waits_for_the_window_and_its_maker_is_told():
     assert server.codec.idle
 
 
+def test_a_maker_is_told_when_the_window_of_the_connection_lets_everything_go_at_once():
+    server = Server(options=_SMALL)
+    server.start(settings((4, 1_000_000)), headers(1))
+    request = server.requests[0]
+    request.encoder.encode_headers(HeaderMap(OK), False)
+    request.encoder.encode_data(b"x" * 70_000, False)
+    assert request.watermarks == [True]
+    server.send(window_update(0, 100_000))
+    assert request.watermarks == [True, False]
+
+
+def test_no_trailers_are_no_headers_but_the_end_of_the_body():
+    server = Server(options=_SMALL)
+    server.start(headers(1))
+    encoder = server.requests[0].encoder
+    encoder.encode_headers(HeaderMap(OK), False)
+    encoder.encode_data(b"x", False)
+    encoder.encode_trailers(HeaderMap())
+    shown = [(each.kind, each.payload, each.ends) for each in server.send()][1:]
+    assert shown == [(DATA, b"x", False), (DATA, b"", True)]
+
+
 def test_trailers_wait_for_the_body():
     server = Server()
     server.start(settings((4, 3)), headers(1))
