@@ -90,6 +90,8 @@ class ConnPool:
         limits = cluster.config.circuit_breakers
         if cluster.pending_active >= limits.max_pending_requests:
             return FULL
+        if self.connecting > len(self.pending):
+            return WAIT  # for a connection that is being made, and that nobody wants any more
         # Envoy lets a host without any connection have its first one, limit or not.
         if cluster.connections_active < limits.max_connections or not self.clients:
             return CONNECT

@@ -302,3 +302,19 @@ def test_a_connection_that_comes_up_when_its_host_is_gone_serves_who_waits_and_e
     wire.dispatch(OK)
     assert waiting.ended
     assert wire.closed == "flush"
+
+
+def test_who_comes_after_one_that_gave_up_gets_the_connection_that_is_being_made(world):
+    cluster, pool, connector = world()
+    for _ in range(50):
+        given_up = Request()
+        pool.new_stream(given_up)
+        pool.cancel(given_up)
+    assert cluster.stats.upstream_cx_total.value == 1
+    first, second = Request(), Request()
+    pool.new_stream(first)
+    pool.new_stream(second)
+    assert cluster.stats.upstream_cx_total.value == 2
+    connector.succeed()
+    connector.succeed()
+    assert first.client is not second.client

@@ -30,9 +30,11 @@ from meshproxy.http.http2.frames import (
 )
 from meshproxy.http.http2.hpack import TOO_LARGE, BlockError, BombError, HeaderDecoder, Pair
 from meshproxy.http.http2.limits import (
+    FORGIVEN_RESETS,
     MAX_CONTINUATIONS,
     RESET_WORK,
     SHIFT,
+    SUSPICIOUS_TURN,
     TURN,
     WORK,
 )
@@ -64,7 +66,7 @@ class Http2Connection(Http2Output):
 
     __slots__ = ("_block", "_decoder", "_handlers", "_held", "_left", "_peer_settings",
                  "_preface_left", "_received_settings", "_rest", "_rest_at", "broken",
-                 "last_peer_stream", "last_received", "reset_by_us")  # fmt: skip
+                 "last_peer_stream", "last_received", "reset_by_us", "resets")  # fmt: skip
 
     protocol: Final = "HTTP/2"
 
@@ -73,6 +75,7 @@ class Http2Connection(Http2Output):
         self.last_peer_stream = 0
         self.last_received = 0
         self.broken = False  # the peer broke a rule
+        self.resets = 0  # streams that their peer gave up, or cost us
         self.reset_by_us: dict[int, None] = {}
         self._peer_settings = Settings(client=bool(preface))
         self._received_settings = False
@@ -147,7 +150,8 @@ class Http2Connection(Http2Output):
     def _read(self, data: bytes, at: int) -> None:
         """Deal with the frames from `at`, as many as one turn allows."""
         size = len(data)
-        self._left = TURN
+        suspicious = (self.resets - FORGIVEN_RESETS) * 4 > self.inbound.opened
+        self._left = SUSPICIOUS_TURN if suspicious else TURN
         handlers = self._handlers
         read_header = frames.read_header
         while size - at >= HEADER_SIZE:
@@ -284,6 +288,7 @@ class Http2Connection(Http2Output):
         except BlockError:
             raise Http2Error(frames.COMPRESSION_ERROR, "http2.compression") from None
         if isinstance(pairs, str):
+            self._left -= RESET_WORK  # beside that of its reset: it was a large one
             overflow = (
                 self.stats.header_list_size_too_large
                 if pairs == TOO_LARGE

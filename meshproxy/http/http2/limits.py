@@ -20,11 +20,15 @@ MAX_CONTINUATIONS: Final = 8
 # answered here, or a few of those that only cost. The figures are what each costs in about 2.5 us,
 # but for HEADERS, which are what connections are for: more turns make them dearer.
 TURN: Final = 128
+# Of one whose streams end in resets, more than every fourth of them: one such stream, not two. A
+# few are anybody's right.
+SUSPICIOUS_TURN: Final = 32
+FORGIVEN_RESETS: Final = 4
 # Of a frame, by its type from DATA on; and for so many of its bytes (as a shift) one more.
-WORK: Final = (4, 8, 1, 32, 8, 1, 2, 1, 1, 4)
+WORK: Final = (4, 8, 1, 64, 8, 1, 2, 1, 1, 4)
 SHIFT: Final = (12, 5, 31, 31, 31, 31, 31, 31, 31, 5)
 # Of an RST_STREAM that the peer makes us send.
-RESET_WORK: Final = 32
+RESET_WORK: Final = 64
 
 # The counters in `http2.` of what was seen.
 EMPTY_FRAMES: Final = "inbound_empty_frames_flood"

@@ -137,12 +137,14 @@ class ServerCodec(Http2Connection):
             raise Http2Error(frames.STREAM_CLOSED, "http2.stream_closed")
         self.last_peer_stream = stream_id
         if self._final or len(self.streams) >= self.settings.max_concurrent_streams:
+            self.resets += 1
             self.send_reset(stream_id, frames.REFUSED_STREAM)
             return
         # A request that is none: as in Envoy there is a stream of it, which is counted and logged,
         # and of which nothing is known.
         if isinstance(pairs, str):
             stream = self._begin(stream_id, True, -1)
+            self.resets += 1
             self.send_reset(stream_id, frames.INTERNAL_ERROR)
             self._forget(stream)
             stream.decoder.on_reset(pairs, _REMOTE_RESET_FLAG)
@@ -159,6 +161,11 @@ class ServerCodec(Http2Connection):
             upgrade = extended_connect.upgrade_of(request.pairs) if request.is_connect else None
             stream.asks_for_upgrade = upgrade is not None
             stream.decoder.decode_headers(HeaderMap(upgrade or request.pairs), end_stream)
+
+    def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id in self.streams:
+            self.resets += 1
+        super()._on_rst_stream(flags, stream_id, payload)
 
     def _begin(self, stream_id: int, end_stream: bool, length: int) -> ServerStream:
         stream = ServerStream(self, stream_id)
@@ -202,6 +209,7 @@ class ServerCodec(Http2Connection):
     def drop_stream(self, stream: Http2Stream, details: str) -> None:
         """End a stream by its client's fault."""
         assert isinstance(stream, ServerStream)
+        self.resets += 1
         self._forget(stream)
         stream.decoder.on_reset(details, _PROTOCOL_FLAG)
 

@@ -28,6 +28,7 @@ from tests.support.http2_frames import (
     headers,
     number,
     post,
+    rst,
     settings,
     window_update,
 )
@@ -220,8 +221,8 @@ def read_at_once(server: Server, octets: bytes) -> list[int]:
 
 @pytest.mark.parametrize(
     ("name", "frames"),
-    {"rapid reset": 8, "MadeYouReset": 8, "SETTINGS": 16, "PING": 64, "HPACK bomb": 1,
-     "PRIORITY": 128, "WINDOW_UPDATE": 128, "more headers than allowed": 2}.items(),
+    {"rapid reset": 4, "MadeYouReset": 4, "SETTINGS": 16, "PING": 64, "HPACK bomb": 1,
+     "PRIORITY": 128, "WINDOW_UPDATE": 128, "more headers than allowed": 1}.items(),
 )  # fmt: skip
 def test_of_a_flood_that_comes_in_one_read_a_turn_takes_few_frames(name, frames):
     server = Server()
@@ -230,6 +231,31 @@ def test_of_a_flood_that_comes_in_one_read_a_turn_takes_few_frames(name, frames)
     turns = read_at_once(server, first + b"".join(more(n) for n in range(400)))
     assert max(turns) <= frames
     assert server.codec.closed or sum(turns) >= 400
+
+
+@pytest.mark.parametrize("name", ["rapid reset", "MadeYouReset"])
+def test_of_a_connection_whose_streams_end_in_resets_a_turn_takes_one(name):
+    server = Server()
+    server.start()
+    _, more = FLOODS[name]
+    turns = read_at_once(server, b"".join(more(n) for n in range(100)))
+    assert set(turns[4:]) == {2}  # the stream's beginning, and what ends it
+
+
+def test_a_client_that_gives_up_now_and_then_has_the_turns_of_everybody():
+    server = Server()
+    server.start()
+    for n in range(100):
+        server.send(headers(2 * n + 1), *([rst(2 * n + 1)] if n % 5 == 0 else ()))
+    begun = read_at_once(server, b"".join(headers(2 * n + 1) for n in range(100, 130)))
+    assert begun[0] > 8
+
+
+def test_streams_that_are_refused_make_turns_smaller_too():
+    server = Server(options=Http2Settings(max_concurrent_streams=1))
+    server.start(headers(1))
+    turns = read_at_once(server, b"".join(headers(2 * n + 3) for n in range(60)))
+    assert max(turns[8:]) == 1
 
 
 def test_no_turn_is_taken_from_others_where_the_frames_of_a_read_are_few():
