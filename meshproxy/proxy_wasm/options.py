@@ -26,7 +26,8 @@ MESHPROXY_COMPAT: with `envoy`, statuses and refusals are exactly Envoy's; with 
 refused only because of its phase is readable, or ignored with a warning.
 MESHPROXY_STRICT_IMPORTS: an import `env.proxy_*` that nobody knows is an error; otherwise it is
 answered with 12 (Unimplemented), and one warning.
-MESHPROXY_CALLBACK_TIMEOUT: how long one callback may run before it is interrupted.
+MESHPROXY_CALLBACK_TIMEOUT: how much of the processor's time one callback may take before it is
+interrupted; ten times as much of the clock's on the wall.
 MESHPROXY_START_TIMEOUT: the same for start functions, `on_vm_start` and `on_configure` together.
 MESHPROXY_RESTART_TIMEOUT: the same for a VM that starts while others serve, if that is shorter.
 MESHPROXY_PAUSED_TIMEOUT: how long a stream may wait for the filter that has paused it; it is

@@ -185,6 +185,9 @@ class Reloader:
         self._pool.services.offload(work, lambda found: self._compare(watched, found))
 
     def _compare(self, watched: Sequence[Plugin], found: dict[CodeSource, object]) -> None:
+        if self._requests:  # which may be loading these very files; the next look will tell
+            self.watch()
+            return
         changed = [each for each in watched if self._has_changed(each, found)]
         settled = [
             each

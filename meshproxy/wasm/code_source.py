@@ -42,7 +42,7 @@ class LocalFile:
         return self.path
 
     def load(self) -> bytes:
-        """The content of the file; at most 16 MiB of it."""
+        """The content of the file; at most MAX_MODULE_SIZE of it."""
         try:
             with Path(self.path).open("rb") as file:
                 code = file.read(MAX_MODULE_SIZE + 1)
@@ -141,7 +141,7 @@ def checked(source: RemoteCode, code: bytes) -> bytes:
 
 
 def checked_size(name: str, code: bytes) -> bytes:
-    """`code`, or ModuleError where it is empty or larger than 16 MiB."""
+    """`code`, or ModuleError where it is empty or too large."""
     if not code:
         raise ModuleError(name, "is empty")
     if len(code) > MAX_MODULE_SIZE:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MIB: Final = 1 << 20
-MAX_MODULE_SIZE: Final = 16 * MIB
+MAX_MODULE_SIZE: Final = 64 * MIB
+"""Bytes: the largest filters of the field (a whole firewall, built with Go) have 25 MiB."""
 TICK: Final = 0.010
 """Seconds between two epochs. A thread that wakes 100 times a second costs 0.2 % of a core."""
 
@@ -24,7 +25,8 @@ class Limits:
     """What one VM may use.
 
     memory_size: bytes of linear memory; `memory.grow` beyond it fails inside the guest.
-    callback_timeout: seconds that one callback may run (measured in ticks of 10 ms, never shorter).
+    callback_timeout: seconds of the processor that one callback may use (measured in ticks of
+        10 ms, never shorter), or ten times as long of the clock on the wall.
     start_timeout: the same for `_initialize`, `_start`, `on_vm_start` and `on_configure` together.
     restart_timeout: the same for a VM that starts while others serve, if that is shorter.
     paused_timeout: seconds that a stream may wait for its guest to let it go on.
@@ -49,10 +51,56 @@ def ticks(seconds: float) -> int:
     return math.ceil(seconds / TICK) + 1
 
 
-class Ticker:
-    """Counts epochs: a daemon thread that runs from the first VM on, and calls `increment`."""
+SLOWEST: Final = 10
+"""How many times longer than by the processor's clock an epoch may last on the wall."""
 
-    __slots__ = ("_increment", "_thread", "epoch")
+
+def thread_clock() -> Callable[[], float]:
+    """The processor time, in seconds, of the thread that asks; time itself where a system has no
+    such clock."""
+    find = getattr(time, "pthread_getcpuclockid", None)
+    if find is None:
+        return time.monotonic
+    clock = find(threading.get_ident())
+
+    def used() -> float:
+        try:
+            return time.clock_gettime(clock)
+        except OSError:  # the thread has ended: real time counts alone
+            return 0.0
+
+    return used
+
+
+class Meter:
+    """Counts epochs of TICK: by the processor time of a thread, which is not its guests' fault when
+    others have the processor; by a tenth of real time where that is longer, since a thread that
+    the clock is not of may run guests as well."""
+
+    __slots__ = ("_processor", "_used", "_wall", "used", "wall")
+
+    def __init__(self, processor: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._processor, self._wall = processor, wall
+        self.used, self.wall = processor(), wall()
+        self._used = 0.0
+
+    def epochs(self) -> int:
+        """Whole epochs that have passed since the last call."""
+        used, wall = self._processor(), self._wall()
+        self._used += max(used - self.used, (wall - self.wall) / SLOWEST)
+        self.used, self.wall = used, wall
+        passed = int(self._used / TICK)
+        self._used -= passed * TICK
+        return passed
+
+
+class Ticker:
+    """Counts epochs: a daemon thread that runs from the first VM on, and calls `increment`.
+
+    Time is that of the thread which made the newest VM: where guests run.
+    """
+
+    __slots__ = ("_increment", "_meter", "_thread", "epoch")
 
     def __init__(self, increment: Callable[[], None]) -> None:
         self.epoch = 0
@@ -61,6 +109,7 @@ class Ticker:
 
     def start(self) -> None:
         """Begin to tick, unless it ticks already (a forked child has to begin anew)."""
+        self._meter = Meter(thread_clock(), time.monotonic)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="wasm-epoch", daemon=True)
             self._thread.start()
@@ -68,5 +117,6 @@ class Ticker:
     def _run(self) -> None:
         while True:
             time.sleep(TICK)
-            self.epoch += 1
-            self._increment()
+            for _ in range(self._meter.epochs()):
+                self.epoch += 1
+                self._increment()

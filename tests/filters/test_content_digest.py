@@ -2,14 +2,24 @@ import base64
 import hashlib
 import re
 import subprocess
+import threading
+import urllib.error
+from collections import Counter
+from pathlib import Path
 
 import pytest
+import wasmtime
+import yaml
 
 from meshproxy.wasm.errors import ModuleError
 from tests.support import toolchains
-from tests.support.conf import FILTERS
+from tests.support.conf import FILTERS, found, runnable
+from tests.support.eventually import eventually
+from tests.support.processes import ProxyProcess
 from tests.support.raw_client import RawClient, http_request
+from tests.support.upstreams import RecordingUpstream
 from tests.support.wasm_traces import assert_same_calls
+from tests.support.wat_filter import filter_text
 
 FILTER = "content_digest"
 BODY = b'{"hello": "world"}\n'
@@ -115,3 +125,87 @@ def test_a_line_that_cannot_be_read_is_named(configure, caplog, line):
 
 def test_the_calls_are_those_of_envoy_in_their_order(wasm):
     assert_same_calls(FILTER, wasm)
+
+
+# -- megabytes of code, replaced under load --------------------------------------------------------
+
+SERVED_MEANWHILE = 25
+"""Answers while a new VM is made. To compile takes seconds: a loop that waited would give none."""
+PATIENCE_S = 120
+
+
+def with_another_digest(code: bytes, mark: int) -> bytes:
+    """The same module, of which no compiled form is kept: it has one more custom section."""
+    return code + bytes((0, 6, 4)) + b"mark" + bytes((mark,))
+
+
+class Load:
+    """Clients that ask, one request after the other, until the end; every answer is counted."""
+
+    def __init__(self, port: int, clients: int) -> None:
+        self.seen: Counter[object] = Counter()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(port,)) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, port: int) -> None:
+        fields = (f"content-digest: {digest(BODY)}", f"content-length: {len(BODY)}")
+        request = http_request("/", *fields, method="POST", body=BODY)
+        try:
+            with RawClient(port) as client:
+                while not self._stop.is_set():
+                    self.seen[client.request(request).status] += 1
+        except Exception as error:
+            self.seen[repr(error)] += 1
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), "a client still waits for its answer"
+
+
+def test_megabytes_of_code_are_replaced_under_load_and_nothing_waits_for_the_compiler(
+    wasm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing of it has been compiled before
+    code = wasm.read_bytes()
+    assert len(code) > 2_000_000
+    path = tmp_path / "filter.wasm"
+    path.write_bytes(wasmtime.wat2wasm(filter_text("")))  # soon ready
+
+    def replace(other: bytes) -> None:
+        path.with_suffix(".new").write_bytes(other)
+        path.with_suffix(".new").replace(path)
+
+    with RecordingUpstream() as upstream:
+        document = runnable(FILTERS / FILTER / "envoy.yaml", {8080: upstream.port})
+        for local in found(document, "local"):
+            local["filename"] = str(path)
+        with ProxyProcess("meshproxy", yaml.safe_dump(document, sort_keys=False)) as proxy:
+
+            def reloads(outcome: str) -> int:
+                return proxy.counters()[f"wasm.{FILTER}.module_reload_{outcome}"]
+
+            load = Load(proxy.ports["ingress"], clients=2)
+            eventually(lambda: load.seen[200] > 0)
+            before = load.seen.total()
+            replace(with_another_digest(code, 1))
+            proxy.admin("/wasm/reload", "POST", timeout_s=PATIENCE_S)
+            assert load.seen.total() - before >= SERVED_MEANWHILE
+
+            before = load.seen.total()
+            replace(with_another_digest(code, 2))
+            eventually(lambda: reloads("success") == 2, PATIENCE_S)
+            assert load.seen.total() - before >= SERVED_MEANWHILE
+
+            replace(code[: len(code) // 2])
+            with pytest.raises(urllib.error.HTTPError):
+                proxy.admin("/wasm/reload", "POST", timeout_s=PATIENCE_S)
+            assert reloads("success") == 2
+            before = load.seen.total()
+            eventually(lambda: load.seen.total() > before)
+            load.end()
+            assert set(load.seen) == {200}
+            eventually(lambda: proxy.counters()["wasm.wasm_vm_count"] == 1)

@@ -267,6 +267,31 @@ def test_a_changed_file_is_loaded_once_it_is_left_alone(served):
     assert served.count("module_reload_failure") == 0
 
 
+def test_a_changed_file_that_is_being_loaded_on_request_is_not_loaded_twice(served):
+    compiling = []
+    at_once = served.world.services.offload
+
+    def offload(work, done):
+        if done == served.world.pool.reloader._swap:
+            compiling.append((work, done))
+        else:
+            at_once(work, done)
+
+    served.world.services.offload = offload
+    served.world.pool.reloader.watch()
+    served.write(module(2))
+    served.reload()
+    served.world.dispatcher.advance(5 * POLL)
+    [(work, done)] = compiling
+    done(work())
+    assert served.version() == 2
+    served.world.dispatcher.advance(5 * POLL)
+    assert len(compiling) == 1
+    served.write(module(3))
+    served.world.dispatcher.advance(3 * POLL)
+    assert len(compiling) == 2
+
+
 def test_a_changed_file_that_fails_is_tried_once(served):
     served.world.pool.reloader.watch()
     served.write(b"nonsense")

@@ -148,11 +148,11 @@ class ProxyProcess:
         except (OSError, HTTPException):
             return False
 
-    def admin(self, path: str, method: str = "GET") -> str:
+    def admin(self, path: str, method: str = "GET", *, timeout_s: float = 10) -> str:
         """The body of an admin endpoint. Raises urllib.error.HTTPError for an error status."""
         url = f"http://127.0.0.1:{self.admin_port}{path}"
         with urllib.request.urlopen(
-            urllib.request.Request(url, method=method), timeout=10
+            urllib.request.Request(url, method=method), timeout=timeout_s
         ) as answer:
             body: bytes = answer.read()
         return body.decode()

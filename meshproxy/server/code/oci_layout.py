@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from meshproxy.wasm.limits import MAX_MODULE_SIZE
 
-MAX_UNPACKED: Final = 4 * MAX_MODULE_SIZE
+MAX_UNPACKED: Final = 2 * MAX_MODULE_SIZE
 """Bytes of an archive that are looked at: what unpacks to more is an attack."""
 MODULE_NAME: Final = "plugin.wasm"
 

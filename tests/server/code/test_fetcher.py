@@ -143,7 +143,7 @@ def test_pauses_double_up_to_their_limit_and_are_at_random(attempt, chance, seco
 
 @pytest.mark.parametrize(
     ("code", "wrong"),
-    [(b"other", "its SHA-256 is"), (b"", "is empty"), (bytes(MAX_MODULE_SIZE + 1), "than 16 MiB")],
+    [(b"other", "its SHA-256 is"), (b"", "is empty"), (bytes(MAX_MODULE_SIZE + 1), "than 64 MiB")],
 )
 def test_what_is_not_the_module_is_refused(code, wrong):
     sha256 = SHA256 if code == b"other" else ""

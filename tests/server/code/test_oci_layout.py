@@ -71,7 +71,7 @@ def test_the_layers_that_may_have_the_module(kinds, chosen):
         (layers("application/wasm", "application/wasm"), "has 2 Wasm layers"),
         ({"layers": [{"mediaType": "application/wasm", "size": 1}]}, "no digest or no size"),
         ({"layers": [{"mediaType": "application/wasm", "digest": DIGEST, "size": -1}]}, "no size"),
-        (layers("application/wasm", size=MAX_MODULE_SIZE + 1), "more than 16 MiB"),
+        (layers("application/wasm", size=MAX_MODULE_SIZE + 1), "more than 64 MiB"),
     ],
 )
 def test_a_manifest_without_a_module_says_what_it_is(manifest, wrong):
@@ -155,10 +155,10 @@ def test_a_link_is_no_module():
         (b"junk", "cannot be unpacked"),
         (gzip.compress(b"no archive at all" * 99), "cannot be unpacked"),
         (gzip.compress(archive({"plugin.wasm": CODE * 9999}))[:-20], "cut off"),
-        (gzip.compress(bytes(oci_layout.MAX_UNPACKED + 1)), "unpacks to more than 64 MiB"),
+        (gzip.compress(bytes(oci_layout.MAX_UNPACKED + 1)), "unpacks to more than 128 MiB"),
         (
             gzip.compress(archive({"plugin.wasm": bytes(MAX_MODULE_SIZE + 1)}), 1),
-            "plugin.wasm is larger than 16 MiB",
+            "plugin.wasm is larger than 64 MiB",
         ),
     ],
     ids=["junk", "no archive", "cut off", "bomb", "large module"],
