@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from meshproxy.dapr.component import Component
+from meshproxy.dapr.component import Component, ComponentError
 
 INPUT_BINDING: Final = "INPUT_BINDING"
 OUTPUT_BINDING: Final = "OUTPUT_BINDING"
@@ -19,6 +19,14 @@ class BindingData:
     data: bytes = b""
     metadata: Mapping[str, str] = field(default_factory=dict)
     content_type: str = ""
+
+
+class Answered(ComponentError):
+    """The other side has answered, and its answer is a failure; `metadata` say more of it."""
+
+    def __init__(self, text: str, metadata: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.metadata: Final = metadata
 
 
 EventHandler = Callable[[BindingData], Awaitable[bytes]]
@@ -34,7 +42,7 @@ class OutputBinding(Component, Protocol):
     operations: tuple[str, ...]
 
     async def invoke(self, operation: str, request: BindingData) -> BindingData | None:
-        """Do one of `operations`; None where there is nothing to answer."""
+        """Do one of `operations`; None where it has no answer, which is not an empty one."""
 
 
 class InputBinding(Component, Protocol):

@@ -1,7 +1,8 @@
 """`bindings.http`: a request to one HTTP service.
 
 Metadata: `url`; `errorIfNot2XX` (true), which a call may override; `responseTimeout` (none);
-`securityToken` with `securityTokenHeader`; `maxResponseBodySize` (100Mi, bytes).
+`securityToken` with `securityTokenHeader`; `maxResponseBodySize` (100Mi, bytes); `MTLSRootCA`,
+`MTLSClientCert`, `MTLSClientKey` (PEM, or files).
 A call's metadata: `path`, put after the URL; every name that begins with a capital is a header.
 The answer's metadata are `statusCode`, `status` and the headers.
 """
@@ -9,20 +10,31 @@ The answer's metadata are `statusCode`, `status` and the headers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
+from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, Answered, BindingData
 from meshproxy.dapr.bindings.localstorage import plain
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.tls_client import client_context
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 _METHODS: Final = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _LARGEST: Final = 100 * 1024 * 1024
-_NOT_SUPPORTED: Final = ("MTLSRootCA", "MTLSClientCert", "MTLSClientKey", "MTLSRenegotiation")
+_JSON: Final = "application/json; charset=utf-8"
+_TLS: Final = {
+    "MTLSRootCA": "caCert",
+    "MTLSClientCert": "clientCert",
+    "MTLSClientKey": "clientKey",
+}
+"""The names that `tls_client.py` has for them."""
+_RENEGOTIATION: Final = "MTLSRenegotiation"
 _ERROR_IF_NOT_2XX: Final = "errorIfNot2XX"
 
 
@@ -39,6 +51,7 @@ class HttpBinding:
         self._largest = _LARGEST
         self._headers: dict[str, str] = {}
         self._timeout = 0.0
+        self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def init(self, metadata: Metadata) -> None:
@@ -47,9 +60,9 @@ class HttpBinding:
 
     def check_metadata(self, metadata: Metadata) -> None:
         """The same: nothing outside is touched."""
-        for name in _NOT_SUPPORTED:
-            if name in metadata:
-                raise ComponentError(f"the metadata '{name}' is not supported")
+        if metadata.get(_RENEGOTIATION, "") not in ("", "RenegotiateNever"):
+            raise ComponentError(f"the metadata '{_RENEGOTIATION}' is not supported")
+        self._tls = _context(metadata)
         self._url = metadata.required("url")
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -80,8 +93,8 @@ class HttpBinding:
         body = None
         if method in _WITH_BODY:
             body = plain(request.data)
-            if not any(name.lower() == "content-type" for name in headers):
-                headers["Content-Type"] = "application/json; charset=utf-8"
+            _default(headers, "Content-Type")
+        _default(headers, "Accept")
         try:
             async with self._client().request(method, url, data=body, headers=headers) as response:
                 answer = await self._body(response)
@@ -94,7 +107,7 @@ class HttpBinding:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise ComponentError(f"{method} {self._url}: {str(error) or 'timeout'}") from error
         if strict and not 200 <= response.status < 300:
-            raise ComponentError(f"received status code {response.status}")
+            raise Answered(f"received status code {response.status}", shown)
         return BindingData(answer, shown)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -119,8 +132,28 @@ class HttpBinding:
 
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._timeout or None)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            connector = aiohttp.TCPConnector(ssl=self._tls or True)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         return self._session
+
+
+def _context(metadata: Metadata) -> ssl.SSLContext | None:
+    """TLS as the metadata say: PEM texts, or the paths of files with them."""
+    given = {ours: metadata[theirs] for theirs, ours in _TLS.items() if metadata.get(theirs, "")}
+    if not given:
+        return None
+    for name, value in given.items():
+        if "-----BEGIN" not in value:
+            try:
+                given[name] = Path(value).read_text()
+            except (OSError, ValueError) as error:
+                raise ComponentError(f"{name}: neither PEM nor a file with it: {error}") from None
+    return client_context(Metadata(given))
+
+
+def _default(headers: dict[str, str], name: str) -> None:
+    if not any(each.lower() == name.lower() for each in headers):
+        headers[name] = _JSON
 
 
 def _headers(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """`bindings.localstorage`: files below one folder. Metadata: `rootPath`.
 
 A call names its file by the metadata `fileName`; no name leads out of the folder, by `..`, by a
-link, or otherwise. Files are read and written in a thread.
+link, or otherwise. What is created is taken for base64 where it can be. Files are read and written
+in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 
 _FILE_NAME: Final = "fileName"
+_DISALLOWED: Final = ("/proc", "/sys", "/boot", "/var/run/secrets", "/run/secrets")
 
 
 class LocalStorageBinding:
@@ -31,10 +34,13 @@ class LocalStorageBinding:
 
     def check_metadata(self, metadata: Metadata) -> None:
         """Read the metadata alone."""
-        metadata.required("rootPath")
+        root = Path(metadata.required("rootPath")).resolve()
+        if any(Path(each) in (root, *root.parents) for each in _DISALLOWED):
+            raise ComponentError("property rootPath points to a disallowed location")
 
     async def init(self, metadata: Metadata) -> None:
         """Make the folder where it is missing."""
+        self.check_metadata(metadata)
         root = Path(metadata.required("rootPath"))
         try:
             await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
@@ -61,29 +67,43 @@ class LocalStorageBinding:
     # -- in a thread -----------------------------------------------------------------------------
 
     def _create(self, request: BindingData) -> BindingData:
-        name = request.metadata.get(_FILE_NAME, "") or str(uuid.uuid4())
-        path = self._inside(name)
+        path = self._inside(request.metadata.get(_FILE_NAME, "") or str(uuid.uuid4()))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(plain(request.data))
-        return BindingData(orjson.dumps({_FILE_NAME: name}))
+        path.write_bytes(_decoded(plain(request.data)))
+        return BindingData(orjson.dumps({_FILE_NAME: str(path.relative_to(self._root))}))
 
     def _get(self, request: BindingData) -> BindingData:
         path = self._named(request)
-        if not path.is_file():
-            raise ComponentError(f"file not found: {request.metadata[_FILE_NAME]}")
-        return BindingData(path.read_bytes())
+        try:
+            return BindingData(path.read_bytes())
+        except FileNotFoundError:
+            raise ComponentError(f"file not found: {path}") from None
+        except OSError as error:
+            raise ComponentError(f"error reading file {path}: {error.strerror}") from error
 
     def _list(self, request: BindingData) -> BindingData:
         name = request.metadata.get(_FILE_NAME, "")
         path = self._inside(name) if name else self._root
         if not path.exists():
-            raise ComponentError(f"directory not found: {name}")
-        files = [path] if path.is_file() else sorted(each for each in path.rglob("*"))
-        return BindingData(orjson.dumps([str(each) for each in files if each.is_file()]))
+            text = f"error getting stats for path {path}: stat {path}: no such file or directory"
+            raise ComponentError(text)
+        if not path.is_dir():
+            text = "unable to list files as the file specified is not a directory"
+            raise ComponentError(f"{text}: {path}")
+        files = sorted(each for each in path.rglob("*") if not each.is_dir())
+        return BindingData(orjson.dumps([str(each) for each in files] or None))
 
     def _delete(self, request: BindingData) -> None:
         path = self._named(request)
-        path.unlink(missing_ok=True)
+        try:
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            text = f"error deleting file {path}: remove {path}: {reason}"
+            raise ComponentError(text) from error
 
     def _named(self, request: BindingData) -> Path:
         name = request.metadata.get(_FILE_NAME, "")
@@ -98,6 +118,14 @@ class LocalStorageBinding:
         if path == self._root or self._root not in path.parents:
             raise ComponentError(f"'{name}' leads out of the folder")
         return path
+
+
+def _decoded(data: bytes) -> bytes:
+    """What base64 stands for, as in daprd: so that a file may have any bytes."""
+    try:
+        return base64.b64decode(data.translate(None, b"\r\n"), validate=True)
+    except ValueError:
+        return data
 
 
 def plain(data: bytes) -> bytes:

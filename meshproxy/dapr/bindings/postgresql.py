@@ -8,11 +8,13 @@ them, so that a text is good for a column of any type but ranges; bytes come bac
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import asyncpg
 import orjson
 
 from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, BindingData
@@ -20,6 +22,7 @@ from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.postgresql import FAILURES, open_pool, pool_options
 
 EXEC: Final = "exec"
+_ZEROS: Final = re.compile(r"(\.\d*?)0+(?=Z|[+-]\d\d:\d\d$)")
 QUERY: Final = "query"
 CLOSE: Final = "close"
 
@@ -73,9 +76,9 @@ class PostgresBinding:
                     rows = await connection.fetch(sql, *values)
                     data = orjson.dumps([list(row) for row in rows], default=_shown)
         except (*FAILURES, TypeError, ValueError) as error:
-            raise ComponentError(f"error executing query: {error}") from error
+            raise ComponentError(f"error executing query: {_said(error)}") from error
         took = time.perf_counter() - measured
-        shown |= {"end-time": _instant(began + took), "duration": f"{took * 1000:.6f}ms"}
+        shown |= {"end-time": _instant(began + took), "duration": _duration(took)}
         return BindingData(data, shown)
 
 
@@ -100,6 +103,21 @@ def _affected(status: str) -> str:
     return number if number.isdecimal() else "0"
 
 
+def _said(error: Exception) -> str:
+    """As Go's client says it."""
+    if isinstance(error, asyncpg.PostgresError):
+        return f"ERROR: {error} (SQLSTATE {error.sqlstate})"
+    return str(error)
+
+
+def _duration(seconds: float) -> str:
+    """As Go writes one of less than a minute."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.9f}".rstrip("0").rstrip(".") + unit
+    return f"{seconds * 1e6:.3f}".rstrip("0").rstrip(".") + "\u00b5s"
+
+
 def _instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
@@ -122,11 +140,13 @@ def _number(text: str) -> Any:
 
 
 def _time(text: str) -> Any:
-    """RFC 3339 where it is an instant of our calendar."""
+    """RFC 3339 where it is an instant of our calendar; without a zone it is taken for UTC."""
     try:
-        return datetime.fromisoformat(text) if " " in text else date.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         return text
+    shown = found.replace(tzinfo=found.tzinfo or UTC).isoformat().replace("+00:00", "Z")
+    return _ZEROS.sub(r"\1", shown)
 
 
 def _bytes(text: str) -> str:

@@ -98,7 +98,7 @@ class RabbitBinding:
             headers=dict(request.metadata),
             content_type=metadata.get("contentType", "") or "text/plain",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            expiration=message_ttl(metadata),
+            expiration=_ttl(metadata),
             priority=min(metadata.integer("priority", 0, minimum=0), 255) or None,
         )
         await client.publish(message, "", queue.name)
@@ -127,6 +127,13 @@ class RabbitBinding:
         if self._client is None or self._queue is None:
             raise ComponentError(f"{self._context.name} is closed")
         return self._client, self._queue
+
+
+def _ttl(metadata: Metadata) -> float | None:
+    try:
+        return message_ttl(metadata)
+    except ComponentError as error:
+        raise ComponentError(f"failed to get TTL: {error}") from None
 
 
 def _options(metadata: Metadata) -> dict[str, Any]:

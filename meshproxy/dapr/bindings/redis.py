@@ -16,7 +16,7 @@ class RedisBinding:
     """See the module."""
 
     features: frozenset[str] = frozenset({OUTPUT_BINDING})
-    operations: tuple[str, ...] = ("create", "get", "delete", "increment")
+    operations: tuple[str, ...] = ("create", "delete", "get", "increment")
 
     def __init__(self, context: ComponentContext) -> None:
         self._name = context.name
@@ -63,4 +63,4 @@ class RedisBinding:
             return None
         word = "GETDEL" if request.metadata.get("delete", "").lower() == "true" else "GET"
         value = await client.call(client.command(word, key))
-        return None if value is None else BindingData(value)
+        return BindingData(value or b"")

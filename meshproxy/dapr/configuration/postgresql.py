@@ -91,7 +91,7 @@ class PostgresConfigurationStore:
                 rows = await self._pool.fetch(statement)
         except FAILURES as error:
             raise ComponentError(f"error in querying configuration store: {error}") from error
-        return {row["key"]: _item(dict(row)) for row in rows}
+        return _newest(rows)
 
     async def subscribe(
         self, keys: Sequence[str], metadata: Mapping[str, str], handler: UpdateHandler
@@ -201,6 +201,17 @@ class _Listener:
         removed = str(document.get("action", "")).upper() == "DELETE"
         self._waiting[str(key)] = ConfigurationItem("") if removed else _item(row)
         self._something.set()
+
+
+def _newest(rows: Sequence[Mapping[str, Any]]) -> Items:
+    """Of several rows of one key that with the highest number as version, else the first."""
+    found: dict[str, tuple[int, ConfigurationItem]] = {}
+    for row in rows:
+        item = _item(dict(row))
+        number = int(item.version) if item.version.isdecimal() else -1
+        if row["key"] not in found or number > found[row["key"]][0]:
+            found[row["key"]] = number, item
+    return {key: item for key, (_, item) in found.items()}
 
 
 def _item(row: Mapping[str, Any]) -> ConfigurationItem:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from meshproxy.dapr.bindings.binding import BindingData
+from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.bindings.binding import Answered, BindingData
 from meshproxy.dapr.http_api.document import Document
-from meshproxy.dapr.http_api.messages import JSON, NO_CONTENT, HttpRequest, HttpResponse
+from meshproxy.dapr.http_api.messages import (
+    JSON,
+    NO_CONTENT,
+    HttpRequest,
+    HttpResponse,
+    error_response,
+)
 from meshproxy.dapr.http_api.table import endpoint
 
 if TYPE_CHECKING:
@@ -24,22 +32,29 @@ async def _invoke(api: Api, request: HttpRequest) -> HttpResponse:
         value = request.header(name.encode())
         if value is not None:
             metadata.setdefault(name, value)
-    answer = await api.bindings.invoke(
-        request.params["name"], operation, BindingData(body, metadata)
-    )
+    data = BindingData(body, metadata)
+    try:
+        answer = await api.bindings.invoke(request.params["name"], operation, data)
+    except ApiError as error:
+        if not isinstance(error.__cause__, Answered):
+            raise
+        response = error_response(error)
+        shown = _headers(error.__cause__.metadata)
+        return HttpResponse(response.status, response.body, (*response.headers, *shown))
     if answer is None:
         return NO_CONTENT
-    headers = [
+    return HttpResponse(200, answer.data, ((b"content-type", JSON), *_headers(answer.metadata)))
+
+
+def _headers(metadata: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [
         (
             f"metadata.{name}".lower().encode("latin-1", "replace"),
             value.encode("latin-1", "replace"),
         )
-        for name, value in answer.metadata.items()
+        for name, value in metadata.items()
         if value.isprintable()
     ]
-    if not answer.data:
-        return HttpResponse(204, b"", tuple(headers))
-    return HttpResponse(200, answer.data, ((b"content-type", JSON), *headers))
 
 
 ENDPOINTS: Final = (endpoint("POST PUT", "/v1.0/bindings/{name}", _invoke),)

@@ -1,12 +1,15 @@
 """`bindings.http`: what is sent, what comes back, and what is refused."""
 
+import ssl
+
 import pytest
 from aiohttp import web
 
-from meshproxy.dapr.bindings.binding import BindingData
+from meshproxy.dapr.bindings.binding import Answered, BindingData
 from meshproxy.dapr.bindings.http import HttpBinding
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from tests.dapr.support import run
+from tests.support.certificates import make
 
 
 def with_service(work, **metadata):
@@ -112,7 +115,8 @@ def test_a_service_that_is_not_there_is_an_error():
         ({}, "missing url"),
         ({"url": "ftp://h"}, "url is 'ftp://h'; expected http"),
         ({"url": "http://"}, "expected http:// or https:// and a host"),
-        ({"url": "http://h", "MTLSRootCA": "x"}, "'MTLSRootCA' is not supported"),
+        ({"url": "http://h", "MTLSRootCA": "/x"}, "caCert: neither PEM nor a file with it"),
+        ({"url": "http://h", "MTLSRenegotiation": "RenegotiateOnceAsClient"}, "is not supported"),
         ({"url": "http://h", "securityToken": "x"}, "are needed together"),
         ({"url": "http://h", "responseTimeout": "soon"}, "responseTimeout: 'soon'"),
         ({"url": "http://h", "errorIfNot2XX": "maybe"}, "expected true or false"),
@@ -121,3 +125,56 @@ def test_a_service_that_is_not_there_is_an_error():
 def test_bad_metadata_is_refused_by_name(metadata, expected):
     with pytest.raises(ComponentError, match=expected):
         run(HttpBinding(ComponentContext("service")).init(Metadata(metadata)))
+
+
+def test_a_service_may_want_a_certificate(tmp_path):
+    authority = make("authority")
+    server = make("server", authority, sans=["IP:127.0.0.1"])
+    client = make("client", authority)
+    cert, key = server.write(tmp_path, "server")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authority.pem.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(cert, key)
+
+    async def answer(request):
+        subject = request.transport.get_extra_info("peercert")["subject"]
+        return web.Response(text=str(subject))
+
+    async def asked(**metadata):
+        binding = HttpBinding(ComponentContext("service"))
+        await binding.init(Metadata({"url": f"https://127.0.0.1:{port}", **metadata}))
+        try:
+            return (await binding.invoke("get", BindingData())).data
+        finally:
+            await binding.close()
+
+    async def main():
+        nonlocal port
+        app = web.Application()
+        app.router.add_get("/", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        port = runner.addresses[0][1]
+        root = {"MTLSRootCA": authority.pem.decode()}
+        cert, key = client.write(tmp_path, "client")
+        try:
+            mine = {"MTLSClientCert": str(cert), "MTLSClientKey": str(key)}
+            assert b"client" in await asked(**root, **mine)
+            for more in ({}, root):
+                with pytest.raises(ComponentError, match=r"certificate|SSL|disconnected"):
+                    await asked(**more)
+        finally:
+            await runner.cleanup()
+
+    port = 0
+    run(main())
+
+
+def test_an_answer_that_is_a_failure_says_more():
+    async def work(binding):
+        with pytest.raises(Answered, match="received status code 404") as error:
+            await binding.invoke("get", BindingData(metadata={"path": "/x?status=404"}))
+        return [error.value.metadata[name] for name in ("statusCode", "status")]
+
+    assert with_service(work) == ["404", "404 Not Found"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from meshproxy.dapr.bindings.binding import BindingData
-from meshproxy.dapr.bindings.postgresql import PostgresBinding
+from meshproxy.dapr.bindings.postgresql import PostgresBinding, _duration
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from tests.dapr.support import run
 
@@ -71,8 +71,10 @@ def test_rows_are_written_counted_and_read(postgres_server):
         ("'x\"y'::text", 'x"y'),
         ("'\\x00ff'::bytea", "AP8="),
         ("'{\"a\": [1]}'::jsonb", {"a": [1]}),
-        ("'2026-01-02'::date", "2026-01-02"),
-        ("'2026-01-02 03:04:05+00'::timestamptz AT TIME ZONE 'UTC'", "2026-01-02T03:04:05"),
+        ("'2026-01-02'::date", "2026-01-02T00:00:00Z"),
+        ("'2026-01-02 03:04:05+00'::timestamptz AT TIME ZONE 'UTC'", "2026-01-02T03:04:05Z"),
+        ("'2026-01-02 03:04:05.120'::timestamp", "2026-01-02T03:04:05.12Z"),
+        ("'2026-01-02 03:04:10'::timestamp", "2026-01-02T03:04:10Z"),
         ("'infinity'::timestamptz", "infinity"),
         (
             "'0f0e0d0c-0b0a-0908-0706-050403020100'::uuid",
@@ -127,11 +129,11 @@ def test_a_closed_binding_does_nothing_more_and_may_be_closed_again(postgres_ser
         ("", None, "required metadata not set: sql"),
         ("SELECT", "{", "invalid metadata property params: failed to unserialize into an array"),
         ("SELECT", '{"a": 1}', "into an array: expected a JSON array"),
-        ("SELEKT 1", None, "error executing query: syntax error"),
+        ("SELEKT 1", None, "error executing query: ERROR: syntax error"),
         ("SELECT $1::int", '["x"]', "error executing query: "),
         ("SELECT $1::int", "[]", "error executing query: "),
         ("SELECT int4range(1, 3)", None, "cannot decode type .* range types is not supported"),
-        ("SELECT 1/0", None, "error executing query: division by zero"),
+        ("SELECT 1/0", None, r"ERROR: division by zero \(SQLSTATE 22012\)"),
     ],
 )
 def test_what_cannot_be_done_is_an_error(postgres_server, sql, params, expected):
@@ -149,3 +151,11 @@ def test_bad_metadata_stop_the_start(postgres_server):
 
     with pytest.raises(ComponentError, match="missing connection string"):
         with_binding(postgres_server, work, connectionString="")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.5, "1.5s"), (0.01125, "11.25ms"), (0.001, "1ms"), (0.000536907, "536.907\u00b5s")],
+)
+def test_a_duration_is_written_as_go_writes_it(seconds, text):
+    assert _duration(seconds) == text

@@ -102,3 +102,14 @@ def test_of_a_key_that_changes_while_the_app_is_busy_only_the_newest_value_waits
         return len(found)
 
     assert with_store(server, work) <= 2
+
+
+def test_of_several_rows_of_a_key_that_with_the_highest_number_counts(server):
+    rows = [("a", "1", "v1"), ("a", "2", "v2"), ("b", "1", "2"), ("b", "2", "10"), ("b", "3", "9")]
+    for row in rows:
+        server.command("INSERT INTO settings VALUES ($1, $2, $3)", *row)
+
+    async def work(store):
+        return {key: item.value for key, item in (await store.get([], {})).items()}
+
+    assert with_store(server, work) == {"a": "1", "b": "2"}

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from meshproxy.dapr.bindings.localstorage import LocalStorageBinding
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.sidecar import Sidecar
 from tests.dapr.http_api.support import Client, error
 from tests.dapr.support import APP, component, run, runtime
+from tests.support.http_server import Handler, HttpServer
 
 
 def invoked(spec, *calls):
@@ -48,9 +51,41 @@ def test_a_file_is_written_read_listed_and_removed(files):
     assert (created.status, json.loads(created.body)) == (200, name)
     assert got.body == b"hello"
     assert json.loads(listed.body) == [str(root.resolve() / "a/b.txt")]
-    assert (deleted.status, again.status) == (204, 204)
-    assert error(gone)[0] == 500
+    assert deleted.status == 204
+    path = root.resolve() / "a/b.txt"
+    assert error(gone)[2].endswith(f"file not found: {path}")
+    assert error(again)[2].endswith(f"remove {path}: no such file or directory")
     assert not (root / "a/b.txt").exists()
+
+
+def test_data_are_taken_for_base64_where_they_can_be(files):
+    spec, root = files
+    given = {"bytes": "/wA=", "text": "no base64", "short": "abc"}
+    calls = [("create", data, {"fileName": f"/{name}"}) for name, data in given.items()]
+    answers = invoked(spec, *calls)
+    assert [json.loads(each.body)["fileName"] for each in answers] == list(given)
+    assert [(root / name).read_bytes() for name in given] == [b"\xff\0", b"no base64", b"abc"]
+
+
+def test_only_a_folder_is_listed(files):
+    spec, root = files
+    _, empty, of_file, of_none = invoked(
+        spec,
+        ("create", "x", {"fileName": "a/b"}),
+        ("list", None, {}),
+        ("list", None, {"fileName": "a/b"}),
+        ("list", None, {"fileName": "c"}),
+    )
+    assert json.loads(empty.body) == [str(root.resolve() / "a/b")]
+    assert "the file specified is not a directory" in error(of_file)[2]
+    assert "no such file or directory" in error(of_none)[2]
+
+
+@pytest.mark.parametrize("path", ["/proc/x", "/sys", "/boot/../boot/y", "/var/run/secrets/z"])
+def test_a_root_that_nobody_means_is_refused(path):
+    binding = LocalStorageBinding(ComponentContext("files"))
+    with pytest.raises(ComponentError, match="points to a disallowed location"):
+        binding.check_metadata(Metadata({"rootPath": path}))
 
 
 def test_data_that_is_no_text_is_written_as_json_under_a_new_name(files):
@@ -89,11 +124,11 @@ def test_keys_of_redis(redis_server):
     assert [(each.status, each.body) for each in answers[:-1]] == [
         (204, b""),
         (200, b'{"a":1}'),
-        (204, b""),
+        (200, b""),
         (204, b""),
         (200, b"1"),
         (204, b""),
-        (204, b""),
+        (200, b""),
     ]
     assert "missing key in request metadata" in error(answers[-1])[2]
 
@@ -127,3 +162,15 @@ def test_a_bad_request_is_refused(files, name, body, expected):
     status, _, text = run(main())
     assert status == expected[0]
     assert expected[1] in text
+
+
+def test_what_the_other_side_says_of_its_failure_is_shown_in_headers():
+    class Failing(Handler):
+        def do_GET(self):
+            self.answer(404)
+
+    with HttpServer(Failing) as server:
+        spec = component("web", "bindings.http", {"url": f"http://127.0.0.1:{server.port}"})
+        (answer,) = invoked(spec, ("get", None, {}))
+    assert error(answer)[0] == 500
+    assert dict(answer.headers)[b"metadata.statuscode"] == b"404"
