@@ -155,9 +155,15 @@ CHECKS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def house() -> House:
+    """Ours; reading it takes seconds, and nobody changes it."""
+    return House(ROOT)
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_house_is_in_order(check):
-    assert list(check(House(ROOT))) == []
+def test_the_house_is_in_order(check, house):
+    assert list(check(house)) == []
 
 
 PAGE = '''"""A house.
@@ -231,6 +237,6 @@ def test_a_sound_house_passes_every_check(tmp_path):
     assert [complaint for check in CHECKS for complaint in check(house)] == []
 
 
-def test_the_map_names_no_floor_twice_and_only_what_can_exist():
-    floors = House(ROOT).floors
+def test_the_map_names_no_floor_twice_and_only_what_can_exist(house):
+    floors = house.floors
     assert set(floors.values()) == set(range(max(floors.values()) + 1))
