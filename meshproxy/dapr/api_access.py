@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from meshproxy.dapr.api_error import ApiError, Grpc
+from meshproxy.dapr.api_error import by_status
 
 if TYPE_CHECKING:
     from meshproxy.dapr.grpc_api.method import Method
@@ -42,6 +42,7 @@ _GRPC: Final = (
     ("Subtle", "subtlecrypto"), ("Encrypt", "crypto"), ("Decrypt", "crypto"),
     ("Converse", "conversation"),
 )  # fmt: skip
+_REFUSED: Final = by_status(501, "Not Implemented", "requested endpoint is not available")
 _VERSION: Final = re.compile(r"(Alpha|Beta)(\d)$")
 
 
@@ -83,10 +84,11 @@ class ApiAccess:
 
     def of_grpc(self, methods: Mapping[str, Method]) -> dict[str, Method]:
         """The same, but the calls that are not allowed answer UNIMPLEMENTED."""
-        return {
-            path: each if self.allows(GRPC, *group_of_call(each.name)) else each.refused_by(_refuse)
-            for path, each in methods.items()
-        }
+        found: dict[str, Method] = {}
+        for path, each in methods.items():
+            allowed = self.allows(GRPC, *group_of_call(each.name))
+            found[path] = each if allowed else each.refused_by(_REFUSED)
+        return found
 
 
 def group_of_path(path: str) -> tuple[str, str]:
@@ -108,8 +110,3 @@ def group_of_call(name: str) -> tuple[str, str]:
     if "State" in name:
         return "state", version
     raise ValueError(f"the call {name} is in no group")
-
-
-def _refuse() -> ApiError:
-    text = "requested endpoint is not available"
-    return ApiError("ERR_API_UNIMPLEMENTED", text, 501, Grpc.UNIMPLEMENTED)

@@ -35,6 +35,9 @@ class Grpc(IntEnum):
     UNAUTHENTICATED = 16
 
 
+_BY_STATUS: Final = {401: Grpc.UNAUTHENTICATED, 501: Grpc.UNIMPLEMENTED}
+
+
 class ApiError(Exception):
     """An error for the caller. `details` are JSON objects, each with its `@type`; `metadata` are
     trailers of gRPC.
@@ -63,6 +66,13 @@ class ApiError(Exception):
         if self.details:
             document["details"] = list(self.details)
         return orjson.dumps(document)
+
+
+def by_status(status: int, name: str, reason: str) -> ApiError:
+    """A refusal that daprd has by its HTTP status alone; over gRPC its name is the text."""
+    known = {"http.code": str(status), "http.error_message": reason}
+    info = error_info(name, known)
+    return ApiError("ERR_API_REFUSED", name, status, _BY_STATUS[status], (info,))
 
 
 def malformed(error: object) -> ApiError:

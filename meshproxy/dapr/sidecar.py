@@ -42,6 +42,7 @@ class Sidecar:
     access_control: AccessControl | None = None
     resiliency: Resiliency = field(default_factory=Resiliency)
     http_endpoints: Collection[str] = ()
+    features: Sequence[str] = ()
     extended: dict[str, str] = field(default_factory=dict)
     outboxes: Outboxes = field(init=False)
 

@@ -17,14 +17,15 @@ from meshproxy.dapr.http_api import perform
 from meshproxy.dapr.http_api.messages import HttpRequest, error_response
 from meshproxy.dapr.http_api.table import BadEscape, Endpoint, Table
 from meshproxy.dapr.invoker import Invoker
-from meshproxy.dapr.tracing.context import TRACEPARENT, TRACESTATE, from_parent
+from meshproxy.dapr.tracing.context import BAGGAGE, is_baggage
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import CONTINUE, STOP_ITERATION, STOP_ITERATION_NO_BUFFER
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http_filters.dapr_invoke import TOO_LARGE, InvokingFilter, declares_more, reply_of
+from meshproxy.http_filters.dapr_token import BAD_TOKEN
+from meshproxy.http_filters.dapr_tracing import NO_BAGGAGE, echo_trace
 
-_BAD_TOKEN = LocalReply(401, "dapr_invalid_api_token", b"invalid api token")
 _BAD_PATH = LocalReply(
     400,
     "dapr_bad_escape",
@@ -68,12 +69,13 @@ class DaprFilter(InvokingFilter):
     goes on to the router.
     """
 
-    __slots__ = ("_chunks", "_config", "_endpoint", "_params", "_size")
+    __slots__ = ("_baggage", "_chunks", "_config", "_endpoint", "_params", "_size")
 
     def __init__(self, config: DaprFilterConfig) -> None:
         super().__init__(config.invoker, config.max_body)
         self._config = config
         self._endpoint: Endpoint | None = None
+        self._baggage: bytes | None = None
         self._params: dict[str, str] = {}
         self._chunks: list[bytes] = []
         self._size = 0
@@ -89,7 +91,11 @@ class DaprFilter(InvokingFilter):
         except BadEscape:
             return self.refuse(_BAD_PATH)
         if (found is None or not found[0].public) and not self._may_pass(headers):
-            return self.refuse(_BAD_TOKEN)
+            return self.refuse(BAD_TOKEN)
+        baggage = self._baggage = headers.joined(BAGGAGE)
+        if baggage is not None and not is_baggage(baggage):
+            self._baggage = None
+            return self.refuse(NO_BAGGAGE)
         if found is None and not self._config.may_invoke:
             return self.refuse(_NOT_FOUND)
         if found is None:
@@ -109,19 +115,12 @@ class DaprFilter(InvokingFilter):
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """Whoever calls within a trace gets its context back, also where nothing is traced."""
         super().encode_headers(headers, end_stream)
-        asked = self.callbacks.info.request_headers
-        parent = None if asked is None else asked.get(TRACEPARENT)
-        if asked is None or parent is None or TRACEPARENT in headers or self._is_public:
-            return CONTINUE
-        if from_parent(parent) is not None:
-            headers.replace(TRACEPARENT, parent)
-            if (state := asked.joined(TRACESTATE)) is not None:
-                headers.replace(TRACESTATE, state)
+        asked, endpoint = self.callbacks.info.request_headers, self._endpoint
+        if asked is not None and (endpoint is None or not endpoint.public):
+            echo_trace(asked, headers)
+            if self._baggage is not None:
+                headers.replace(BAGGAGE, self._baggage)
         return CONTINUE
-
-    @property
-    def _is_public(self) -> bool:
-        return self._endpoint is not None and self._endpoint.public
 
     def _may_pass(self, headers: HeaderMap) -> bool:
         token = self._config.token

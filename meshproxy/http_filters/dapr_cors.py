@@ -68,7 +68,7 @@ class CorsFilter(StreamFilter):
             self.callbacks.send_local_reply(LocalReply(200, "dapr_cors", headers=pairs))
             return STOP_ITERATION
         method = headers.get(b":method") or b""
-        if origin and method in METHODS and self._origins.allow(origin):
+        if origin and (method in METHODS or method == b"OPTIONS") and self._origins.allow(origin):
             self._mark = self._origins.header(origin)
         return CONTINUE
 
@@ -80,7 +80,8 @@ class CorsFilter(StreamFilter):
         pairs = [self._origins.header(origin), (b"access-control-allow-methods", asked)]
         wanted = headers.joined(_ASKED_HEADERS)
         if wanted:
-            pairs.append((b"access-control-allow-headers", wanted))
+            names = (name.strip().title() for name in wanted.split(b","))
+            pairs.append((b"access-control-allow-headers", b", ".join(names)))
         return pairs
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:

@@ -14,11 +14,12 @@ from typing import Final
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.api import Api
-from meshproxy.dapr.api_error import ApiError, Grpc, error_info
+from meshproxy.dapr.api_error import ApiError, Grpc, by_status
 from meshproxy.dapr.grpc_api import Pairs, perform, perform_stream
 from meshproxy.dapr.grpc_api.message_stream import MessageStream
 from meshproxy.dapr.grpc_api.method import Method
 from meshproxy.dapr.grpc_api.status import details_bin
+from meshproxy.dapr.tracing.context import BAGGAGE, is_baggage
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import CONTINUE, STOP_ITERATION, STOP_ITERATION_NO_BUFFER, StreamFilter
 from meshproxy.http.grpc import (
@@ -36,12 +37,10 @@ from meshproxy.http_filters.dapr_attempts import DETAILS
 logger: Final = logging.getLogger("meshproxy.dapr.runtime.grpc.api-info")
 
 _NOT_GRPC: Final = LocalReply(415, "dapr_not_grpc", b"this port speaks gRPC")
-_BAD_TOKEN: Final = ApiError(
-    "ERR_UNAUTHENTICATED",
-    "invalid api token",
-    401,
-    Grpc.UNAUTHENTICATED,
-    (error_info("DAPR_API_TOKEN_INVALID", {}),),
+_NO_TOKEN: Final = by_status(401, "Unauthorized", "missing api token in request metadata")
+_BAD_TOKEN: Final = by_status(401, "Unauthorized", "authentication error: api token mismatch")
+_BAD_BAGGAGE: Final = ApiError(
+    "ERR_BAD_REQUEST", "invalid baggage header", 400, Grpc.INVALID_ARGUMENT
 )
 _HEADERS: Final = ((b":status", b"200"), (b"content-type", CONTENT_TYPE))
 _OK: Final = ((b"grpc-status", b"0"),)
@@ -66,6 +65,7 @@ class DaprGrpcFilter(StreamFilter):
 
     __slots__ = (
         "_answered",
+        "_baggage",
         "_begun",
         "_config",
         "_message",
@@ -81,6 +81,7 @@ class DaprGrpcFilter(StreamFilter):
         self._reader = MessageReader(config.max_message)
         self._message: bytes | None = None
         self._stream: MessageStream | None = None  # of a call that has many
+        self._baggage: bytes | None = None
         self._passes = False  # it is no call of the API: an app's, perhaps
         self._begun = False  # the response's headers are sent
         self._answered = False  # the response is complete
@@ -99,8 +100,9 @@ class DaprGrpcFilter(StreamFilter):
         method = self._config.methods.get(path)
         if method is not None and method.foreign and _names_app(headers):
             method = None
-        if (method is None or not method.public) and not self._may_pass(headers):
-            return self._fail(_BAD_TOKEN)
+        refusal = self._refusal(method, headers)
+        if refusal is not None:
+            return self._fail(refusal)
         if method is None:
             self._passes = True
             return CONTINUE
@@ -112,10 +114,22 @@ class DaprGrpcFilter(StreamFilter):
             self._finish()
         return STOP_ITERATION
 
-    def _may_pass(self, headers: HeaderMap) -> bool:
+    def _refusal(self, method: Method | None, headers: HeaderMap) -> ApiError | None:
+        """Why the call may not be; that it is not allowed counts more than a token."""
+        if method is not None and method.refusal is not None:
+            return method.refusal
         token = self._config.token
-        given = headers.get(invocation.API_TOKEN) or b""
-        return not token or hmac.compare_digest(given, token.encode())
+        if token and (method is None or not method.public):
+            given: bytes | None = headers.get(invocation.API_TOKEN)
+            if given is None:
+                return _NO_TOKEN
+            if not hmac.compare_digest(given, token.encode()):
+                return _BAD_TOKEN
+        self._baggage = headers.joined(BAGGAGE)
+        if self._baggage is not None and not is_baggage(self._baggage):
+            self._baggage = None
+            return _BAD_BAGGAGE
+        return None
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
         """A piece of the body: of one message, and of no second one."""
@@ -208,7 +222,10 @@ class DaprGrpcFilter(StreamFilter):
         if not self._begun:
             self._begun = True
             self.callbacks.info.response_code_details = DETAILS
-            self.callbacks.encode_headers(HeaderMap([*_HEADERS, *metadata]), False)
+            pairs = [*_HEADERS, *metadata]
+            if self._baggage is not None:
+                pairs.append((BAGGAGE, self._baggage))
+            self.callbacks.encode_headers(HeaderMap(pairs), False)
 
     def _end(self, trailers: Pairs) -> None:
         if not self._answered:

@@ -14,7 +14,15 @@ from meshproxy.http.filter import CONTINUE, STOP_ITERATION, FilterFactory, Strea
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 
-_REFUSED: Final = LocalReply(401, "dapr_invalid_api_token", b"invalid api token")
+BAD_TOKEN: Final = LocalReply(
+    401,
+    "dapr_invalid_api_token",
+    b"invalid api token\n",
+    headers=(
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"x-content-type-options", b"nosniff"),
+    ),
+)
 
 
 def token_filter(token: str, table: Table) -> FilterFactory:
@@ -36,7 +44,7 @@ class TokenFilter(StreamFilter):
         given = headers.get(invocation.API_TOKEN) or b""
         if hmac.compare_digest(given, self._token) or self._is_public(headers):
             return CONTINUE
-        self.callbacks.send_local_reply(_REFUSED)
+        self.callbacks.send_local_reply(BAD_TOKEN)
         return STOP_ITERATION
 
     def _is_public(self, headers: HeaderMap) -> bool:

@@ -26,7 +26,7 @@ _METHOD = "/method/"
 _USER_HEADER = b"dapr-"
 _SECRET = (invocation.API_TOKEN,)
 _MAX_ATTRIBUTE = 1024
-_NO_BAGGAGE = LocalReply(400, "dapr_baggage", b"invalid baggage header")
+NO_BAGGAGE = LocalReply(400, "dapr_baggage", b"invalid baggage header")
 
 
 def api_tracing(tracer: Tracer) -> FilterFactory:
@@ -76,7 +76,7 @@ class TracingFilter(StreamFilter):
         baggage = self._baggage = headers.joined(trace.BAGGAGE)
         if baggage is not None and not trace.is_baggage(baggage):
             self._baggage = None
-            self.callbacks.send_local_reply(_NO_BAGGAGE)
+            self.callbacks.send_local_reply(NO_BAGGAGE)
             return STOP_ITERATION
         self._path, self._method = path, (headers.get(b":method") or b"").decode("latin-1")
         self._grpc = is_grpc(headers.get(b"content-type") or b"")
@@ -114,6 +114,17 @@ class TracingFilter(StreamFilter):
             attributes["rpc.service"] = "ServiceInvocation"
             attributes["net.peer.name"] = span.name.split("/", 2)[1]
         self._tracer.end(span, _error(info, status, grpc=self._grpc), attributes)
+
+
+def echo_trace(asked: HeaderMap, headers: HeaderMap) -> None:
+    """Whoever calls within a trace gets its context back, also where nothing is traced."""
+    parent = asked.get(trace.TRACEPARENT)
+    if parent is None or trace.TRACEPARENT in headers or trace.from_parent(parent) is None:
+        return
+    headers.replace(trace.TRACEPARENT, parent)
+    state = asked.joined(trace.TRACESTATE)
+    if state is not None:
+        headers.replace(trace.TRACESTATE, state)
 
 
 def set_context(headers: HeaderMap, context: TraceContext, *, binary: bool) -> None:

@@ -33,7 +33,7 @@ def test_a_preflight_of_an_allowed_page_is_answered():
     assert own
     assert headers.get(b"access-control-allow-origin") == PAGE
     assert headers.get(b"access-control-allow-methods") == b"PUT"
-    assert headers.get(b"access-control-allow-headers") == b"x-a, x-b"
+    assert headers.get(b"access-control-allow-headers") == b"X-A, X-B"
     assert len(headers.get_all(b"vary")) == 3
 
 
@@ -44,6 +44,12 @@ def test_a_preflight_of_others_gets_no_permission(origin, method):
     headers, own = ask((PAGE.decode(),), b"OPTIONS", origin, access_control_request_method=method)
     assert own
     assert not [name for name, _ in headers if name.startswith(b"access-control")]
+
+
+def test_an_options_request_that_is_no_preflight_is_a_request_as_any_other():
+    headers, own = ask((PAGE.decode(),), b"OPTIONS", PAGE)
+    assert not own
+    assert headers.get(b"access-control-allow-origin") == PAGE
 
 
 @pytest.mark.parametrize(

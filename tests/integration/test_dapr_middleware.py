@@ -105,7 +105,7 @@ def test_a_guest_that_traps_fails_one_request(running):
 def test_no_middleware_sees_what_has_no_token_and_health_needs_none(running):
     _, sidecar = running
     refused = sidecar.call("POST", "/echo", b"x")
-    assert (refused.status, refused.body) == (401, b"invalid api token")
+    assert (refused.status, refused.body) == (401, b"invalid api token\n")
     assert sidecar.call("GET", "/v1.0/healthz").status == 204
 
 

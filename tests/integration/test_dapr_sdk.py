@@ -167,9 +167,9 @@ def test_state_secrets_and_metadata_over_grpc(with_state):
 
 def test_calls_that_may_not_be_have_the_codes_of_grpc(with_state):
     result = run(with_state, RAW)
-    assert result["no token"] == ["UNAUTHENTICATED", "invalid api token"]
-    assert result["wrong token"] == ["UNAUTHENTICATED", "invalid api token"]
-    assert result["no actors"] == ["INTERNAL", "placement is not configured"]
+    assert result["no token"] == ["UNAUTHENTICATED", "Unauthorized"]
+    assert result["wrong token"] == ["UNAUTHENTICATED", "Unauthorized"]
+    assert result["no actors"] == ["UNAVAILABLE", "placement service is not configured"]
     assert result["not there"][0] == "UNIMPLEMENTED"
     assert result["too large"][0] == "RESOURCE_EXHAUSTED"
 

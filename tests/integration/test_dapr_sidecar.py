@@ -67,8 +67,9 @@ def test_health_needs_no_token(sidecar, path):
 @pytest.mark.parametrize("headers", [{}, {"dapr-api-token": "wrong"}, {"dapr-api-token": ""}])
 def test_everything_else_does(sidecar, method, path, headers):
     answer = sidecar.call(method, path, headers=headers)
-    assert (answer.status, answer.body) == (401, b"invalid api token")
-    assert answer.headers["content-type"] == "text/plain"
+    assert (answer.status, answer.body) == (401, b"invalid api token\n")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 def test_what_is_no_call_asks_for_an_app_id(sidecar):
@@ -84,6 +85,19 @@ def test_a_broken_escape_is_no_request(sidecar, path):
     answer = sidecar.call("GET", path, headers=AUTH)
     assert (answer.status, answer.body) == (400, b"400 Bad Request")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_client_of_http_1_0_is_served(sidecar):
+    with socket.create_connection(("127.0.0.1", sidecar.port), timeout=20) as peer:
+        peer.sendall(b"GET /v1.0/healthz HTTP/1.0\r\n\r\n")
+        assert b" 204 " in peer.recv(4096)
+
+
+def test_baggage_comes_back_and_what_is_none_is_refused(sidecar):
+    for path in ("/v1.0/metadata", "/nothing"):
+        answer = sidecar.call("GET", path, headers={**AUTH, "baggage": "a=b;c, d=e"})
+        assert answer.headers["baggage"] == "a=b;c, d=e"
+        assert sidecar.call("GET", path, headers={**AUTH, "baggage": "?"}).status == 400
 
 
 def test_a_trace_comes_back_where_nothing_is_traced(sidecar):

@@ -34,7 +34,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Pair]:
     setup: Setup = request.module.SETUP
     if any("{redis}" in text for text in setup.resources.values()):
         redis: RedisServer = request.getfixturevalue("_redis")
-        redis.command("FLUSHALL")
+        redis.client.execute_command("FLUSHALL")
         port = str(redis.port)
         setup = replace(setup, values={"redis": (port, port), "database": ("1", "2")})
     with Pair(setup) as both:

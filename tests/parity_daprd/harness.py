@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Self
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from google.rpc import error_details_pb2  # noqa: F401 - the details are shown by their messages
 from grpc_status import rpc_status
 
 from tests.parity_daprd.observed import compared, read_body, read_headers

@@ -79,11 +79,11 @@ def test_locks(pair, store):
 def test_configuration(pair, request):
     redis = request.getfixturevalue("_redis")
     for database in ("1", "2"):
-        redis.command("SELECT", database)
-        redis.command("SET", "a", "value||1")
-        redis.command("SET", "b", "plain")
-        redis.command("SET", "c", "a||b||c")
-        redis.command("SET", "e", "")
+        redis.client.execute_command("SELECT", database)
+        redis.client.execute_command("SET", "a", "value||1")
+        redis.client.execute_command("SET", "b", "plain")
+        redis.client.execute_command("SET", "c", "a||b||c")
+        redis.client.execute_command("SET", "e", "")
     for version in ("v1.0", "v1.0-alpha1"):
         for path in [
             "settings?key=a",
@@ -113,8 +113,8 @@ def test_configuration_is_watched(pair, request):
         return answer
 
     def change(side, value):
-        redis.command("SELECT", "2" if side.kind == "meshproxy" else "1")
-        redis.command("SET", "watched", value)
+        redis.client.execute_command("SELECT", "2" if side.kind == "meshproxy" else "1")
+        redis.client.execute_command("SET", "watched", value)
         return side.app.take("/configuration/settings/watched")
 
     pair.same("subscribe", subscribe)

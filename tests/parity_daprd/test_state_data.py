@@ -51,7 +51,7 @@ def encrypted(text: str, name: str = "KEY") -> str:
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory, _redis, _postgres):
     file = tmp_path_factory.mktemp("state") / "state.db"
-    _redis.command("FLUSHALL")
+    _redis.client.execute_command("FLUSHALL")
     _postgres.clear()
     return {
         "redis": ("state.redis", "v1", {"redisHost": _redis.address}),

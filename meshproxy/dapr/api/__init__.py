@@ -36,6 +36,7 @@ class Api:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self.on_error = lambda error: None
+        self.identity: Final = sidecar.identity
         self.channel: Final = sidecar.channel
         self.bindings: Final = BindingsApi(sidecar)
         self.configuration: Final = ConfigurationApi(sidecar)

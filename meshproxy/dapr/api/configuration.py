@@ -34,7 +34,7 @@ class ConfigurationApi:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
-        self._subscriptions: dict[tuple[str, str], _Watch] = {}
+        self._subscriptions: dict[str, _Watch] = {}
 
     async def get(self, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> Items:
         """The items of these keys, or of all where none is named."""
@@ -63,19 +63,22 @@ class ConfigurationApi:
             text = f"failed to subscribe {list(keys)} from Configuration store {store}: {error}"
             code = "ERR_CONFIGURATION_SUBSCRIBE"
             raise ApiError(code, text, 500, Grpc.INVALID_ARGUMENT) from error
-        self._subscriptions[store, name] = _Watch(end)
+        self._subscriptions[name] = _Watch(end)
         return name
 
-    async def until_ended(self, store: str, name: str) -> None:
+    async def until_ended(self, name: str) -> None:
         """Return when the subscription has ended, by its id or with the sidecar."""
-        watch = self._subscriptions.get((store, name))
+        watch = self._subscriptions.get(name)
         if watch is not None:
             await watch.ended.wait()
 
-    async def unsubscribe(self, store: str, name: str) -> None:
-        """End a subscription by its id."""
+    def require(self, store: str) -> None:
+        """Raises ApiError where the store is not there."""
         self._find(store)
-        watch = self._subscriptions.pop((store, name), None)
+
+    async def unsubscribe(self, name: str) -> None:
+        """End a subscription by its id."""
+        watch = self._subscriptions.pop(name, None)
         if watch is None:
             reason = f"subscription with id {name} does not exist"
             text = f"failed to unsubscribe to configuration request {name}: {reason}"

@@ -33,12 +33,12 @@ class SidecarApi:
             raise ApiError("ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready")
 
     def get_metadata(self) -> dict[str, Any]:
-        """What `GET /v1.0/metadata` answers."""
+        """What `GET /v1.0/metadata` answers; lists that are empty are left out, as in daprd."""
         sidecar = self._sidecar
         document: dict[str, Any] = {
             "id": sidecar.identity.app_id,
             "runtimeVersion": RUNTIME_VERSION,
-            "actors": [],
+            "enabledFeatures": list(sidecar.features),
             "components": [
                 {
                     "name": loaded.spec.name,
@@ -49,26 +49,26 @@ class SidecarApi:
                 for loaded in sidecar.runtime.components.values()
                 if loaded.state is State.READY
             ],
-            "extended": {"daprRuntimeVersion": RUNTIME_VERSION, **sidecar.extended},
+            "extended": {**sidecar.extended, "daprRuntimeVersion": RUNTIME_VERSION},
             "httpEndpoints": [{"name": name} for name in sidecar.http_endpoints],
             "subscriptions": list(sidecar.subscriptions()),
             "actorRuntime": {
                 "runtimeStatus": "DISABLED",
                 "hostReady": False,
-                "placement": "",
+                "placement": "placement: disconnected",
             },
+            "appConnectionProperties": self._app(),
         }
-        if sidecar.app.port:
-            document["appConnectionProperties"] = self._app()
-        return document
+        return {name: value for name, value in document.items() if value != []}
 
     def _app(self) -> dict[str, Any]:
         app = self._sidecar.app
         shown: dict[str, Any] = {
-            "port": app.port,
             "protocol": app.protocol,
             "channelAddress": app.channel_address,
         }
+        if app.port:
+            shown["port"] = app.port
         if app.max_concurrency > 0:
             shown["maxConcurrency"] = app.max_concurrency
         if app.health is not None:
@@ -81,8 +81,9 @@ class SidecarApi:
         return shown
 
     def set_metadata(self, key: str, value: str) -> None:
-        """Keep a text under `extended`, until the process ends."""
-        self._sidecar.extended[key] = value
+        """Keep a text under `extended`, until the process ends; without a key nothing is kept."""
+        if key:
+            self._sidecar.extended[key] = value
 
     def shutdown(self, *, force: bool) -> None:
         """Begin to end the process; with `force` nothing is waited for, and the exit code is 1."""

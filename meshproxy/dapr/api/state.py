@@ -93,10 +93,12 @@ class StateApi:
     def require(self, store: str, *, transactions: bool = False) -> None:
         """Raises ApiError where the store is not there, or cannot do transactions.
 
-        What is asked of it may be unreadable: which store is looked at before.
+        For HTTP: there it is looked at before what is asked is read, and the details name the app.
         """
-        found = self._find(store)
-        if transactions and TRANSACTIONAL not in found.store.features:
+        loaded = self._sidecar.runtime.loaded("state", store)
+        if loaded is None:
+            raise self._missing(store, self._known())
+        if transactions and TRANSACTIONAL not in self._find(store).store.features:
             raise state_errors.no_transactions(store)
 
     async def get(
@@ -160,10 +162,11 @@ class StateApi:
         trace: Trace = _NO_TRACE,
     ) -> None:
         """All operations in their order, or none."""
-        self.require(store, transactions=True)
         found = self._find(store)
+        if TRANSACTIONAL not in found.store.features:
+            raise state_errors.no_transactions(store)
         for operation in operations:
-            self._stored(found, operation.key, "")
+            self._stored(found, operation.key)
         most = found.store.multi_max_size
         if most is not None and len(operations) > most:
             raise state_errors.too_many(store, len(operations), most)
@@ -194,8 +197,6 @@ class StateApi:
 
     async def query(self, store: str, body: bytes, metadata: Mapping[str, str]) -> QueryResult:
         """The app's items that fit; their keys are the app's own again."""
-        if self._sidecar.runtime.loaded("state", store) is None:
-            raise self._missing(store, None)
         found = self._find(store)
         if QUERY_API not in found.store.features:
             raise state_errors.no_queries(store)
@@ -259,7 +260,7 @@ class StateApi:
         runtime = self._sidecar.runtime
         loaded = runtime.loaded("state", name)
         if loaded is None:
-            raise self._missing(name, self._known())
+            raise self._missing(name)
         known = self._stores.get(name)
         if known is None or known.loaded is not loaded:
             prefix = KeyPrefix(loaded.metadata, name, runtime.identity)
@@ -267,17 +268,16 @@ class StateApi:
             known = self._stores[name] = _Store(name, loaded, prefix, policy)
         return known
 
-    def _missing(self, name: str, known: dict[str, str] | None) -> ApiError:
+    def _missing(self, name: str, known: dict[str, str] | None = None) -> ApiError:
         if self._sidecar.runtime.ready("state"):
             return state_errors.not_found(name, known)
         return state_errors.not_configured(name, known)
 
-    def _stored(self, found: _Store, key: str, field: str | None = None) -> str:
+    def _stored(self, found: _Store, key: str) -> str:
         try:
             return found.prefix.stored(key)
         except IllegalKey as error:
-            named = key if field is None else field
-            raise state_errors.illegal_key(found.name, named, str(error)) from None
+            raise state_errors.IllegalKeyName(found.name, key, str(error)) from None
 
     def _known(self) -> dict[str, str]:
         return {"appID": self._sidecar.identity.app_id}

@@ -19,29 +19,43 @@ from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.state.store import EtagInvalid, EtagMismatch
 
 _DOCS: Final = "https://docs.dapr.io/reference/components-reference/supported-state-stores/"
+Known = dict[str, str] | None
+"""What the details say of an error; over gRPC nothing."""
+
 _UNSUPPORTED: Final = "ERR_STATE_STORE_NOT_SUPPORTED"
 
 
-def not_configured(store: str, known: dict[str, str] | None) -> ApiError:
+def not_configured(store: str, known: Known = None) -> ApiError:
     """There is no state store at all; `known` is what the details say."""
     info = error_info("DAPR_STATE_NOT_CONFIGURED", known)
     text = f"state store {store} is not configured"
     return ApiError("ERR_STATE_STORE_NOT_CONFIGURED", text, 500, Grpc.FAILED_PRECONDITION, (info,))
 
 
-def not_found(store: str, known: dict[str, str] | None) -> ApiError:
+def not_found(store: str, known: Known = None) -> ApiError:
     """There is none of this name."""
     info = error_info("DAPR_STATE_NOT_FOUND", known)
     text = f"state store {store} is not found"
     return ApiError("ERR_STATE_STORE_NOT_FOUND", text, 400, Grpc.INVALID_ARGUMENT, (info,))
 
 
-def illegal_key(store: str, field: str, reason: str) -> ApiError:
+class IllegalKeyName(ApiError):
     """A key has the separator in it."""
-    # The inner error's code is in the text, as in daprd's.
-    text = f"api error: code = InvalidArgument desc = {reason}"
-    details = (bad_request(field, text), *_of(store, "DAPR_STATE_ILLEGAL_KEY"))
-    return ApiError("ERR_MALFORMED_REQUEST", text, 400, Grpc.INVALID_ARGUMENT, details)
+
+    def __init__(self, store: str, key: str, reason: str, field: str | None = None) -> None:
+        """`field`: what the details name, by default the key."""
+        details = (
+            bad_request(key if field is None else field, reason),
+            *_of(store, "DAPR_STATE_ILLEGAL_KEY"),
+        )
+        super().__init__("ERR_MALFORMED_REQUEST", reason, 400, Grpc.INVALID_ARGUMENT, details)
+        self._given: Final = (store, key)
+
+    def over_http(self, field: str | None = None) -> IllegalKeyName:
+        """The same as daprd says it over HTTP: the text begins with the inner error's code."""
+        store, key = self._given
+        text = f"api error: code = InvalidArgument desc = {self.message}"
+        return IllegalKeyName(store, key, text, field)
 
 
 def no_transactions(store: str) -> ApiError:

@@ -42,15 +42,15 @@ async def _subscribe(api: Api, stream: MessageStream) -> None:
     try:
         stream.send(id=name)
         begun.set()
-        await configuration.until_ended(store, name)
+        await configuration.until_ended(name)
     finally:
         with suppress(ApiError):  # it may have been ended by its id
-            await configuration.unsubscribe(store, name)
+            await configuration.unsubscribe(name)
 
 
 async def _unsubscribe(api: Api, request: Any) -> dict[str, Any]:
     try:
-        await api.configuration.unsubscribe(request.store_name, request.id)
+        await api.configuration.unsubscribe(request.id)
     except ApiError as error:
         if error.code != UNSUBSCRIBE:
             raise

@@ -50,16 +50,11 @@ class Method:
     stream: StreamOperation | None = None
     foreign: bool = False
     public: bool = False
+    refusal: ApiError | None = None
 
-    def refused_by(self, error: Callable[[], ApiError]) -> Method:
-        """A call of this name that is always answered with an error."""
-
-        async def refuse(*_: Any) -> Any:
-            raise error()
-
-        if self.stream is not None:
-            return replace(self, stream=refuse)
-        return replace(self, operation=refuse)
+    def refused_by(self, error: ApiError) -> Method:
+        """A call of this name that is always answered with an error, token or not."""
+        return replace(self, refusal=error)
 
 
 def method(name: str, operation: Operation) -> Method:

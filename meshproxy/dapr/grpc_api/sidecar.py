@@ -19,13 +19,13 @@ _STATUSES: Final = ("INITIALIZING", "DISABLED", "RUNNING")  # ActorRuntime.Actor
 async def _get_metadata(api: Api, request: Any) -> dict[str, Any]:
     shown = api.sidecar.get_metadata()
     actors = shown["actorRuntime"]
-    fields = {
+    return {
         "id": shown["id"],
         "runtime_version": shown["runtimeVersion"],
-        "registered_components": shown["components"],
+        "registered_components": shown.get("components", ()),
         "extended_metadata": shown["extended"],
         "enabled_features": shown.get("enabledFeatures", ()),
-        "subscriptions": [_subscription(each) for each in shown["subscriptions"]],
+        "subscriptions": [_subscription(each) for each in shown.get("subscriptions", ())],
         "http_endpoints": [{"name": each["name"]} for each in shown.get("httpEndpoints", ())],
         "resiliencies": [{"name": each["name"]} for each in shown.get("resiliencies", ())],
         "actor_runtime": {
@@ -33,11 +33,9 @@ async def _get_metadata(api: Api, request: Any) -> dict[str, Any]:
             "host_ready": actors["hostReady"],
             "placement": actors["placement"],
         },
+        "app_connection_properties": _app(shown["appConnectionProperties"]),
+        "workflows": {},
     }
-    app = shown.get("appConnectionProperties")
-    if app is not None:
-        fields["app_connection_properties"] = _app(app)
-    return fields
 
 
 def _subscription(shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +55,7 @@ def _subscription(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 def _app(shown: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "port": shown["port"],
+        "port": shown.get("port", 0),
         "protocol": shown["protocol"],
         "channel_address": shown["channelAddress"],
         "max_concurrency": shown.get("maxConcurrency", 0),

@@ -47,7 +47,11 @@ async def _get_bulk(api: Api, request: Any) -> dict[str, Any] | None:
 
 
 async def _save(api: Api, request: Any) -> None:
-    await api.state.save(request.store_name, [save_item(each, {}) for each in request.states])
+    items = [save_item(each, {}) for each in request.states]
+    if not all(item.key for item in items):
+        text = "state key cannot be empty"
+        raise ApiError("ERR_STATE_SAVE", text, 400, Grpc.INVALID_ARGUMENT)
+    await api.state.save(request.store_name, items)
 
 
 async def _delete(api: Api, request: Any) -> None:
@@ -98,18 +102,11 @@ def save_item(item: Any, shared: Mapping[str, str]) -> SaveItem:
             text = f"the value of {item.key} is not JSON: {error}"
             raise ApiError("ERR_MALFORMED_REQUEST", text, 400, Grpc.INVALID_ARGUMENT) from None
         binary = False
-    return SaveItem(_key(item), value, binary, _etag(item), _options(item), metadata)
+    return SaveItem(item.key, value, binary, _etag(item), _options(item), metadata)
 
 
 def _delete_item(item: Any, shared: Mapping[str, str]) -> DeleteItem:
-    return DeleteItem(_key(item), _etag(item), _options(item), {**item.metadata, **shared})
-
-
-def _key(item: Any) -> str:
-    key: str = item.key
-    if not key:
-        raise ApiError("ERR_MALFORMED_REQUEST", "'key' is missing", 400, Grpc.INVALID_ARGUMENT)
-    return key
+    return DeleteItem(item.key, _etag(item), _options(item), {**item.metadata, **shared})
 
 
 def _etag(item: Any) -> str | None:

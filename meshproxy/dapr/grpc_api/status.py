@@ -8,8 +8,24 @@ from typing import Any, Final
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.api_error import ApiError, error_info
 
+# Over gRPC daprd says these codes in details, for there the code itself has no place.
+_BASIC: Final = frozenset(
+    {
+        "ERR_CONFIGURATION_GET",
+        "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
+        "ERR_CONFIGURATION_STORE_NOT_FOUND",
+        "ERR_CONFIGURATION_SUBSCRIBE",
+        "ERR_INVOKE_OUTPUT_BINDING",
+        "ERR_NOT_SUPPORTED_STATE_OPERATION",
+        "ERR_STATE_BULK_DELETE",
+        "ERR_STATE_DELETE",
+        "ERR_STATE_GET",
+        "ERR_STATE_SAVE",
+        "ERR_STATE_TRANSACTION",
+    }
+)
 _PREFIX: Final = "type.googleapis.com/google.rpc."
 
 
@@ -18,12 +34,13 @@ def details_bin(error: ApiError) -> bytes:
 
     Source: https://grpc.io/docs/guides/error/#richer-error-model.
     """
-    if not error.details:
+    details = error.details or (error_info(error.code),) if error.code in _BASIC else error.details
+    if not details:
         return b""
     status = status_pb2.Status(
         code=int(error.grpc),
         message=error.message,
-        details=[_packed(dict(detail)) for detail in error.details],
+        details=[_packed(dict(detail)) for detail in details],
     )
     return base64.b64encode(status.SerializeToString()).rstrip(b"=")
 

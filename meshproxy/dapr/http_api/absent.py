@@ -1,13 +1,16 @@
-"""The calls of building blocks that are not here: answered as by a daprd without the component.
+"""The calls of building blocks that are not here. Knows their paths only.
 
-Owns those answers. A building block that comes takes its lines away from here.
+The errors are `api/absent.py`'s. A building block that comes takes its lines away from here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.dapr.api import absent
 from meshproxy.dapr.api_error import ApiError
+from meshproxy.dapr.http_api.document import ProtoDocument
 from meshproxy.dapr.http_api.messages import HttpRequest, HttpResponse
 from meshproxy.dapr.http_api.table import Endpoint, Operation, endpoint
 
@@ -15,45 +18,93 @@ if TYPE_CHECKING:
     from meshproxy.dapr.api import Api
 
 
-def _absent(code: str, message: str, status: int = 500) -> Operation:
+def _always(error: Callable[[], ApiError]) -> Operation:
     async def refuse(api: Api, request: HttpRequest) -> HttpResponse:
-        raise ApiError(code, message.format_map(request.params), status)
+        raise error()
 
     return refuse
 
 
-_WRITE: Final = "POST PUT"
-_ANY: Final = "GET POST PUT DELETE"
-
-_CRYPTO: Final = _absent("ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", "crypto providers not configured")
-_CONVERSATION: Final = _absent(
-    "ERR_CONVERSATION_NOT_FOUND", "failed finding conversation component {name}", 400
-)
-_ACTOR: Final = _absent("ERR_ACTOR_NO_PLACEMENT", "placement is not configured", 400)
-_NO_SCHEDULER: Final = "scheduler is not configured"
-_SCHEDULE_JOB: Final = _absent("DAPR_SCHEDULER_SCHEDULE_JOB", _NO_SCHEDULER)
-_GET_JOB: Final = _absent("DAPR_SCHEDULER_GET_JOB", _NO_SCHEDULER)
-_DELETE_JOB: Final = _absent("DAPR_SCHEDULER_DELETE_JOB", _NO_SCHEDULER)
-_WORKFLOW: Final = _absent("ERR_START_WORKFLOW", "workflow runtime is not configured")
+_ACTOR: Final = _always(absent.no_placement)
+_CRYPTO: Final = _always(absent.no_crypto)
+_SUBTLE: Final = _always(absent.not_implemented)
 
 
-def _both(methods: str, path: str, operation: Operation) -> tuple[Endpoint, ...]:
-    """The stable path and its alpha twin."""
+async def _actor_with_body(api: Api, request: HttpRequest) -> HttpResponse:
+    request.json()
+    raise absent.no_placement()
+
+
+async def _converse(api: Api, request: HttpRequest) -> HttpResponse:
+    ProtoDocument(request.body)
+    raise absent.no_conversation(request.params["name"])
+
+
+async def _schedule_job(api: Api, request: HttpRequest) -> HttpResponse:
+    identity = api.identity
+    job = ProtoDocument(request.body)
+    if job.text("name"):
+        text = "Set the job name in the url only"
+        raise absent.bad_job("DAPR_SCHEDULER_JOB_NAME", text, {"appID": identity.app_id})
+    if "|" in request.params["name"]:
+        raise absent.empty_job(identity, "Name")
+    if not job.has("schedule") and not job.has("dueTime"):
+        raise absent.empty_job(identity, "Schedule")
+    raise absent.no_scheduler(identity, "SCHEDULE_JOB", "schedule job")
+
+
+async def _get_job(api: Api, request: HttpRequest) -> HttpResponse:
+    raise absent.no_scheduler(api.identity, "GET_JOB", "get job")
+
+
+async def _delete_job(api: Api, request: HttpRequest) -> HttpResponse:
+    raise absent.no_scheduler(api.identity, "DELETE_JOB", "delete job")
+
+
+def _actors() -> tuple[Endpoint, ...]:
+    one = "/v1.0/actors/{type}/{id}"
     return (
-        endpoint(methods, f"/v1.0/{path}", operation),
-        endpoint(methods, f"/v1.0-alpha1/{path}", operation),
+        endpoint("GET POST DELETE PUT", f"{one}/method/{{name}}", _ACTOR),
+        endpoint("GET", f"{one}/state/{{name}}", _ACTOR),
+        endpoint("POST PUT", f"{one}/state", _actor_with_body),
+        endpoint("POST PUT", f"{one}/reminders/{{name}}", _actor_with_body),
+        endpoint("GET DELETE", f"{one}/reminders/{{name}}", _ACTOR),
+        endpoint("POST PUT", f"{one}/timers/{{name}}", _actor_with_body),
+        endpoint("DELETE", f"{one}/timers/{{name}}", _ACTOR),
     )
 
 
+def _jobs(version: str) -> tuple[Endpoint, ...]:
+    path = f"/{version}/jobs/{{name}}"
+    return (
+        endpoint("POST", path, _schedule_job),
+        endpoint("GET", path, _get_job),
+        endpoint("DELETE", path, _delete_job),
+    )
+
+
+def _workflows(version: str) -> tuple[Endpoint, ...]:
+    one = f"/{version}/workflows/{{component}}/{{name}}"
+    verbs = ("start", "pause", "resume", "terminate", "purge", "raiseEvent/{event}")
+    return (
+        endpoint("GET", one, _ACTOR),
+        *(endpoint("POST", f"{one}/{verb}", _ACTOR) for verb in verbs),
+    )
+
+
+def _subtle() -> tuple[Endpoint, ...]:
+    verbs = ("getkey", "encrypt", "decrypt", "wrapkey", "unwrapkey", "sign", "verify")
+    path = "/v1.0-alpha1/subtlecrypto/{name}"
+    return tuple(endpoint("POST", f"{path}/{verb}", _SUBTLE) for verb in verbs)
+
+
 ENDPOINTS: Final = (
-    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/{operation}", _CRYPTO),
-    endpoint("POST", "/v1.0-alpha1/subtlecrypto/{name}/{operation}", _CRYPTO),
-    endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _CONVERSATION),
-    endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _CONVERSATION),
-    endpoint(_ANY, "/v1.0/actors/{type}/{id}/{rest*}", _ACTOR),
-    *_both(_WRITE, "jobs/{name}", _SCHEDULE_JOB),
-    *_both("GET", "jobs/{name}", _GET_JOB),
-    *_both("DELETE", "jobs/{name}", _DELETE_JOB),
-    *_both("GET POST", "workflows/{rest*}", _WORKFLOW),
-    endpoint("GET POST", "/v1.0-beta1/workflows/{rest*}", _WORKFLOW),
+    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/encrypt", _CRYPTO),
+    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/decrypt", _CRYPTO),
+    endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _converse),
+    endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _converse),
+    *_subtle(),
+    *_actors(),
+    *(each for version in ("v1.0", "v1.0-alpha1") for each in _jobs(version)),
+    *(each for version in ("v1.0", "v1.0-alpha1", "v1.0-beta1") for each in _workflows(version)),
 )

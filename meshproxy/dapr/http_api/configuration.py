@@ -27,6 +27,7 @@ async def _get(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 async def _subscribe(api: Api, request: HttpRequest) -> HttpResponse:
+    api.configuration.require(request.params["store"])
     channel = api.channel
     if channel is None:
         text = "app channel is not initialized. cannot subscribe to configuration updates"
@@ -53,8 +54,9 @@ async def _tell(channel: AppChannel, store: str, name: str, items: Items) -> Non
 
 
 async def _unsubscribe(api: Api, request: HttpRequest) -> HttpResponse:
+    api.configuration.require(request.params["store"])
     try:
-        await api.configuration.unsubscribe(request.params["store"], request.params["id"])
+        await api.configuration.unsubscribe(request.params["id"])
     except ApiError as error:
         if error.code != UNSUBSCRIBE:
             raise

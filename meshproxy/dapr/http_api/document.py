@@ -109,9 +109,13 @@ class ProtoDocument:
             raise malformed(f"'{name}' has more than 32 bits")
         return int(value)
 
+    def has(self, name: str) -> bool:
+        """Whether it is there, and not null."""
+        return self._value(name) is not None
+
     def _value(self, name: str) -> Any:
         own = _UPPER.sub(lambda found: "_" + found[0].lower(), name)
-        if name in self._fields and own in self._fields:
+        if own != name and name in self._fields and own in self._fields:
             raise malformed(f"'{name}' is there twice")
         return self._fields.get(name, self._fields.get(own))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from meshproxy.dapr.api.state_errors import IllegalKeyName
 from meshproxy.dapr.api_error import ApiError, Grpc, malformed
 from meshproxy.dapr.http_api.document import Document, items
 from meshproxy.dapr.http_api.messages import (
@@ -17,7 +18,7 @@ from meshproxy.dapr.http_api.messages import (
     HttpResponse,
     json_response,
 )
-from meshproxy.dapr.http_api.table import endpoint
+from meshproxy.dapr.http_api.table import Operation, endpoint
 from meshproxy.dapr.state.items import BulkItem, DeleteItem, Options, SaveItem
 from meshproxy.dapr.state.store import StateItem
 from meshproxy.dapr.state.ttl import TTL_EXPIRE_TIME, expire_time
@@ -30,6 +31,7 @@ _WRITE: Final = "POST PUT"
 
 async def _get(api: Api, request: HttpRequest) -> HttpResponse:
     params = request.params
+    api.state.require(params["store"])
     consistency = request.first("consistency") or ""
     item = await api.state.get(params["store"], params["key"], consistency, request.metadata)
     if item is None:
@@ -50,6 +52,7 @@ async def _save(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 async def _delete(api: Api, request: HttpRequest) -> HttpResponse:
+    api.state.require(request.params["store"])
     options = Options(request.first("concurrency") or "", request.first("consistency") or "")
     item = DeleteItem(request.params["key"], request.header(b"if-match"), options, request.metadata)
     await api.state.delete(request.params["store"], [item])
@@ -162,11 +165,24 @@ def _options(item: Document) -> Options:
     return Options(options.text("concurrency"), options.text("consistency"))
 
 
+def _plainly(operation: Operation, field: str | None = None) -> Operation:
+    """The operation with daprd's words for a key that may not be, which are HTTP's own."""
+
+    async def act(api: Api, request: HttpRequest) -> HttpResponse:
+        try:
+            return await operation(api, request)
+        except IllegalKeyName as error:
+            raise error.over_http(field) from None
+
+    return act
+
+
 ENDPOINTS: Final = (
-    endpoint(_WRITE, "/v1.0/state/{store}", _save),
-    endpoint("GET", "/v1.0/state/{store}/{key}", _get),
-    endpoint("DELETE", "/v1.0/state/{store}/{key}", _delete),
-    endpoint(_WRITE, "/v1.0/state/{store}/bulk", _get_bulk),
-    endpoint(_WRITE, "/v1.0/state/{store}/transaction", _transact),
+    endpoint(_WRITE, "/v1.0/state/{store}", _plainly(_save)),
+    endpoint("GET", "/v1.0/state/{store}/{key}", _plainly(_get)),
+    endpoint("DELETE", "/v1.0/state/{store}/{key}", _plainly(_delete)),
+    endpoint(_WRITE, "/v1.0/state/{store}/bulk", _plainly(_get_bulk)),
+    # Of a transaction's keys daprd has lost the name by then.
+    endpoint(_WRITE, "/v1.0/state/{store}/transaction", _plainly(_transact, field="")),
     endpoint(_WRITE, "/v1.0-alpha1/state/{store}/query", _query),
 )

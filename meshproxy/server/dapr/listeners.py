@@ -42,6 +42,7 @@ def api_listener(
         "@type": _TYPE_URL + _MANAGER,
         "stat_prefix": name,
         "codec_type": codec,
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": name},
         "server_header_transformation": "PASS_THROUGH",
         "generate_request_id": False,
         "skip_xff_append": True,

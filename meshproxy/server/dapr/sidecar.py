@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from meshproxy.config import ServerConfig
 from meshproxy.config.dapr import Resources, load_configurations, load_resources
 from meshproxy.config.dapr.check import note_duplicates
+from meshproxy.config.dapr.configuration import HOT_RELOAD
 from meshproxy.config.dapr.subscription import compile_rule
 from meshproxy.config.problems import Problems
 from meshproxy.dapr.api import Api
@@ -127,6 +128,7 @@ class DaprSidecar:
             app_healthy=options.app.health is None,
             access_control=resources.access_control,
             resiliency=Resiliency(resources.resiliencies, identity),
+            features=(HOT_RELOAD,) if resources.hot_reload else (),
         )
         self._around = Around(options, resources, self.facts)
         unasked = options.edges.unasked

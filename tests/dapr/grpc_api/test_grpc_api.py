@@ -1,5 +1,6 @@
 """gRPC calls without sockets: messages in, messages or errors out."""
 
+import base64
 import subprocess
 import sys
 
@@ -117,6 +118,24 @@ def test_bulk_calls_and_transactions(client):
     with pytest.raises(ApiError) as raised:
         client("ExecuteStateTransaction", request)
     assert raised.value.grpc is Grpc.UNIMPLEMENTED
+    text = details_bin(raised.value)
+    status = status_pb2.Status.FromString(base64.b64decode(text + b"=" * (-len(text) % 4)))
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, dict(info.metadata)) == ("ERR_NOT_SUPPORTED_STATE_OPERATION", {})
+
+
+def test_a_key_may_be_empty_but_for_saving(client):
+    client("DeleteState", pb.DeleteStateRequest(store_name="mem", key=""))
+    with pytest.raises(ApiError, match="state key cannot be empty") as raised:
+        client("SaveState", pb.SaveStateRequest(store_name="mem", states=[item("", b"1")]))
+    assert raised.value.grpc is Grpc.INVALID_ARGUMENT
+
+
+def test_an_unknown_store_is_told_without_the_app(client):
+    with pytest.raises(ApiError, match="state store none is not found") as raised:
+        client("GetState", pb.GetStateRequest(store_name="none", key="k"))
+    assert raised.value.details[0]["metadata"] is None
 
 
 def test_secrets_metadata_and_shutdown(tmp_path):
@@ -141,8 +160,6 @@ def test_secrets_metadata_and_shutdown(tmp_path):
 def test_rich_details_are_a_status_of_google(client):
     with pytest.raises(ApiError) as raised:
         get(client, "a||b")
-    import base64
-
     text = details_bin(raised.value)
     status = status_pb2.Status.FromString(base64.b64decode(text + b"=" * (-len(text) % 4)))
     assert status.code == Grpc.INVALID_ARGUMENT
@@ -175,11 +192,13 @@ def test_grpc_itself_is_not_loaded():
 @pytest.mark.parametrize(
     ("name", "grpc", "text"),
     [
-        ("InvokeActor", Grpc.INTERNAL, "placement is not configured"),
-        ("ScheduleJobAlpha1", Grpc.INTERNAL, "scheduler is not configured"),
-        ("DeleteJob", Grpc.INTERNAL, "scheduler is not configured"),
-        ("StartWorkflowBeta1", Grpc.INTERNAL, "workflow runtime is not configured"),
-        ("SubtleSignAlpha1", Grpc.INTERNAL, "crypto providers not configured"),
+        ("InvokeActor", Grpc.UNAVAILABLE, "placement service is not configured"),
+        ("ListActorReminders", Grpc.UNAVAILABLE, "placement service is not configured"),
+        ("ScheduleJobAlpha1", Grpc.INVALID_ARGUMENT, "Job is empty"),
+        ("DeleteJob", Grpc.INVALID_ARGUMENT, "Name is empty"),
+        ("ListJobs", Grpc.INTERNAL, "failed to list jobs due to: scheduler clients are disabled"),
+        ("StartWorkflowBeta1", Grpc.UNAVAILABLE, "placement service is not configured"),
+        ("SubtleSignAlpha1", Grpc.UNIMPLEMENTED, "this API is currently not implemented"),
         ("ConverseAlpha2", Grpc.INVALID_ARGUMENT, "failed finding conversation component echo"),
     ],
 )

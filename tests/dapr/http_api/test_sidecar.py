@@ -69,6 +69,22 @@ def test_metadata_shows_components_and_what_was_put():
     }
 
 
+def test_of_metadata_what_is_empty_is_left_out_and_the_version_is_no_ones_to_set():
+    caller = client(features=("HotReload",))
+    run(caller.call("PUT", "/v1.0/metadata/daprRuntimeVersion", b"9"))
+    document = orjson.loads(run(caller.call("GET", "/v1.0/metadata")).body)
+    assert set(document) == {
+        "id", "runtimeVersion", "enabledFeatures", "extended", "actorRuntime",
+        "appConnectionProperties",
+    }  # fmt: skip
+    assert document["extended"] == {"daprRuntimeVersion": document["runtimeVersion"]}
+    assert document["enabledFeatures"] == ["HotReload"]
+    assert document["appConnectionProperties"] == {
+        "protocol": "http",
+        "channelAddress": "127.0.0.1",
+    }
+
+
 @pytest.mark.parametrize(
     ("header", "force"), [({}, False), ({"dapr_force_shutdown": "true"}, True)]
 )
@@ -80,19 +96,30 @@ def test_shutdown_asks_the_process_to_end(header, force):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
+    ("method", "path", "body", "status", "code"),
     [
-        ("PUT", "/v1.0-alpha1/crypto/c/encrypt", 500, "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED"),
-        ("POST", "/v1.0-alpha2/conversation/c/converse", 400, "ERR_CONVERSATION_NOT_FOUND"),
-        ("POST", "/v1.0/actors/t/i/method/m", 400, "ERR_ACTOR_NO_PLACEMENT"),
-        ("POST", "/v1.0-alpha1/jobs/j", 500, "DAPR_SCHEDULER_SCHEDULE_JOB"),
-        ("GET", "/v1.0-alpha1/jobs/j", 500, "DAPR_SCHEDULER_GET_JOB"),
-        ("DELETE", "/v1.0/jobs/j", 500, "DAPR_SCHEDULER_DELETE_JOB"),
-        ("POST", "/v1.0-beta1/workflows/dapr/w/start", 500, "ERR_START_WORKFLOW"),
+        ("PUT", "/v1.0-alpha1/crypto/c/encrypt", b"", 500, "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED"),
+        ("POST", "/v1.0-alpha1/subtlecrypto/c/sign", {}, 501, "ERR_API_UNIMPLEMENTED"),
+        ("POST", "/v1.0-alpha2/conversation/c/converse", b"", 400, "ERR_CONVERSATION_NOT_FOUND"),
+        ("POST", "/v1.0-alpha2/conversation/c/converse", b"{", 400, "ERR_MALFORMED_REQUEST"),
+        ("POST", "/v1.0/actors/t/i/method/m", b"", 400, "ERR_ACTOR_NO_PLACEMENT"),
+        ("GET", "/v1.0/actors/t/i/state/k", b"", 400, "ERR_ACTOR_NO_PLACEMENT"),
+        ("POST", "/v1.0/actors/t/i/state", [], 400, "ERR_ACTOR_NO_PLACEMENT"),
+        ("POST", "/v1.0/actors/t/i/state", b"{", 400, "ERR_MALFORMED_REQUEST"),
+        ("DELETE", "/v1.0/actors/t/i/timers/r", b"", 400, "ERR_ACTOR_NO_PLACEMENT"),
+        ("POST", "/v1.0-alpha1/jobs/j", {}, 400, "DAPR_SCHEDULER_SCHEDULE_EMPTY"),
+        ("POST", "/v1.0/jobs/a%7Cb", {}, 400, "DAPR_SCHEDULER_JOB_NAME_EMPTY"),
+        ("POST", "/v1.0/jobs/j", {"name": "x"}, 400, "DAPR_SCHEDULER_JOB_NAME"),
+        ("POST", "/v1.0/jobs/j", b"{", 400, "ERR_MALFORMED_REQUEST"),
+        ("POST", "/v1.0/jobs/j", {"dueTime": "1s"}, 500, "DAPR_SCHEDULER_SCHEDULE_JOB"),
+        ("GET", "/v1.0-alpha1/jobs/j", b"", 500, "DAPR_SCHEDULER_GET_JOB"),
+        ("DELETE", "/v1.0/jobs/j", b"", 500, "DAPR_SCHEDULER_DELETE_JOB"),
+        ("POST", "/v1.0-beta1/workflows/dapr/w/start", b"", 400, "ERR_ACTOR_NO_PLACEMENT"),
+        ("GET", "/v1.0/workflows/dapr/i", b"", 400, "ERR_ACTOR_NO_PLACEMENT"),
     ],
 )
-def test_a_building_block_that_is_not_there_answers_as_in_daprd(method, path, status, code):
-    assert error(run(client().call(method, path)))[:2] == (status, code)
+def test_a_building_block_that_is_not_there_answers_as_in_daprd(method, path, body, status, code):
+    assert error(run(client().call(method, path, body)))[:2] == (status, code)
 
 
 def test_a_fault_in_an_operation_is_an_answer_without_a_trace(caplog):
