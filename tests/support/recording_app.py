@@ -26,7 +26,7 @@ class RecordingApp(ServerProcess):
         self._file = self.folder / "taken"
         self._file.touch()
 
-    def command(self) -> list[str]:
+    def argv(self) -> list[str]:
         flags = [str(self.port), str(self._file), "bulk" if self._bulk else ""]
         return [sys.executable, "-m", "tests.support.recording_app", *flags]
 
