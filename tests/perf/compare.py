@@ -61,11 +61,11 @@ class Measured:
         return median(envoy.cpu_us / ours.cpu_us for envoy, ours in self.pairs)
 
 
-def compile_upstream(directory: Path) -> Path:
-    """Build upstream.c with the C compiler of the machine, or with the one from PyPI."""
+def compile_c(source: Path, directory: Path) -> Path:
+    """Build a program with the C compiler of the machine, or with the one from PyPI."""
     compiler = ["cc"] if shutil.which("cc") else [sys.executable, "-m", "ziglang", "cc"]
-    program = directory / "upstream"
-    command = [*compiler, "-O2", "-o", str(program), str(HERE / "upstream.c")]
+    program = directory / source.stem
+    command = [*compiler, "-O2", "-o", str(program), str(source), "-lm"]
     subprocess.run(command, check=True)
     return program
 
@@ -185,7 +185,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     chosen = [case for case in CASES if not options.case or case.name in options.case]
     with tempfile.TemporaryDirectory() as directory:
-        program = compile_upstream(Path(directory))
+        program = compile_c(HERE / "upstream.c", Path(directory))
         http2 = ProxyProcess(
             "envoy", (HERE / "http2_upstream.yaml").read_text(), cpu=options.cpus[1]
         )

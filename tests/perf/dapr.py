@@ -32,7 +32,7 @@ from typing import Final, NamedTuple
 import yaml
 
 from tests.perf.cases import HERE
-from tests.perf.compare import compile_upstream, upstream
+from tests.perf.compare import compile_c, upstream
 from tests.perf.load import h2load
 from tests.support.processes import ProxyProcess, cpu_seconds, rss_bytes
 from tests.support.redis_server import RedisServer
@@ -90,7 +90,7 @@ def app(protocol: str, cpu: int) -> Iterator[int]:
     if protocol == "http":
         with (
             tempfile.TemporaryDirectory() as folder,
-            upstream(compile_upstream(Path(folder)), cpu) as port,
+            upstream(compile_c(HERE / "upstream.c", Path(folder)), cpu) as port,
         ):
             yield port
         return

@@ -6,6 +6,10 @@ Three times the same rate goes to a second route: none, with a filter that does 
 one that traps whenever it is called. The first route's 99th percentile shall be at most doubled by
 the traps; what so many requests cost the proxy's only thread is in the second line as well. Each is
 measured `--rounds` times in turn, and the median is shown: other work comes and goes.
+
+All requests come from one process, each when chance says so (`open_loop.c`): a generator that sends
+the requests of all its connections at once measures how long the last of them waits for the others,
+and two generators on one core measure each other.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ import os
 import statistics
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +30,8 @@ from typing import Any, Final
 from wasmtime import wat2wasm
 
 from tests.parity.config import bootstrap, extension, listener, virtual_host
+from tests.perf.cases import HERE
+from tests.perf.compare import compile_c
 from tests.support.processes import ProxyProcess
 from tests.support.wat_filter import filter_text
 
@@ -36,9 +42,8 @@ OFF: Final = {
 }
 BODIES: Final = {"quiet": "", "trap": "unreachable"}
 PATHS: Final = ("", "quiet", "trap")
-BELOW_THE_WATCHED: Final = ("chrt", "-o", "0", "nice", "-n", "5")
-WATCHED_RATE: Final = 500
-CONNECTIONS: Final = 10
+WATCHED: Final = ("/watched", "500", "8")
+CONNECTIONS: Final = "64"
 
 
 def configuration() -> str:
@@ -69,64 +74,51 @@ def plugin(name: str, body: str) -> dict[str, Any]:
     return {"name": name, "vm_config": vm}
 
 
-def h2load(
-    url: str, rate: int, connections: int, log: Path, options: argparse.Namespace
-) -> list[str]:
-    """Its command line: HTTP/1.1 at a fixed rate."""
-    return [
-        "taskset", "-c", str(options.cpus[1]), "h2load", "--h1", "-t1", f"-c{connections}",
-        f"-D{options.seconds}", f"--rps={rate / connections}", f"--log-file={log}", url,
-    ]  # fmt: skip
-
-
-def answers(log: Path) -> dict[str, list[int]]:
-    """Microseconds of every answer, ascending, by status."""
-    found: dict[str, list[int]] = {}
-    for line in log.read_text().splitlines():
-        _, status, took = line.split("\t")
-        found.setdefault(status, []).append(int(took))
-    return {status: sorted(times) for status, times in found.items()}
+def answers(text: str) -> dict[str, dict[str, list[int]]]:
+    """Microseconds of every answer, ascending, by path and status."""
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for line in text.splitlines():
+        path, status, took = line.split()
+        found[path][status].append(int(took))
+    return {
+        path: {status: sorted(times) for status, times in by_status.items()}
+        for path, by_status in found.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What the watched route got (microseconds) while a path had its load."""
+    """What the watched route got (microseconds) while a path had its load.
+
+    `busy`: the proxy's share of its core.
+    """
 
     load: str
     traps: int
+    busy: float
     median: int
     p99: int
 
 
-def measure(proxy: ProxyProcess, path: str, options: argparse.Namespace) -> Round:
+def measure(proxy: ProxyProcess, path: str, generator: Path, options: argparse.Namespace) -> Round:
     """One run with this path loaded."""
-    url = f"http://127.0.0.1:{proxy.ports['main']}/"
-    before = proxy.counters()
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        watched, other = directory / "watched", directory / "other"
-        # One connection: the requests of several would come together, and wait for each other.
-        commands = [h2load(f"{url}watched", WATCHED_RATE, 1, watched, options)]
-        if path:
-            load = h2load(f"{url}{path}", options.rate, CONNECTIONS, other, options)
-            commands.append([*BELOW_THE_WATCHED, *load])
-        running = [
-            stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-            for command in commands
-        ]
-        for each in running:
-            if each.wait():
-                raise SystemExit(f"h2load ended with {each.returncode}")
-        seen = answers(watched)
-        loaded = answers(other) if path else {}
+    command = ["taskset", "-c", str(options.cpus[1]), str(generator), str(proxy.ports["main"])]
+    command += [str(options.seconds), *WATCHED]
+    if path:
+        command += [f"/{path}", str(options.rate), CONNECTIONS]
+    before, began = proxy.counters(), proxy.cpu_seconds()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    busy = (proxy.cpu_seconds() - began) / options.seconds
     traps = proxy.counters()["wasm.trap.traps"] - before["wasm.trap.traps"]
-    times = seen.pop("200")
-    if seen:
-        raise SystemExit(f"the watched route was answered with {sorted(seen)}")
+    seen = answers(done.stdout)
+    watched = seen[WATCHED[0]]
+    times = watched.pop("200")
+    if watched:
+        raise SystemExit(f"the watched route was answered with {sorted(watched)}")
     of_load = ", ".join(f"{len(each) / options.seconds:,.0f} of {status}" for status, each in
-                        sorted(loaded.items()))  # fmt: skip
+                        sorted(seen.get(f"/{path}", {}).items()))  # fmt: skip
     median, p99 = (times[int(len(times) * part)] for part in (0.5, 0.99))
-    return Round(of_load or "-", traps, median, p99)
+    return Round(of_load or "-", traps, busy, median, p99)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -146,20 +138,22 @@ def main() -> None:
     """Print the table."""
     options = parse_arguments()
     print(
-        "| load beside | answers/s | VMs that trapped | p50, us | p99, us | p99 / calm |\n"
-        "|---|---|---|---|---|---|"
+        "| load beside | answers/s | VMs that trapped | busy | p50, us | p99, us | p99 / calm |\n"
+        "|---|---|---|---|---|---|---|"
     )
     found: dict[str, list[Round]] = {path: [] for path in PATHS}
-    with ProxyProcess("meshproxy", configuration(), cpu=options.cpus[0], log_level="off") as proxy:
+    proxy = ProxyProcess("meshproxy", configuration(), cpu=options.cpus[0], log_level="off")
+    with proxy, tempfile.TemporaryDirectory() as directory:
+        generator = compile_c(HERE / "open_loop.c", Path(directory))
         for _ in range(options.rounds):
             for path in PATHS:
-                found[path].append(measure(proxy, path, options))
+                found[path].append(measure(proxy, path, generator, options))
     calm = statistics.median(each.p99 for each in found[""])
     for path, rounds in found.items():
-        p50, p99 = (statistics.median(getattr(each, name) for each in rounds) for name in
-                    ("median", "p99"))  # fmt: skip
+        busy, p50, p99 = (statistics.median(getattr(each, name) for each in rounds) for name in
+                          ("busy", "median", "p99"))  # fmt: skip
         last = rounds[-1]
-        print(f"| {path or 'nothing'} | {last.load} | {last.traps} | {p50} | {p99} "
+        print(f"| {path or 'nothing'} | {last.load} | {last.traps} | {busy:.0%} | {p50} | {p99} "
               f"| {p99 / calm:.2f} |")  # fmt: skip
 
 
