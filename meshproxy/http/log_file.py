@@ -61,7 +61,8 @@ class LogFile:
             if pending > MAX_PENDING:
                 self._stats.write_failed.value += 1
                 return
-            self._wake.set()
+            if not self._wake.is_set():
+                self._wake.set()
         self._lines.append(line)
         self._queued += len(line)
         self._stats.write_buffered.value += 1

@@ -42,6 +42,7 @@ class Plugin:
 
     def __init__(self, pool: VmPool, config: PluginConfig) -> None:
         self.config = config
+        self._config_while_serving = while_serving(config)
         self._pool = pool
         self._dispatcher = pool.services.dispatcher
         self._loaded = loaded = self._load()
@@ -92,7 +93,7 @@ class Plugin:
         A canary is configured first. Raises ModuleError, and then nothing has changed. Plugins of
         one `batch` share VMs as those of the start do.
         """
-        config = self.config if self.pending else while_serving(self.config)
+        config = self.config if self.pending else self._config_while_serving
         key = f"{self.config.vm_key(loaded.code)} {batch}"
         self._pool.canary(config, loaded.module)
         root = self._pool.root(config, loaded.module, key)
@@ -168,7 +169,7 @@ class Plugin:
         clock = self._pool.services.monotonic
         began = clock()
         try:
-            config = while_serving(self.config)
+            config = self._config_while_serving
             self._serve(self._pool.root(config, loaded.module, self._vm_key))
         except ModuleError as error:
             restart.failed()
