@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.parity.config import bootstrap, cluster, extension, listener, virtual_host
 from tests.parity.harness import Case, Observation, Pair, normalise
+from tests.parity.tls import client_context, downstream_tls, tls_certificate, tls_connect
 from tests.support.authorization_server import AuthorizationServer, answer
+from tests.support.certificates import make
 from tests.support.eventually import eventually
 from tests.support.raw_client import http_request
 from tests.support.upstreams import RecordingUpstream, answering
@@ -111,6 +114,19 @@ FILTERS = {
 
 
 NO_BODY = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+
+# The first one's metadata are shown to the second one's server.
+TWICE = [
+    by_http(response={"dynamic_metadata_from_headers": names("who")}),
+    {**by_grpc(metadata_context_namespaces=["envoy.filters.http.ext_authz", "none"],
+               stat_prefix="second"), "name": "second"},
+]  # fmt: skip
+IDENTIFYING = by_grpc(include_peer_certificate=True, include_tls_session=True)
+CLIENTS = {
+    "server": ["DNS:server.example", "URI:spiffe://td/server"],
+    "all": ["DNS:all.example", "URI:spiffe://td/all"], "dns": ["DNS:dns.example"], "subject": [],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +254,7 @@ CHECKS = (
     http_check("http says 201", b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n"),
     http_check("http fails", b"HTTP/1.1 500 E\r\ncontent-length: 1\r\n\r\ne"),
     http_check("http nowhere", b"", to="nowhere"),
+    http_check("asked twice", ALLOWED, to="twice"),
 )  # fmt: skip
 
 
@@ -279,6 +296,9 @@ def normal(request: Any, metadata: dict[str, str]) -> tuple[str, dict[str, str]]
     for peer in (attributes.source, attributes.destination):
         assert peer.address.socket_address.port_value > 0
         peer.address.socket_address.ClearField("port_value")
+    for shown in attributes.metadata_context.filter_metadata.values():
+        assert shown["ext_authz_duration"] >= 0
+        shown.fields.pop("ext_authz_duration")
     http = attributes.request.http
     assert ("x-request-id" in http.headers) or http.header_map.headers or len(http.headers) < 8
     http.headers.pop("x-request-id", None)
@@ -291,7 +311,17 @@ def normal(request: Any, metadata: dict[str, str]) -> tuple[str, dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("certificates")
+    authority = make("ca")
+    authority.write(path, "ca")
+    for name, sans in CLIENTS.items():
+        make(name, authority, sans=sans).write(path, name)
+    return path
+
+
+@pytest.fixture(scope="module")
+def world(certificates: Path) -> Iterator[World]:
     with (
         RecordingUpstream() as app,
         AuthorizationServer() as grpc,
@@ -305,6 +335,13 @@ def world() -> Iterator[World]:
                      options="upgrade_configs: [{upgrade_type: websocket}]")
             for name, each in FILTERS.items()
         ]  # fmt: skip
+        listeners.append(listener("twice", ROUTES, http_filters=TWICE, log_format=log))
+        secure = listener("tls", ROUTES, http_filters=[IDENTIFYING], log_format=log)
+        secure["filter_chains"][0]["transport_socket"] = downstream_tls({
+            "tls_certificates": [tls_certificate(certificates, "server")],
+            "validation_context": {"trusted_ca": {"filename": str(certificates / "ca.crt")}},
+        })  # fmt: skip
+        listeners.append(secure)
         clusters = [cluster("app", [app.port]), cluster("grpc", [grpc.port], options=H2),
                     cluster("http", [http.port]), cluster("dead", [1])]  # fmt: skip
         with Pair(bootstrap(listeners, clusters), app) as pair:
@@ -314,6 +351,21 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.case.name)
 def test_the_server_is_asked_and_heeded(world: World, check: Check) -> None:
     world.check(check)
+
+
+@pytest.mark.parametrize("name", ["", "all", "dns", "subject"])
+def test_the_server_is_told_who_the_peers_are(world: World, certificates: Path, name: str) -> None:
+    world.grpc.answer = answer("")
+    context = client_context(certificates, certificate=name)
+    for side in world.pair.sides.values():
+        with tls_connect(side.proxy, context, name="sni.example", listener="tls") as client:
+            client.sendall(http_request("/x", "connection: close"))
+            while client.recv(65536):
+                pass
+    envoy, ours = (normal(*each) for each in world.grpc.take_all())
+    assert ours == envoy
+    assert ("spiffe://td/all" in envoy[0]) == (name == "all")
+    assert "sni.example" in envoy[0]
 
 
 def test_the_same_is_counted(world: World) -> None:
