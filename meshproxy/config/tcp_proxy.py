@@ -5,9 +5,11 @@ from __future__ import annotations
 from meshproxy.config.access_log import build_access_logs
 from meshproxy.config.context import BuildContext
 from meshproxy.config.document import At
+from meshproxy.config.header_mutation import build_mutations
 from meshproxy.config.reading import seconds_or_never, wrapped
 from meshproxy.errors import Code
-from meshproxy.network_filters.tcp_proxy import TcpProxyConfig
+from meshproxy.http.formatter import FormatError, compile_value
+from meshproxy.network_filters.tcp_proxy import TcpProxyConfig, TunnelingConfig
 
 
 def build_tcp_proxy(at: At, context: BuildContext) -> TcpProxyConfig | None:
@@ -23,7 +25,29 @@ def build_tcp_proxy(at: At, context: BuildContext) -> TcpProxyConfig | None:
         max_downstream_connection_duration=seconds_or_never(
             at, "max_downstream_connection_duration", None
         ),
+        tunneling=_tunneling(at.one("tunneling_config"), context),
         access_logs=build_access_logs(at.many("access_log"), context),
+    )
+
+
+def _tunneling(at: At | None, context: BuildContext) -> TunnelingConfig | None:
+    if at is None:
+        return None
+    message = at.message
+    if message.post_path and not message.use_post:
+        text = "'post_path' needs 'use_post'"
+        at.error(context.problems, Code.INVALID, text, "post_path")
+    try:
+        hostname = compile_value(message.hostname)
+    except FormatError as error:
+        at.error_inside(
+            context.problems, Code.BAD_FORMAT, error.message, "hostname", error.position
+        )
+        return None
+    return TunnelingConfig(
+        hostname=hostname,
+        post_path=(message.post_path or "/").encode() if message.use_post else b"",
+        headers_to_add=build_mutations(at, context.problems, "headers_to_add"),
     )
 
 

@@ -1,5 +1,7 @@
 """`envoy.filters.network.tcp_proxy`: bytes from one connection to another, and back.
 
+With `tunneling_config` the other connection is a stream of HTTP (`upstream/http_tunnel.py`).
+
 Owns which cluster, how often it is tried, both half-closes, the clocks and the log of a connection.
 Refuses to know the upstream connection's making (`upstream/tcp_client.py`) and the bytes.
 """
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.network_filters.filter import (
     STOP_ITERATION,
@@ -19,13 +22,39 @@ from meshproxy.network_filters.filter import (
 )
 from meshproxy.network_filters.registry import NETWORK_FILTERS, NetworkFactoryContext
 from meshproxy.stats.connection_metrics import TcpProxyStats
+from meshproxy.upstream.conn_pool import OVERFLOW
+from meshproxy.upstream.http_tunnel import HttpTunnel
 from meshproxy.upstream.tcp_client import TcpClient
 
 if TYPE_CHECKING:
     from meshproxy.http.buffer import Buffer
     from meshproxy.http.dispatcher import Timer
+    from meshproxy.http.stream_info import StreamInfo
+    from meshproxy.router.header_mutation import HeaderMutations, Value
 
 TYPE: str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelingConfig:
+    """`TunnelingConfig`: CONNECT to `hostname`, or POST to it where there is a `post_path`."""
+
+    hostname: Value
+    post_path: bytes = b""
+    headers_to_add: HeaderMutations | None = None
+
+    def request(self, info: StreamInfo) -> HeaderMap:
+        """What asks for the tunnel."""
+        hostname = self.hostname if isinstance(self.hostname, bytes) else self.hostname(info)
+        pairs = [(b":method", b"CONNECT"), (b":authority", hostname)]
+        if self.post_path:
+            pairs = [
+                (b":method", b"POST"), (b":path", self.post_path), (b":scheme", b"http"), pairs[1],
+            ]  # fmt: skip
+        headers = HeaderMap(pairs)
+        if self.headers_to_add is not None:
+            self.headers_to_add.apply(headers, info)
+        return headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +70,7 @@ class TcpProxyConfig:
     idle_timeout: float | None = 3600.0
     max_connect_attempts: int = 1
     max_downstream_connection_duration: float | None = None
+    tunneling: TunnelingConfig | None = None
     access_logs: Sequence[Any] = ()
 
 
@@ -112,7 +142,7 @@ class TcpProxy(NetworkFilter):
         self._factory = factory
         self._callbacks = callbacks
         self._cluster: Any = None
-        self._upstream: TcpClient | None = None
+        self._upstream: TcpClient | HttpTunnel | None = None
         self._attempts = 0
         self._client_ended = False
         self._host_ended = False
@@ -165,7 +195,11 @@ class TcpProxy(NetworkFilter):
         self._attempts += 1
         info.attempt_count = self._attempts
         info.upstream_host = host
-        self._upstream = TcpClient(cluster, host, self)
+        tunneling = factory.config.tunneling
+        if tunneling is None:
+            self._upstream = TcpClient(cluster, host, self)
+        else:
+            self._upstream = HttpTunnel(cluster, host, tunneling.request(info), self)
         self._upstream.connect(factory.connector)
 
     def _give_up(self, flag: ResponseFlag) -> None:
@@ -204,8 +238,11 @@ class TcpProxy(NetworkFilter):
         if self._closed:
             return
         info = self._callbacks.info
-        info.response_flags |= ResponseFlag.UpstreamConnectionFailure.value
-        info.upstream_transport_failure_reason = text
+        if reason == OVERFLOW:  # of a pool: it did not come to a host
+            info.upstream_host = None
+        else:
+            info.response_flags |= ResponseFlag.UpstreamConnectionFailure.value
+            info.upstream_transport_failure_reason = text
         self._connect()
 
     # -- bytes -------------------------------------------------------------------------------

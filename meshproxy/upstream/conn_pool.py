@@ -370,6 +370,14 @@ class PoolClient:
         if self.codec is not None:
             self.codec.reset_stream()
 
+    def leave(self) -> None:
+        """What the connection has become is over from here: it ends when all is sent."""
+        if self.request is None:
+            return
+        self.pool.count_active_destroy(local=True)
+        self._release()
+        self.wire.close_after_flush(False)
+
     def _release(self) -> None:
         self.request = None
         self.pool.count_end()

@@ -318,6 +318,10 @@ class Exchange(ClientStream):
             self.abandon(INTERNAL_ERROR)
             self._release()
 
+    def leave(self) -> None:
+        """The same, where the stream was another protocol's."""
+        self.reset()
+
     def _release(self) -> None:
         client, self._client = self._client, None
         if client is not None:

@@ -3,6 +3,7 @@
 import pytest
 
 from meshproxy.errors import Code
+from meshproxy.network_filters.tcp_proxy import TunnelingConfig
 from tests.config.support import LISTENER, MANAGER, ROUTER, URL, error_of, errors_of, load
 
 TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -44,6 +45,16 @@ def test_a_tcp_proxy_has_the_defaults_of_envoy():
     assert config.max_connect_attempts == 1
     assert config.max_downstream_connection_duration is None
     assert config.access_logs == ()
+
+
+def test_a_tunnel_arrives():
+    made = proxy("cluster: app, tunneling_config: {hostname: 'h:1'}").tunneling
+    assert made == TunnelingConfig(hostname=b"h:1")
+    fields = "use_post: true, headers_to_add: [{header: {key: a, value: b}}]"
+    made = proxy(f"cluster: app, tunneling_config: {{hostname: h, {fields}}}").tunneling
+    assert (made.post_path, made.headers_to_add is not None) == (b"/", True)
+    made = proxy("cluster: app, tunneling_config: {hostname: h, use_post: true, post_path: /p}")
+    assert made.tunneling.post_path == b"/p"
 
 
 @pytest.mark.parametrize(
@@ -90,9 +101,22 @@ def test_an_access_log_arrives():
         ),
         ("cluster: app, max_connect_attempts: 0", None, "max_connect_attempts"),
         (
-            "cluster: app, tunneling_config: {hostname: h}",
+            "cluster: app, tunneling_config: {hostname: h, propagate_response_headers: true}",
             Code.UNSUPPORTED_FIELD,
-            "'tunneling_config' of TcpProxy is not supported",
+            "'propagate_response_headers' of TunnelingConfig is not supported",
+        ),
+        (
+            "cluster: app, tunneling_config: {hostname: h, post_path: /p}",
+            Code.INVALID,
+            "'post_path' needs 'use_post'",
+        ),
+        ("cluster: app, tunneling_config: {hostname: '%NO%'}", Code.BAD_FORMAT, "NO"),
+        ("cluster: app, tunneling_config: {}", None, "hostname"),
+        (
+            "cluster: app, tunneling_config: {hostname: h,"
+            " headers_to_add: [{header: {key: ':path', value: a}}]}",
+            Code.INVALID,
+            "may not be modified",
         ),
     ],
 )

@@ -32,8 +32,9 @@ FIELDS: Final[dict[str, str]] = {
     CORE + "Pipe": "path mode",
     TCP_PROXY: (
         "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts access_log"
-        " max_downstream_connection_duration"
+        " max_downstream_connection_duration tunneling_config"
     ),
+    TCP_PROXY + ".TunnelingConfig": "hostname use_post headers_to_add post_path",
     TCP_PROXY + ".WeightedCluster": "clusters",
     TCP_PROXY + ".WeightedCluster.ClusterWeight": "name weight",
 }
