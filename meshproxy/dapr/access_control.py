@@ -138,7 +138,8 @@ class AccessControl:
 
 def denial(caller: SpiffeId | None, path: str, verb: str) -> str:
     """What the caller is told."""
+    operation = path if verb == "NONE" else path.strip("/")
     return (
         f"access control policy has denied access to id: {caller or ''} "
-        f"operation: {path.strip('/')} verb: {verb}"
+        f"operation: {operation} verb: {verb}"
     )

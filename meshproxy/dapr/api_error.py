@@ -40,7 +40,7 @@ _BY_STATUS: Final = {401: Grpc.UNAUTHENTICATED, 501: Grpc.UNIMPLEMENTED}
 
 class ApiError(Exception):
     """An error for the caller. `details` are JSON objects, each with its `@type`; `metadata` are
-    trailers of gRPC.
+    headers of gRPC's answer.
     """
 
     def __init__(

@@ -26,8 +26,13 @@ CALLEE_APP_ID: Final = b"dapr-callee-app-id"
 APP_ID: Final = b"dapr-app-id"
 API_TOKEN: Final = b"dapr-api-token"
 APP_FAILED: Final = "error invoking app channel: "
+NO_VERB: Final = APP_FAILED + "rpc error: code = InvalidArgument desc = invalid HTTP verb"
+FAILED: Final = b"dapr-invoke-failed"
+"""In an answer over HTTP: a sidecar has given it, since the app could not be asked."""
 GRPC_STATUS: Final = b"dapr-grpc-status"
 """In an answer over HTTP: the code of gRPC that it was made of."""
+BETWEEN_SIDECARS: Final = (FAILED, GRPC_STATUS)
+"""Headers of failures that go no further."""
 _INVOKE: Final = "/v1.0/invoke/"
 _METHOD: Final = "method"
 DEFAULT: Final = "default"
@@ -53,6 +58,7 @@ _OURS: Final = frozenset(
         CALLER_APP_ID,
         CALLER_NAMESPACE,
         CALLEE_APP_ID,
+        b"destination-app-id",
         b"x-forwarded-proto",
         b"x-dapr-cluster",
     )
@@ -110,22 +116,17 @@ def target_of(
     if not app_id or "." in namespace:
         return failed(name, f"invalid app id {name}")
     if headers.get(b":method") == b"CONNECT":
-        return _refused(name, "invalid HTTP verb")
+        return failed(name, f"rpc error: code = Internal desc = {NO_VERB}")
     try:
         asked = path_of(method)
     except BadMethod as error:
-        return _refused(name, str(error))
+        # It has not gone anywhere, but daprd says it as if it had.
+        return failed(name, f"rpc error: code = InvalidArgument desc = {error}")
     if query:
         asked += (mark + query).encode("latin-1")
     if external:
         return Target(app_id, "", asked, external=True)
     return Target(app_id, _namespace(namespace, own), asked)
-
-
-def _refused(name: str, reason: str) -> ApiError:
-    """What is no method has not gone anywhere, but daprd says it as if it had."""
-    error = failed(name, f"rpc error: code = InvalidArgument desc = {reason}")
-    return ApiError(error.code, error.message, error.status, Grpc.INVALID_ARGUMENT)
 
 
 def _namespace(named: str, own: Identity) -> str:
@@ -155,7 +156,8 @@ def grpc_target_of(headers: HeaderMap, own: Identity) -> Target | ApiError:
         return ApiError("ERR_API_UNIMPLEMENTED", text + "not found", 501, Grpc.UNIMPLEMENTED)
     app_id, _, namespace = given.decode("latin-1").partition(".")
     if not app_id or "." in namespace:
-        return failed(given.decode("latin-1"), f"invalid app id {given.decode('latin-1')}", 400)
+        text = f"invalid app id {given.decode('latin-1')}"
+        return ApiError("ERR_DIRECT_INVOKE", text, 400)
     path = headers.get(b":path") or b"/"
     return Target(app_id, _namespace(namespace, own), path, grpc=True)
 
@@ -203,7 +205,10 @@ def to_external(headers: HeaderMap, target: Target, endpoint: Endpoint) -> None:
     headers.pairs = [
         (name, value)
         for name, value in headers.pairs
-        if name not in _DROPPED and name not in named and name not in given
+        if name not in _DROPPED
+        and name not in named
+        and name not in given
+        and not name.endswith(b"-bin")
     ]
     headers.replace(b":path", endpoint.url.path.encode() + target.path)
     headers.replace(b":authority", endpoint.url.authority.encode())

@@ -115,6 +115,9 @@ class DaprFilter(InvokingFilter):
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """Whoever calls within a trace gets its context back, also where nothing is traced."""
         super().encode_headers(headers, end_stream)
+        if self.target is not None and headers.pairs[0][1] >= b"4":
+            for name in invocation.BETWEEN_SIDECARS:
+                headers.remove(name)
         asked, endpoint = self.callbacks.info.request_headers, self._endpoint
         if asked is not None and (endpoint is None or not endpoint.public):
             echo_trace(asked, headers)

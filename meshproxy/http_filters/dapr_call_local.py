@@ -434,6 +434,7 @@ class CallLocalClient(StreamFilter):
         body = error.body()
         headers.pairs = [
             (b":status", b"%d" % error.status),
+            (invocation.FAILED, b"1"),
             (b"content-type", JSON),
             (b"content-length", b"%d" % len(body)),
         ]

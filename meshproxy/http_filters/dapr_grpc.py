@@ -237,6 +237,8 @@ class DaprGrpcFilter(StreamFilter):
         if self._answered:
             return STOP_ITERATION
         pairs = failure_trailers(error)
+        if error.metadata:
+            self._begin(error.metadata)
         if self._begun:
             self._end(pairs)
             return STOP_ITERATION
@@ -255,7 +257,6 @@ def failure_trailers(error: ApiError) -> Pairs:
     pairs = [
         (b"grpc-status", b"%d" % error.grpc),
         (b"grpc-message", encode_text(error.message.encode())),
-        *error.metadata,
     ]
     details = details_bin(error)
     if details:

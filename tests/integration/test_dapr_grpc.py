@@ -186,8 +186,8 @@ def test_a_call_that_is_cancelled_ends_at_the_app(channel, app):
     ("metadata", "service", "code", "text"),
     [
         ((), "test.Interop", "UNIMPLEMENTED", "required metadata dapr-callee-app-id or"),
-        ((("dapr-app-id", "nobody"),), "test.Interop", "INTERNAL", "couldn't find service: nobody"),
-        ((("dapr-app-id", "a.b.c"),), "test.Interop", "INTERNAL", "invalid app id a.b.c"),
+        ((("dapr-app-id", "nobody"),), "test.Interop", "UNKNOWN", "couldn't find service: nobody"),
+        ((("dapr-app-id", "a.b.c"),), "test.Interop", "UNKNOWN", "invalid app id a.b.c"),
         ((("dapr-app-id", "callee"),), "none.Such", "UNIMPLEMENTED", ""),
         ((("dapr-app-id", "callee"),), "dapr.proto.runtime.v1.Dapr", "UNIMPLEMENTED", "unknown"),
         ((("dapr-app-id", "caller"),), "test.Interop", "UNIMPLEMENTED", "the app speaks http"),
@@ -296,7 +296,7 @@ def test_a_failure_over_http_has_its_code_and_details(invoke):
         invoke("caller", "status/404", verb="GET")
     error = raised.value
     assert (error.code().name, error.details()) == ("NOT_FOUND", "Not Found")
-    assert dict(error.trailing_metadata())["dapr-http-status"] == "404"
+    assert dict(error.initial_metadata())["dapr-http-status"] == "404"
     info = error_details_pb2.ErrorInfo()
     assert rpc_status.from_call(error).details[0].Unpack(info)
     assert (info.domain, info.metadata["http.code"]) == ("dapr.io", "404")
@@ -306,9 +306,9 @@ def test_a_failure_over_http_has_its_code_and_details(invoke):
     ("app_id", "method", "verb", "code"),
     [
         ("nobody", "x", "GET", "INTERNAL"),
-        ("callee", "%2e%2e/x", "GET", "INVALID_ARGUMENT"),
-        ("callee", "a?b", "GET", "INVALID_ARGUMENT"),
-        ("callee", "x", "CONNECT", "INVALID_ARGUMENT"),
+        ("callee", "%2e%2e/x", "GET", "INTERNAL"),
+        ("callee", "a?b", "GET", "INTERNAL"),
+        ("callee", "x", "CONNECT", "INTERNAL"),
     ],
 )
 def test_what_cannot_be_invoked_is_refused(invoke, app_id, method, verb, code):

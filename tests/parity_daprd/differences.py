@@ -15,6 +15,24 @@ class Difference(NamedTuple):
 
 
 DIFFERENCES: Final[dict[str, Difference]] = {
+    "ftp": Difference(r".*\.body\.message", "ours has cleaned the path before it looks for a URL"),
+    "OnInvoke": Difference(
+        r".*(\.headers\.dapr-grpc-accept-encoding|\.body\.metadata\.(user-agent|traceparent))",
+        "daprd's own client of gRPC, and its trace where nothing is traced",
+    ),
+    "OnInvoke refused": Difference(r".*\.headers\.content-type", "JSON is JSON"),
+    "proxied metadata": Difference(".*", "ours tells the caller's namespace, too"),
+    "mdns unknown": Difference(
+        r".*\.body\.message", "daprd says it differently the second time, and by the load"
+    ),
+    "proxy to alone": Difference(r".*\.message", "ours says what is missing, not where it dialled"),
+    "proxy to down": Difference(
+        r".*\.(code|message)",
+        "an app of HTTP is not asked at all: UNIMPLEMENTED tells the protocol",
+    ),
+    "over the limit": Difference(
+        r".*\.body\.message", "daprd's text depends on which end has seen it first"
+    ),
     "rest behind JSON": Difference(".*", "daprd saves, and what follows the document is lost"),
     "half a surrogate": Difference(".*", "no text; daprd saves another key than it was given"),
     "time to live below -1": Difference(".*", "daprd's other stores refuse it, too"),
@@ -45,6 +63,16 @@ DIFFERENCES: Final[dict[str, Difference]] = {
 
 # texts that may differ in any case: pattern of daprd's, pattern of ours, reason
 TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        r"(failed to invoke, id: .*, err: )?no host found with the given ID",
+        r"(failed to invoke, id: .*, err: )?couldn't find service: .*",
+        "ours names the app, whichever resolver was asked",
+    ),
+    (
+        r"failed to invoke, id: .*, err: .*(Get|Post) \"http.*connection refused",
+        r"failed to invoke, id: .*, err: .*Connection_refused.*",
+        "why a connection failed is said in Envoy's words",
+    ),
     (
         r"(failed deserializing HTTP body: |error when unmarshaling [^:]*: )?"
         r"(json: cannot unmarshal|proto:\xa0|EOF|unexpected EOF|invalid|'' expected a map|"
@@ -77,6 +105,7 @@ UNCLAIMED: Final[dict[str, str]] = {
 
 # headers of answers that are not compared: name -> reason
 IGNORED_HEADERS: Final[dict[str, str]] = {
+    "dapr-date": "the app's clock",
     "date": "the clock",
     "content-length": "the body is compared",
     "transfer-encoding": "whether an answer's length is known beforehand is not the API's",

@@ -87,7 +87,7 @@ def request_asked(head: Any, app_id: bytes) -> Asked:
     number = extension.verb if message.HasField("http_extension") else 0
     verb = VERBS[number] if 0 <= number < len(VERBS) else b"NONE"
     if verb in _NOT_INVOKED:
-        raise CallError(Grpc.INVALID_ARGUMENT, "invalid HTTP verb")
+        raise CallError(Grpc.INTERNAL, invocation.NO_VERB)
     query = extension.querystring
     try:
         path = path_of(message.method.decode("latin-1"))

@@ -16,6 +16,10 @@ Pairs = list[tuple[bytes, bytes]]
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSAFE: Final = re.compile(rb"[\x00\r\n]")
+SIDECARS: Final = frozenset(
+    (b"dapr-caller-app-id", b"dapr-caller-namespace", b"dapr-callee-app-id", b"destination-app-id")
+)
+"""What sidecars tell each other, always in lower case."""
 _MOST_NAMES: Final = 1024  # a client chooses them
 _names: Final[dict[bytes, bytes]] = {}
 
@@ -35,7 +39,7 @@ def to_metadata(headers: HeaderMap) -> list[Any]:
 
 
 def _spelled(name: bytes) -> bytes:
-    if name.startswith((b"dapr-", b"destination-")):
+    if name in SIDECARS:
         found = name
     else:
         found = b"-".join(part.capitalize() for part in name.split(b"-"))
@@ -65,7 +69,10 @@ def to_pairs(entries: Iterable[Any], dropped: frozenset[bytes]) -> Pairs:
     found: Pairs = []
     named: set[bytes] = set()
     for entry in entries:
-        name = entry.key.lower()
+        key: bytes = entry.key
+        name = key.lower()
+        if name in SIDECARS and name != key:
+            continue  # what an app has claimed; daprd writes its own beside it
         if name == b"connection":
             for value in entry.value.values:
                 named.update(each.strip().lower() for each in value.split(b","))

@@ -17,7 +17,7 @@ from meshproxy.dapr.exchange import Answer
 from meshproxy.dapr.grpc_api.method import Reply, informed_method
 from meshproxy.dapr.grpc_api.protos import VERBS
 from meshproxy.dapr.http_status import grpc_status
-from meshproxy.dapr.invocation import GRPC_STATUS, failed
+from meshproxy.dapr.invocation import FAILED, GRPC_STATUS, failed
 from meshproxy.http.header_map import HeaderMap
 
 if TYPE_CHECKING:
@@ -32,7 +32,15 @@ _PERMANENT: Final = frozenset(
 )
 """Headers of HTTP's own, which metadata have under `dapr-`."""
 _DROPPED: Final = frozenset(
-    (b"connection", b"content-length", b"content-type", b"transfer-encoding", GRPC_STATUS)
+    (
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+        b"x-envoy-upstream-service-time",
+        FAILED,
+        GRPC_STATUS,
+    )
 )
 
 
@@ -43,8 +51,6 @@ async def _invoke(api: Api, request: Any, metadata: HeaderMap) -> Reply:
         raise ApiError("ERR_BAD_REQUEST", text, 400, Grpc.INVALID_ARGUMENT)
     extension = message.http_extension
     verb = VERBS[extension.verb] if 0 <= extension.verb < len(VERBS) else "NONE"
-    if verb == "CONNECT":
-        raise ApiError("ERR_BAD_REQUEST", "CONNECT is no call", 400, Grpc.INVALID_ARGUMENT)
     call = ServiceCall(
         request.id,
         message.method,
@@ -57,6 +63,8 @@ async def _invoke(api: Api, request: Any, metadata: HeaderMap) -> Reply:
     if api.service is None:
         raise failed(request.id, "invocation is not initialized")
     answer = await api.service.invoke(call)
+    if answer.headers.get(FAILED) is not None:
+        raise ApiError("ERR_DIRECT_INVOKE", _message_of(answer), 500, Grpc.INTERNAL)
     shown = _metadata(answer)
     if answer.headers.get(GRPC_STATUS) is not None:
         raise _of_grpc(answer)
@@ -80,11 +88,14 @@ def _metadata(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
 def _of_grpc(answer: Answer) -> ApiError:
     """The app's own status, which had to pass HTTP on its way."""
     code = int(answer.headers.get(GRPC_STATUS) or b"2")
+    return ApiError("ERR_DIRECT_INVOKE", _message_of(answer), answer.status, code)
+
+
+def _message_of(answer: Answer) -> str:
     try:
-        text = str(orjson.loads(answer.body)["message"])
+        return str(orjson.loads(answer.body)["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        text = ""
-    return ApiError("ERR_DIRECT_INVOKE", text, answer.status, code)
+        return ""
 
 
 def _of_http(answer: Answer, metadata: tuple[tuple[bytes, bytes], ...]) -> ApiError:

@@ -18,7 +18,14 @@ from meshproxy.dapr.invoker import CLUSTER_HEADER
 from meshproxy.http.header_map import HeaderMap
 
 _JSON: Final = b"application/json"
-_NOT_METADATA: Final = frozenset((b"content-type", b"content-length", b"host", CLUSTER_HEADER))
+_NOT_METADATA: Final = frozenset((b"host", CLUSTER_HEADER))
+_PERMANENT: Final = frozenset(
+    b"accept accept-charset accept-language accept-ranges cache-control content-type "
+    b"content-length cookie date expect from if-match if-modified-since if-none-match "
+    b"if-schedule-tag-match if-unmodified-since max-forwards origin pragma referer via "
+    b"warning".split()
+)
+"""Headers of HTTP's own, which metadata have under `dapr-`."""
 
 
 async def on_invoke(
@@ -33,7 +40,7 @@ async def on_invoke(
         (headers.get(b":method") or b"").decode("latin-1"),
         query,
         tuple(
-            (name, value)
+            (b"dapr-" + name if name in _PERMANENT else name, value)
             for name, value in headers.pairs
             if name not in _NOT_METADATA and not name.startswith((b":", b"grpc-"))
         ),
