@@ -31,13 +31,18 @@ from meshproxy.wasm.binary import START_EXPORT
 from meshproxy.wasm.engine import CompiledModule
 from meshproxy.wasm.errors import GuestTrap, ModuleError
 from meshproxy.wasm.instance import Instance
-from meshproxy.wasm.limits import ticks
+from meshproxy.wasm.limits import MIB, TICK, ticks
 
 if TYPE_CHECKING:
     from meshproxy.proxy_wasm.context import Context
     from meshproxy.proxy_wasm.root_context import RootContext
 
 LOGGER: Final = logging.getLogger("meshproxy.wasm")
+INTERRUPT: Final = "interrupt"
+"""The reason of a trap whose guest has had its time; wasmtime's word."""
+NEARLY: Final = 0.75
+"""The part of its limit above which a guest's memory may have been too small: languages that
+collect garbage ask for large pieces."""
 PIECE: Final = 1 << 17
 """Bytes that a hostcall works on in a few milliseconds, whatever it does with them."""
 
@@ -172,7 +177,7 @@ class Vm:
         """For hostcalls that take long. Raises GuestTrap where the callback has had its time: guest
         code would be interrupted only once it runs again."""
         if self.current is not None and self.ticker.epoch - self.epoch > self._deadline:
-            raise GuestTrap("interrupt")
+            raise GuestTrap(INTERRUPT)
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Cut what a hostcall works on; each piece takes a few milliseconds, and between them
@@ -246,6 +251,7 @@ class Vm:
             call(*arguments)
         except GuestTrap as trap:
             if not (isinstance(trap.__cause__, ProcExit) and trap.__cause__.code == 0):
+                self._explain(trap)
                 raise ModuleError(self.name, f"{name} failed: {trap}") from trap
         finally:
             self.current = None
@@ -267,6 +273,7 @@ class Vm:
         """The callback did not return: nothing is called in this VM any more. Returns FAILED."""
         if self.failed is None:
             trap = error if isinstance(error, GuestTrap) else GuestTrap(repr(error))
+            self._explain(trap)
             self.failed = trap
             now = self.services.dispatcher.time()
             self.failure = Failure(now, self.context.root.plugin.name, callback, trap)
@@ -288,6 +295,20 @@ class Vm:
         if not isinstance(error, Exception):
             raise error
         return FAILED
+
+    def _explain(self, trap: GuestTrap) -> None:
+        """Say which limit may be behind a trap, and how it is raised: a guest that gets no more
+        memory ends itself, in words of its own or none."""
+        limits = self.plugin.vm.limits
+        if trap.reason == INTERRUPT:
+            spent = f"{(self._deadline - 1) * TICK:g} s of the processor's time"
+            trap.reason += f" after {spent} (MESHPROXY_CALLBACK_TIMEOUT, ..._START_TIMEOUT)"
+        self.memory.refresh()
+        if self.memory.size > limits.memory_size * NEARLY:
+            had, may = self.memory.size / MIB, limits.memory_size / MIB
+            trap.reason += (
+                f" (with {had:g} of at most {may:g} MiB of memory: MESHPROXY_MEMORY_LIMIT)"
+            )
 
     def stop(self) -> None:
         """No root is left: free everything."""

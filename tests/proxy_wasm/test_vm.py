@@ -248,10 +248,30 @@ def test_a_trap_fails_the_vm_and_the_log_has_the_backtrace_with_names(caplog):
     assert "0:  filter!culprit" in caplog.text
 
 
-def test_an_endless_loop_is_ended_after_its_time():
+def test_an_endless_loop_is_ended_after_its_time(caplog):
     began = time.monotonic()
     failing("(loop (br 0)) (i32.const 0)", callback_timeout=0.02)
     assert time.monotonic() - began < 5
+    assert "failed: interrupt after 0.02 s of the processor's time (MESHPROXY_" in caplog.text
+
+
+GREEDY = "(drop (memory.grow (i32.const 32))) unreachable"
+
+
+def test_a_guest_that_ends_when_its_memory_does_is_told_about_with_its_limit(caplog):
+    failing(GREEDY, memory_size=2 << 20)
+    assert "instruction executed\n" in caplog.text  # far from its limit: it got none of the 2 MiB
+    caplog.clear()
+    failing(GREEDY, memory_size=(2 << 20) + (2 << 16))
+    assert "(with 2.125 of at most 2.125 MiB of memory: MESHPROXY_MEMORY_LIMIT)" in caplog.text
+
+
+def test_a_start_that_takes_all_memory_says_so():
+    text = filter_text(
+        f"""(func (export "_initialize") {GREEDY})""",
+    )
+    with pytest.raises(ModuleError, match=r"_initialize failed: .*2\.125 of at most 2\.5 MiB"):
+        World().plugin(text, memory_size=5 << 19)
 
 
 def use_processor(seconds: float) -> None:
