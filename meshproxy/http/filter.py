@@ -112,6 +112,11 @@ class FilterCallbacks(Protocol):
     def request_headers_changed(self, names: Iterable[bytes]) -> None:
         """The same, if one of these headers decides it; all that have changed are among them."""
 
+    def watch_downstream(self, listener: Callable[[bool], None]) -> None:
+        """Tell `listener` when downstream cannot keep up with this filter's own response (True),
+        and when it can again (False).
+        """
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Run `callback` once; the result has `cancel()`."""
 

@@ -262,6 +262,10 @@ class ActiveFilter:
         """Match the route again on next use, if one of these headers decides it."""
         self.stream.request_headers_changed(names)
 
+    def watch_downstream(self, listener: Callable[[bool], None]) -> None:
+        """See `FilterCallbacks`."""
+        self.stream.watermark = listener
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Run `callback` once; ends with the stream. The result has `cancel()`."""
         return self._own(self.stream.call_later(seconds, callback))

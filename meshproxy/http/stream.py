@@ -88,6 +88,7 @@ class Stream:
         "response_complete",
         "terminal",
         "upgraded",
+        "watermark",
     )
 
     def __init__(self, connection: HttpConnection, encoder: ResponseEncoder) -> None:
@@ -111,6 +112,7 @@ class Stream:
         self._local_reply = False
         self._max_duration = connection.manager.config.max_stream_duration
         self.terminal: TerminalFilter | None = None
+        self.watermark: Callable[[bool], None] | None = None  # of a filter that answers itself
         self.deadline: float | None = None  # monotonic; `terminal.on_timeout` is called after it
         self.idle_timeout = connection.manager.config.stream_idle_timeout
         self.is_head = False
@@ -333,6 +335,8 @@ class Stream:
 
     def on_watermark(self, high: bool) -> None:
         """Downstream's connection is full, or no more."""
+        if self.watermark is not None:
+            self.watermark(high)
         if self.terminal is not None:
             self.terminal.on_downstream_watermark(high)
 
@@ -423,6 +427,7 @@ class Stream:
         # hot: cut the cycles, so that a request's objects die by reference count and at once; left
         # to the cycle collector they cost a third of the throughput, and pauses of 30 ms.
         self.terminal = None
+        self.watermark = None
         self._decode_path = self._encode_path = None
 
     def sweep(self, now: float) -> None:

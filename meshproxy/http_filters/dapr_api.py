@@ -7,7 +7,6 @@ Refuses to know any call: the table does, and what is not in it is an invocation
 from __future__ import annotations
 
 import hmac
-import logging
 from dataclasses import dataclass
 
 from meshproxy.dapr import invocation
@@ -35,16 +34,6 @@ _BAD_PATH = LocalReply(
 )
 _NOT_FOUND = LocalReply(404, "dapr_not_found", b"404 page not found\n")
 
-logger = logging.getLogger("meshproxy.dapr.runtime.http-info")
-
-
-def _log_call(method: str, path: str, headers: HeaderMap) -> None:
-    """`--enable-api-logging`."""
-    agent = (headers.get(b"user-agent") or b"").decode("latin-1")
-    logger.info(
-        "HTTP API Called", extra={"dapr": {"method": f"{method} {path}", "useragent": agent}}
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class DaprFilterConfig:
@@ -58,7 +47,6 @@ class DaprFilterConfig:
     invoker: Invoker
     token: str = ""
     max_body: int = 4 * 1024 * 1024
-    log_calls: bool = False
     may_invoke: bool = True
 
 
@@ -84,8 +72,6 @@ class DaprFilter(InvokingFilter):
         """Find the operation, or the app; refuse what may not go on."""
         method = (headers.get(b":method") or b"").decode("latin-1")
         path = (headers.get(b":path") or b"").decode("latin-1").partition("?")[0]
-        if self._config.log_calls:
-            _log_call(method, path, headers)
         try:
             found = self._config.table.match(method, path)
         except BadEscape:

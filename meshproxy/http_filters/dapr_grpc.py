@@ -7,7 +7,6 @@ Refuses to know any call: the table does.
 from __future__ import annotations
 
 import hmac
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -34,8 +33,6 @@ from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.status import is_grpc
 from meshproxy.http_filters.dapr_attempts import DETAILS
 
-logger: Final = logging.getLogger("meshproxy.dapr.runtime.grpc.api-info")
-
 _NOT_GRPC: Final = LocalReply(415, "dapr_not_grpc", b"this port speaks gRPC")
 _NO_TOKEN: Final = by_status(401, "Unauthorized", "missing api token in request metadata")
 _BAD_TOKEN: Final = by_status(401, "Unauthorized", "authentication error: api token mismatch")
@@ -54,7 +51,6 @@ class DaprGrpcConfig:
     methods: Mapping[str, Method]
     token: str = ""
     max_message: int = 4 * 1024 * 1024
-    log_calls: bool = False
 
 
 class DaprGrpcFilter(StreamFilter):
@@ -93,10 +89,6 @@ class DaprGrpcFilter(StreamFilter):
             self.callbacks.send_local_reply(_NOT_GRPC)
             return STOP_ITERATION
         path = (headers.get(b":path") or b"").decode("latin-1")
-        if self._config.log_calls:
-            agent = (headers.get(b"user-agent") or b"").decode("latin-1")
-            fields = {"method": path, "useragent": agent}
-            logger.info("gRPC API Called", extra={"dapr": fields})
         method = self._config.methods.get(path)
         if method is not None and method.foreign and _names_app(headers):
             method = None
@@ -109,6 +101,7 @@ class DaprGrpcFilter(StreamFilter):
         self._method = method
         if method.stream is not None:
             self._stream = stream = MessageStream(method, self._send)
+            self.callbacks.watch_downstream(stream.set_full)
             self.callbacks.spawn(self._serve(method, stream), f"dapr {method.name}")
         if end_stream:
             self._finish()

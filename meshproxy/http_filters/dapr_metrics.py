@@ -163,12 +163,17 @@ class MetricsFilter(StreamFilter):
 
 def grpc_status_of(info: StreamInfo) -> str:
     """The status of a gRPC answer by its name; one that was never given is `Unknown`."""
+    number = int(grpc_number_of(info))
+    return GRPC_STATUS[number] if number < len(GRPC_STATUS) else "Unknown"
+
+
+def grpc_number_of(info: StreamInfo) -> str:
+    """The same as the number that it has on the wire."""
     for headers in (info.response_trailers, info.response_headers):
         value = headers.get(b"grpc-status") if headers is not None else None
         if value is not None:
-            number = int(value) if value.isdigit() else 2
-            return GRPC_STATUS[number] if number < len(GRPC_STATUS) else "Unknown"
-    return "Unknown"
+            return value.decode("ascii") if value.isdigit() else "2"
+    return "2"
 
 
 def _text(headers: HeaderMap, name: bytes) -> str:

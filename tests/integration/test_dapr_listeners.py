@@ -1,9 +1,11 @@
 """The API's listeners: every protocol that daprd's speak, Unix sockets, and places at the app."""
 
 import json
+import re
 import socket
 import threading
 
+import grpc
 import pytest
 
 from tests.support.echo_app import EchoApp
@@ -36,13 +38,32 @@ def test_the_api_speaks_http2_with_and_without_an_upgrade():
             assert peer.recv(4096).startswith(b"HTTP/1.1 101 ")
 
 
-def test_calls_are_logged_where_that_is_wanted():
-    with Sidecar("app", "--enable-api-logging") as sidecar:
-        sidecar.call("GET", "/v1.0/metadata?x=1", headers={"user-agent": "me"})
-        lines = [line for line in sidecar.log.splitlines() if "HTTP API Called" in line]
-        assert len(lines) == 1
-        assert ' method="GET /v1.0/metadata" scope=dapr.runtime.http-info' in lines[0]
-        assert " useragent=me " in lines[0]
+LOGGING = """
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: config}
+spec: {logging: {apiLogging: {enabled: true, omitHealthChecks: true}}}
+"""
+
+
+def test_calls_are_logged_where_that_is_wanted(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(LOGGING)
+    with Sidecar("app", "--config", str(config)) as sidecar:
+        sidecar.call("GET", "/v1.0/healthz")
+        sidecar.call("GET", "/v1.0/metadata/?x=1", headers={"user-agent": "me"})
+        with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
+            call = channel.unary_unary("/dapr.proto.runtime.v1.Dapr/GetState")
+            with pytest.raises(grpc.RpcError):
+                call(b"", timeout=20)
+        sidecar.wait_for("gRPC API Called")
+        lines = [line for line in sidecar.log.splitlines() if "API Called" in line]
+        assert len(lines) == 2
+        http, rpc = lines
+        assert re.search(r' code=200 duration=\d+ .* method="GET /v1.0/metadata/" ', http)
+        assert re.search(r" scope=dapr.runtime.http-info size=[1-9]\d+ .* useragent=me ", http)
+        assert re.search(r" code=9 duration=\d+ .* method=/dapr.proto.runtime.v1.Dapr/GetSt", rpc)
+        assert " scope=dapr.runtime.grpc.api-info " in rpc
 
 
 def test_unix_sockets_take_the_place_of_ports(tmp_path):

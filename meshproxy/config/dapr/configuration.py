@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,19 +22,16 @@ from meshproxy.dapr.component import ComponentSpec, MetadataItem
 from meshproxy.dapr.components import COMPONENTS
 from meshproxy.dapr.middleware.middleware import MIDDLEWARE, Handler
 from meshproxy.dapr.secretstores.scopes import SecretScope
-from meshproxy.errors import Code
+from meshproxy.errors import Code, ConfigError
+from meshproxy.http_filters.dapr_log import ApiLogging
 
 if TYPE_CHECKING:
     from meshproxy.config.dapr.resources import Resources
     from meshproxy.config.problems import Problems
 
-NOT_SUPPORTED: Final = (
-    "components",
-    "logging",
-    "mtls",
-    "wasm",
-    "workflow",
-)
+NOT_SUPPORTED: Final = ("mtls", "workflow")
+_WASM: Final = "middleware.http.wasm"
+_STRICT: Final = "strictSandbox"
 _ACCESS: Final = ("allow", "deny")
 HOT_RELOAD: Final = "HotReload"
 """The one feature of `features` that there is; it is on unless it is put out."""
@@ -83,7 +81,56 @@ def _build(resource: Fields, found: Resources) -> None:
     naming = spec.one("nameResolution")
     if naming is not None:
         found.name_resolution = _name_resolution(naming)
+    _logging(spec.one("logging"), found)
+    _deny(spec.one("components"), found)
+    _wasm(spec.one("wasm"), found)
     spec.end()
+
+
+def _logging(spec: Fields | None, found: Resources) -> None:
+    if spec is None:
+        return
+    calls = spec.one("apiLogging")
+    if calls is not None:
+        found.api_logging = ApiLogging(
+            calls.boolean("enabled"), omit_health_checks=calls.boolean("omitHealthChecks")
+        )
+        calls.unsupported("obfuscateURLs")
+        calls.end()
+    spec.end()
+
+
+def _deny(spec: Fields | None, found: Resources) -> None:
+    """Components of these types, or `type/version`, are passed over."""
+    if spec is None:
+        return
+    denied = frozenset(spec.texts("deny"))
+    spec.end()
+    kept: list[ComponentSpec] = []
+    for each in found.components:
+        if denied.isdisjoint((each.type, f"{each.type}/{each.version}")):
+            kept.append(each)
+            continue
+        kind = f"{each.name} ({each.type}/{each.version})"
+        text = f"component '{each.name}' cannot be loaded because components of type '{kind}'"
+        text += " are not allowed"
+        found.warnings.append(ConfigError(Code.BAD_VALUE, text, each.place))
+    found.components[:] = kept
+
+
+def _wasm(spec: Fields | None, found: Resources) -> None:
+    """`strictSandbox`: whatever a Wasm middleware says itself, it is strict."""
+    if spec is None:
+        return
+    strict = spec.boolean(_STRICT)
+    spec.end()
+    if not strict:
+        return
+    for index, each in enumerate(found.components):
+        if each.type == _WASM:
+            others = (item for item in each.metadata if item.name.lower() != _STRICT.lower())
+            metadata = (*others, MetadataItem(_STRICT, "true"))
+            found.components[index] = replace(each, metadata=metadata)
 
 
 def _api_rules(api: Fields, name: str) -> list[ApiRule]:

@@ -33,6 +33,7 @@ from meshproxy.dapr.resiliency import ResiliencySpec
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.dapr.tracing.settings import TracingSettings
 from meshproxy.errors import Code, ConfigError, Place
+from meshproxy.http_filters.dapr_log import ApiLogging
 from meshproxy.stats.dapr_metrics import MetricsSettings
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
@@ -78,6 +79,7 @@ class Resources:
     http_pipeline: list[Handler] = field(default_factory=list)
     app_http_pipeline: list[Handler] = field(default_factory=list)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    api_logging: ApiLogging = field(default_factory=ApiLogging)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: list[ConfigError] = field(default_factory=list)
     unreadable: list[ConfigError] = field(default_factory=list)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.dapr.api.configuration import UNSUBSCRIBE
 from meshproxy.dapr.api_error import ApiError
-from meshproxy.dapr.configuration.configuration_store import Items
+from meshproxy.dapr.configuration.configuration_store import ConfigurationItem, Items
 from meshproxy.dapr.grpc_api.message_stream import MessageStream
 from meshproxy.dapr.grpc_api.method import method, stream_method
 
@@ -27,25 +25,42 @@ async def _subscribe(api: Api, stream: MessageStream) -> None:
     request = await stream.receive()
     if request is None:
         return
-    begun = asyncio.Event()
-
-    def handler(name: str) -> Callable[[Items], Awaitable[None]]:
-        async def tell(items: Items) -> None:
-            await begun.wait()
-            stream.send(id=name, items=_shown(items))
-
-        return tell
-
+    watcher = _Watcher(stream)
     store, configuration = request.store_name, api.configuration
     keys, metadata = list(request.keys), dict(request.metadata)
-    name = await configuration.subscribe(store, keys, metadata, handler)
+    name = await configuration.subscribe(store, keys, metadata, lambda _: watcher.tell)
     try:
-        stream.send(id=name)
-        begun.set()
+        watcher.begin(name)
         await configuration.until_ended(name)
     finally:
         with suppress(ApiError):  # it may have been ended by its id
             await configuration.unsubscribe(name)
+
+
+class _Watcher:
+    """What a client is told. Where it does not keep up, of each key only the newest item waits."""
+
+    def __init__(self, stream: MessageStream) -> None:
+        self._stream = stream
+        self._name = ""
+        self._waiting: dict[str, ConfigurationItem] = {}
+        stream.on_room = self._flush
+
+    def begin(self, name: str) -> None:
+        """The client may know now that it is subscribed: changes come after that."""
+        self._name = name
+        self._stream.send(id=name)
+        self._flush()
+
+    async def tell(self, items: Items) -> None:
+        """Something has changed."""
+        self._waiting.update(items)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._name and self._waiting and not self._stream.full:
+            waiting, self._waiting = self._waiting, {}
+            self._stream.send(id=self._name, items=_shown(waiting))
 
 
 async def _unsubscribe(api: Api, request: Any) -> dict[str, Any]:

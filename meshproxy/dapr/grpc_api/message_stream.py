@@ -22,13 +22,19 @@ MAX_WAITING: Final = 1024
 
 
 class MessageStream:
-    """One call. `write` sends a message's bytes to the client."""
+    """One call. `write` sends a message's bytes to the client.
+
+    `full`: the client does not keep up; `on_room` is called when it does again.
+    """
 
     def __init__(self, method: Method, write: Callable[[bytes], None]) -> None:
         self._method = method
         self._write = write
         self._waiting: deque[Any] = deque()
         self._ended = False
+        self.full = False
+        self.on_room: Callable[[], None] = lambda: None
+        self._room: asyncio.Future[None] | None = None
         self._wake: asyncio.Future[None] | None = None
 
     # -- the carrier's side ----------------------------------------------------------------------
@@ -43,6 +49,14 @@ class MessageStream:
         except DecodeError as error:
             raise unreadable(self._method, error) from None
         self._awake()
+
+    def set_full(self, full: bool) -> None:
+        """The client cannot take what it is sent, or can again."""
+        self.full = full
+        if not full:
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
+            self.on_room()
 
     def finish(self) -> None:
         """The client sends no more."""
@@ -59,6 +73,13 @@ class MessageStream:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
         return self._waiting.popleft()
+
+    async def room(self) -> None:
+        """Return when the client takes messages: at once, where it keeps up."""
+        while self.full:
+            if self._room is None or self._room.done():
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
 
     def send(self, **fields: Any) -> None:
         """One message to the client."""

@@ -112,6 +112,7 @@ class Subscriber:
     async def on_topic_event(self, event: TopicEvent) -> str:
         """Send one event and wait for what the client makes of it. See `AppChannel`."""
         await self._begun.wait()
+        await self._stream.room()
         if self._closed:
             raise ComponentError("the client has gone")
         name = str(event.event.get("id", ""))

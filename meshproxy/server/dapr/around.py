@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.config.dapr import Resources
@@ -18,6 +19,7 @@ from meshproxy.dapr.middleware.middleware import MIDDLEWARE, Handler, place
 from meshproxy.dapr.sidecar import Sidecar
 from meshproxy.dapr.traced_channel import TracedChannel
 from meshproxy.http_filters.dapr_cors import cors
+from meshproxy.http_filters.dapr_log import api_log
 from meshproxy.http_filters.dapr_metrics import Requests, metrics_filter
 from meshproxy.http_filters.dapr_token import token_filter
 from meshproxy.http_filters.dapr_tracing import api_tracing, internal_tracing
@@ -48,6 +50,8 @@ class Around:
         self._before_app = tuple(resources.app_http_pipeline)
         self._tracing_settings = with_environment(resources.tracing, os.environ)
         self._tracing: Tracing | None = None
+        logged = resources.api_logging
+        self._logging = replace(logged, enabled=options.enable_api_logging or logged.enabled)
         self.metrics: Final = self._count(resources.metrics)
         """None where nothing is counted."""
 
@@ -104,6 +108,10 @@ class Around:
 
     def watch(self, api: Api, filters: Filters, internal: str) -> None:
         """Have every request seen and counted; `internal` is the listener of other sidecars."""
+        if self._logging.enabled:
+            for name, chain in filters.items():
+                if name != internal:
+                    chain.insert(0, made("log", api_log(self._logging)))
         if self._tracing is not None:
             for name, chain in filters.items():
                 traced = internal_tracing if name == internal else api_tracing

@@ -195,7 +195,6 @@ class DaprSidecar:
             invoker,
             options.api_token,
             most,
-            options.enable_api_logging,
             access.allows("http", INVOKE),
         )
         internal = InternalFilterConfig(invoker, most)
@@ -248,9 +247,8 @@ class DaprSidecar:
         from meshproxy.http_filters.dapr_grpc import DaprGrpcConfig
 
         options = self.options
-        limit, logged = options.max_body_size, options.enable_api_logging
         methods = self._resources.api_access.of_grpc(GRPC_API) | SERVER_SERVICES
-        return DaprGrpcConfig(api, methods, options.api_token, limit, logged)
+        return DaprGrpcConfig(api, methods, options.api_token, options.max_body_size)
 
     def _listeners(self) -> list[dict[str, Any]]:
         options, size = self.options, self.options.read_buffer_size

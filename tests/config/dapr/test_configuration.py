@@ -4,9 +4,11 @@ import pytest
 
 from meshproxy.config.dapr import Resources, load_configurations
 from meshproxy.config.problems import Problems
+from meshproxy.dapr.component import ComponentSpec, MetadataItem
 from meshproxy.dapr.middleware.middleware import Handler
 from meshproxy.dapr.secretstores.scopes import SecretScope
 from meshproxy.dapr.tracing.settings import OtelSettings, TracingSettings
+from meshproxy.http_filters.dapr_log import ApiLogging
 
 TEXT = """\
 apiVersion: dapr.io/v1alpha1
@@ -41,6 +43,55 @@ def test_secret_scopes_are_read(tmp_path):
 def test_what_has_no_effect_is_refused_by_name(tmp_path):
     _, errors = load(tmp_path, TEXT + "  mtls: {enabled: true}\n")
     assert errors == [":11:9: spec.mtls: is not supported"]
+
+
+BARE = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\nspec:\n"
+SPECS = [
+    ComponentSpec("a", "state.redis"),
+    ComponentSpec("b", "state.redis", "v2"),
+    ComponentSpec("c", "state.sqlite", "v2"),
+    ComponentSpec("d", "middleware.http.wasm", metadata=(MetadataItem("STRICTsandbox", "false"),)),
+]
+
+
+def configured(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(BARE + text)
+    found, problems = Resources(components=list(SPECS)), Problems()
+    load_configurations([str(path)], problems, found)
+    return found, [str(error).removeprefix(str(path)) for error in problems.found]
+
+
+@pytest.mark.parametrize(
+    ("denied", "kept"),
+    [
+        ("[]", "abcd"), ("[state.redis]", "cd"), ("[state.redis/v2]", "acd"),
+        ("[state.redis/v3, redis]", "abcd"), ("[state.redis, state.sqlite/v2, '']", "d"),
+    ],
+)  # fmt: skip
+def test_components_of_denied_types_are_passed_over_with_a_warning(tmp_path, denied, kept):
+    found, errors = configured(tmp_path, f"  components: {{deny: {denied}}}\n")
+    assert not errors
+    assert "".join(each.name for each in found.components) == kept
+    assert len(found.warnings) == len(SPECS) - len(kept)
+    assert all("are not allowed" in str(each) for each in found.warnings)
+
+
+@pytest.mark.parametrize(("strict", "expected"), [("true", "true"), ("false", "false")])
+def test_a_strict_sandbox_is_every_wasm_middlewares(tmp_path, strict, expected):
+    found, errors = configured(tmp_path, f"  wasm: {{strictSandbox: {strict}}}\n")
+    assert not errors
+    assert [item.value for item in found.components[3].metadata] == [expected]
+    assert found.components[:3] == SPECS[:3]
+
+
+def test_the_log_of_calls_is_read(tmp_path):
+    text = "  logging: {apiLogging: {enabled: true, omitHealthChecks: true}}\n"
+    assert configured(tmp_path, text)[0].api_logging == ApiLogging(True, True)
+    _, errors = configured(tmp_path, "  logging: {apiLogging: {obfuscateURLs: true}}\n")
+    assert errors == [":5:41: spec.logging.apiLogging.obfuscateURLs: is not supported"]
+    _, errors = configured(tmp_path, "  components: {deny: state.redis}\n")
+    assert len(errors) == 1
 
 
 def test_mistakes_have_their_place(tmp_path):

@@ -126,6 +126,23 @@ def test_events_come_after_the_first_answer_and_are_retried_until_they_are_taken
     with_bus(work)
 
 
+def test_an_event_waits_until_the_client_keeps_up():
+    async def work(api, publish):
+        call = await subscribed(api)
+        call.stream.set_full(True)
+        await publish("1")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert call.received.empty()
+        call.stream.set_full(False)
+        assert (await call.next()).event_message.id == "1"
+        call.send(processed("1"))
+        call.stream.finish()
+        await asyncio.wait_for(call.task, 20)
+
+    with_bus(work)
+
+
 def test_what_is_dropped_goes_to_the_dead_letter_topic():
     async def work(api, publish):
         call = await subscribed(api, dead_letter_topic="dead")
@@ -278,6 +295,25 @@ def test_configuration_is_watched_until_it_is_unsubscribed():
             assert UNWATCH.response.FromString(answer).ok is ok
         await asyncio.wait_for(call.task, 20)
         assert store.handlers == []
+
+    with_store(work)
+
+
+def test_of_what_a_client_cannot_take_only_the_newest_waits():
+    async def work(api, store):
+        call = await watched(api)
+        await call.next()
+        call.stream.set_full(True)
+        for number in range(100):
+            await store.handlers[0]({"a": ConfigurationItem(str(number), "", {})})
+        await store.handlers[0]({"b": ConfigurationItem("x", "", {})})
+        assert call.received.empty()
+        call.stream.set_full(False)
+        told = (await call.next()).items
+        assert {key: item.value for key, item in told.items()} == {"a": "99", "b": "x"}
+        await store.handlers[0]({"a": ConfigurationItem("100", "", {})})
+        assert (await call.next()).items["a"].value == "100"
+        await call.cancel()
 
     with_store(work)
 
