@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -38,7 +39,13 @@ _CANCEL_AGAIN: Final = 0.1  # seconds
 _PER_CPU: Final = 10  # connections, as in go-redis
 _REFUSED: Final = ("failover", "useEntraID", "useAzureAD", "useOIDC")
 """Switches whose silence would connect to the wrong server, or without the right to."""
-_WITHOUT_EFFECT: Final = ("idleCheckFrequency", "idleTimeout", "maxConnAge", "minIdleConns")
+_WITHOUT_EFFECT: Final = (
+    "idleCheckFrequency",
+    "idleTimeout",
+    "maxConnAge",
+    "minIdleConns",
+    "writeTimeout",
+)
 
 
 class RedisClient:
@@ -70,8 +77,8 @@ class RedisClient:
         }
         connection: type[Connection] = Connection
         if metadata.boolean("enableTLS"):
-            connection = SSLConnection
-            options |= _tls(metadata)
+            connection = _SecureConnection
+            options["tls"] = _tls(metadata)
         self._options: Final = {**options, "connection_class": connection}
         pool = BlockingConnectionPool(
             max_connections=metadata.integer("poolSize", 0, minimum=0)
@@ -172,6 +179,16 @@ def _address(metadata: Metadata) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _tls(metadata: Metadata) -> dict[str, Any]:
-    verify = not metadata.boolean("insecureSkipTLSVerify")
-    return {"ssl_context": client_context(metadata, verify=verify)}
+def _tls(metadata: Metadata) -> ssl.SSLContext:
+    return client_context(metadata, verify=not metadata.boolean("insecureSkipTLSVerify"))
+
+
+class _SecureConnection(Connection):
+    """With a context of ours: the package's own class reads certificates from files only."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        self._tls = tls
+        super().__init__(**options)
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls}

@@ -13,9 +13,13 @@ def _binary() -> str | None:
 
 
 class MosquittoServer(ServerProcess):
-    """It saves its sessions after every change."""
+    """It saves its sessions after every change. `security`: lines of its configuration."""
 
     name = "mosquitto"
+
+    def __init__(self, security: str = "allow_anonymous true") -> None:
+        super().__init__()
+        self._security = security
 
     @staticmethod
     def available() -> bool:
@@ -28,7 +32,7 @@ class MosquittoServer(ServerProcess):
     def argv(self) -> Sequence[str]:
         config = self.folder / "mosquitto.conf"
         config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            f"listener {self.port} 127.0.0.1\n{self._security}\nuser root\n"
             f"persistence true\npersistence_location {self.folder}/\n"
             "autosave_on_changes true\nautosave_interval 1\n"
             "max_queued_messages 0\n"

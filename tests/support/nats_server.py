@@ -18,9 +18,13 @@ def _binary() -> str | None:
 
 
 class NatsServer(ServerProcess):
-    """`sync_always`: what it has acknowledged is on the disk."""
+    """What it has acknowledged is on the disk. `security`: lines of its configuration."""
 
     name = "nats"
+
+    def __init__(self, security: str = "") -> None:
+        super().__init__()
+        self._security = security
 
     @staticmethod
     def available() -> bool:
@@ -33,7 +37,9 @@ class NatsServer(ServerProcess):
     def argv(self) -> Sequence[str]:
         config = self.folder / "nats.conf"
         store = self.folder / "jetstream"
-        config.write_text(f'jetstream {{ store_dir: "{store}", sync_interval: always }}\n')
+        config.write_text(
+            f'jetstream {{ store_dir: "{store}", sync_interval: always }}\n{self._security}'
+        )
         binary = _binary()
         assert binary is not None
         return [binary, "-c", str(config), "-a", "127.0.0.1", "-p", str(self.port)]

@@ -1,4 +1,7 @@
-"""Starts and ends a real PostgreSQL server behind a Unix socket; knows no component."""
+"""Starts and ends a real PostgreSQL server; knows no component.
+
+Whoever comes by its Unix socket is trusted, whoever comes by its port needs a password.
+"""
 
 import asyncio
 import os
@@ -49,7 +52,11 @@ class PostgresServer(ServerProcess):
         super().start()
 
     def argv(self) -> Sequence[str]:
-        return [self._program("postgres"), "-D", str(self._data), "-h", "", "-k", str(self._data)]
+        return [self._program("postgres"), *self._options()]
+
+    def _options(self) -> Sequence[str]:
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._data)]
+        return ["-D", str(self._data), *where]
 
     def answers(self) -> bool:
         try:
@@ -64,7 +71,7 @@ class PostgresServer(ServerProcess):
 
     @property
     def address(self) -> str:
-        return f"postgresql://postgres:@/postgres?host={self._data}"
+        return f"postgresql://postgres:@/postgres?host={self._data}&port={self.port}"
 
     def command(self, statement: str, *values: Any) -> list[Any]:
         async def run() -> list[Any]:
@@ -97,7 +104,8 @@ class PostgresServer(ServerProcess):
 
     def _make(self) -> None:
         self._data.mkdir(mode=0o700)
-        initdb = [self._program("initdb"), "--auth=trust", "--encoding=utf8", "--no-sync"]
+        initdb = [self._program("initdb"), "--encoding=utf8", "--no-sync"]
+        initdb += ["--auth-local=trust", "--auth-host=scram-sha-256"]
         if self.user is not None:
             os.chown(self._data, pwd.getpwnam(self.user).pw_uid, -1)
             self.folder.chmod(0o755)

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 
+from tests.support.certificates import make
 from tests.support.server_process import ServerProcess, end, free_port
 
 # Debian's own `rabbitmq-server` in the path changes the user, and with it the folders.
@@ -22,6 +23,8 @@ class RabbitServer(ServerProcess):
 
     def __init__(self) -> None:
         super().__init__()
+        self.tls_port = free_port()
+        self.authority = make("authority")
         self._mapper_port, self._dist_port = free_port(), free_port()
 
     @staticmethod
@@ -46,14 +49,31 @@ class RabbitServer(ServerProcess):
 
     def argv(self) -> Sequence[str]:
         config = self.folder / "rabbitmq.conf"
-        config.write_text(f"listeners.tcp.default = {self.address}\nlog.console = true\n")
+        config.write_text(
+            f"listeners.tcp.default = {self.address}\nlog.console = true\n{self._security()}"
+        )
         script = _script()
         assert script is not None
         return [script]
 
+    def _security(self) -> str:
+        """TLS on a port of its own, where a certificate of the authority may be the login."""
+        authority, _ = self.authority.write(self.folder, "authority")
+        cert, key = make("server", self.authority, sans=["IP:127.0.0.1"]).write(
+            self.folder, "server"
+        )
+        return (
+            f"listeners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {authority}\nssl_options.certfile = {cert}\n"
+            f"ssl_options.keyfile = {key}\nssl_options.verify = verify_peer\n"
+            "ssl_options.fail_if_no_peer_cert = false\nssl_cert_login_from = common_name\n"
+            "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN\n"
+            "auth_mechanisms.3 = EXTERNAL\n"
+        )
+
     def environment(self) -> Mapping[str, str]:
         folder = self.folder
-        (folder / "enabled_plugins").write_text("[].\n")
+        (folder / "enabled_plugins").write_text("[rabbitmq_auth_mechanism_ssl].\n")
         return {
             "HOME": str(folder),
             "ERL_EPMD_PORT": str(self._mapper_port),
