@@ -1,11 +1,12 @@
 """What Dapr's sidecar costs: run by hand, prints a table beside its bars.
 
-    python -m tests.perf.dapr [--seconds 5] [--rounds 3] [--only invoke]
+    [DAPRD=/path/of/daprd] python -m tests.perf.dapr [--seconds 5] [--rounds 3] [--only invoke]
 
 `invoke`: a thousand calls a second with 1 KB each way, over HTTP and over gRPC, from app to app
 through two sidecars, each on a core of its own as they are on two machines; what the way adds to
 that of the same calls without them, and the processor time of both sidecars. The app answers at
-once. Each way is measured in turn with the direct one, and the medians are shown.
+once. Each way is measured in turn with the direct one, and the medians are shown. With a daprd, it
+goes through two of those, too, in each round, and what is ours is shown as a part of theirs.
 `state`: the highest rate of reading and writing 1 KB on one core, and the processor time of a
 request, which a busy machine disturbs less.
 `start`: from the command line to `/v1.0/healthz`, and resident memory with six components. As where
@@ -31,6 +32,7 @@ from typing import Final, NamedTuple
 
 import yaml
 
+from tests.parity_daprd.harness import Setup, Side
 from tests.perf.cases import HERE
 from tests.perf.compare import compile_c, upstream
 from tests.perf.load import h2load
@@ -115,6 +117,9 @@ def grpc_app() -> str:
     return yaml.safe_dump(document)
 
 
+_GRPC: Final = ("content-type: application/grpc", "te: trailers")
+
+
 class Way(NamedTuple):
     """How calls go: to which port and target, with which headers; `h1`: over HTTP/1.1."""
 
@@ -160,7 +165,17 @@ def times(way: Way, seconds: int, cpu: int) -> Times:
 @contextmanager
 def pair(protocol: str, app_port: int, cpus: Sequence[int]) -> Iterator[tuple[Sidecar, Sidecar]]:
     """A sidecar without an app, and one with it beside it on its core, that find each other."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with names() as config, ExitStack() as stack:
+        app = ("--app-port", str(app_port), "--app-protocol", protocol)
+        callee = Sidecar("callee", "--config", str(config), *app, cpu=cpus[1])
+        caller = Sidecar("caller", "--config", str(config), cpu=cpus[0])
+        yield stack.enter_context(caller), stack.enter_context(callee)
+
+
+@contextmanager
+def names() -> Iterator[Path]:
+    """A Configuration, by which a pair of sidecars finds each other and nobody else."""
+    with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
         resolution = {
             "component": "sqlite",
@@ -173,42 +188,92 @@ def pair(protocol: str, app_port: int, cpus: Sequence[int]) -> Iterator[tuple[Si
             "spec": {"nameResolution": resolution},
         }
         config.write_text(yaml.safe_dump(document))
+        yield config
+
+
+class Daprd(Side):
+    """The other one, pinned to a core."""
+
+    def __init__(self, app_id: str, config: Path, *arguments: str, cpu: int) -> None:
+        super().__init__("daprd", Setup(app_id, ("--config", str(config), *arguments), config=""))
+        self._cpu = cpu
+
+    def command(self) -> list[str]:
+        """With its core."""
+        return ["taskset", "-c", str(self._cpu), *super().command()]
+
+
+@contextmanager
+def daprds(protocol: str, app_port: int, cpus: Sequence[int]) -> Iterator[tuple[Daprd, Daprd]]:
+    """The same with two daprds."""
+    with names() as config, ExitStack() as stack:
         app = ("--app-port", str(app_port), "--app-protocol", protocol)
-        callee = Sidecar("callee", "--config", str(config), *app, cpu=cpus[1])
-        caller = Sidecar("caller", "--config", str(config), cpu=cpus[0])
-        yield stack.enter_context(caller), stack.enter_context(callee)
+        callee = stack.enter_context(Daprd("callee", config, *app, cpu=cpus[1]))
+        yield stack.enter_context(Daprd("caller", config, cpu=cpus[0])), callee
+
+
+class Sample(NamedTuple):
+    """What one run has added to the direct way: milliseconds, and milli-cores of both sidecars."""
+
+    p50: float
+    p90: float
+    p99: float
+    processor: float
+
+
+def sample(
+    way: Way, direct: Way, sidecars: Sequence[Sidecar | Daprd], seconds: int, cpu: int
+) -> Sample:
+    """The direct way, then the one through sidecars."""
+    pids = [each.process.pid for each in sidecars if each.process is not None]
+    without = times(direct, seconds, cpu)
+    before = sum(map(cpu_seconds, pids))
+    found = times(way, seconds, cpu)
+    used = (sum(map(cpu_seconds, pids)) - before) / seconds * 1000
+    return Sample(found.p50 - without.p50, found.p90 - without.p90, found.p99 - without.p99, used)
+
+
+def through(protocol: str, port: int, grpc_port: int) -> Way:
+    """The way of a call through the sidecar with these ports."""
+    if protocol == "http":
+        return Way(port, "/v1.0/invoke/callee/method/1kb")
+    return Way(grpc_port, "/echo.Echo/Call", (*_GRPC, "dapr-app-id: callee"), h1=False)
 
 
 def invoke(protocol: str, options: argparse.Namespace, bar: float) -> None:
     """The rows of one protocol."""
     other = options.cpus[1]
-    with app(protocol, other) as port, pair(protocol, port, options.cpus) as sidecars:
-        caller = sidecars[0]
-        if protocol == "http":
-            direct = Way(port, "/1kb")
-            through = Way(caller.port, "/v1.0/invoke/callee/method/1kb")
-        else:
-            kind = ("content-type: application/grpc", "te: trailers")
-            direct = Way(port, "/echo.Echo/Call", kind, h1=False)
-            named = (*kind, "dapr-app-id: callee")
-            through = Way(caller.grpc_port, "/echo.Echo/Call", named, h1=False)
-        times(through, 1, other)
-        added: list[Times] = []
-        processor: list[float] = []
+    with app(protocol, other) as port, ExitStack() as stack:
+        direct = (
+            Way(port, "/1kb") if protocol == "http" else Way(port, "/echo.Echo/Call", _GRPC, False)
+        )
+        kinds = {"": stack.enter_context(pair(protocol, port, options.cpus))}
+        if "DAPRD" in os.environ:
+            kinds["daprd's "] = stack.enter_context(daprds(protocol, port, options.cpus))
+        ways = {
+            name: through(protocol, each[0].port, each[0].grpc_port) for name, each in kinds.items()
+        }
+        for way in ways.values():
+            times(way, 1, other)
+        samples: dict[str, list[Sample]] = {name: [] for name in kinds}
         for _ in range(options.rounds):
-            without = times(direct, options.seconds, other)
-            before = sum(cpu_seconds(each.process.pid) for each in sidecars)
-            found = times(through, options.seconds, other)
-            used = sum(cpu_seconds(each.process.pid) for each in sidecars) - before
-            processor.append(used / options.seconds * 1000)
-            added.append(
-                Times(found.p50 - without.p50, found.p90 - without.p90, found.p99 - without.p99)
-            )
-    name = f"{protocol} invocation"
-    for part, limit in (("p50", None), ("p90", Bar(bar)), ("p99", None)):
-        value = statistics.median(getattr(each, part) for each in added)
-        row(f"{name}, added {part}", value, "ms", limit)
-    row(f"{name}, processor of both sidecars", statistics.median(processor), "m", digits=0)
+            for name, sidecars in kinds.items():
+                samples[name].append(sample(ways[name], direct, sidecars, options.seconds, other))
+    found = {
+        name: Sample(*map(statistics.median, zip(*each, strict=True)))
+        for name, each in samples.items()
+    }
+    for name, medians in found.items():
+        shown = f"{protocol} invocation, {name}"
+        for part in ("p50", "p90", "p99"):
+            limit = Bar(bar) if part == "p90" and not name else None
+            row(f"{shown}added {part}", getattr(medians, part), "ms", limit)
+        row(f"{shown}processor of both sidecars", medians.processor, "m", digits=0)
+    if len(found) == 2:
+        ours, theirs = found.values()
+        for part in Sample._fields:
+            ratio = getattr(ours, part) / max(getattr(theirs, part), 0.001)
+            row(f"{protocol} invocation, {part}, ours of daprd's", ratio, "")
 
 
 # ---- state -------------------------------------------------------------------------------------
