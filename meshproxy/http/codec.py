@@ -36,6 +36,9 @@ class Wire(Protocol):
     def next_turn(self, work: Callable[[], None]) -> None:
         """Call `work` soon, unless the connection closes: after others had their turns."""
 
+    def later(self, work: Callable[[], None]) -> None:
+        """The same for what must be done even where the connection has closed meanwhile."""
+
     def close_after_flush(self, linger: bool) -> None:
         """Send what is queued, then close. `linger`: the peer may still be sending; give it time to
         read the answer first (delayed_close_timeout), because closing now would reset it away."""

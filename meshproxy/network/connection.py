@@ -304,9 +304,15 @@ class Connection:
         """Call `work` soon, unless the connection closes: after others had their turns."""
         _turns.add(partial(self._take_turn, work))
 
+    def later(self, work: Callable[[], None]) -> None:
+        """The same for what must be done even where the connection has closed meanwhile."""
+        _turns.add(partial(self._work, work))
+
     def _take_turn(self, work: Callable[[], None]) -> None:
-        if self._closing:
-            return
+        if not self._closing:
+            self._work(work)
+
+    def _work(self, work: Callable[[], None]) -> None:
         batch.open = True
         try:
             work()

@@ -44,6 +44,9 @@ class FakeWire:
     def next_turn(self, work: Callable[[], None]) -> None:
         self.put_off.append(work)
 
+    def later(self, work: Callable[[], None]) -> None:
+        self.put_off.append(work)
+
     def take_turns(self) -> int:
         """Do what was put off; how many turns it took."""
         turns = 0

@@ -7,6 +7,7 @@ routes, filters and sockets.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 from h2.settings import SettingCodes
@@ -22,6 +23,9 @@ from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.http.http2.stream import Http2Stream
 from meshproxy.http.http2.validation import VIOLATION, check_fields, read_request
 from meshproxy.http.stream_info import HTTP2, ResponseFlag
+
+# So many streams of a connection that is gone end in the same turn of the loop.
+ENDS: Final = 16
 
 REMOTE_RESET: Final = "http2.remote_reset"
 _REMOTE_RESET_FLAG: Final = ResponseFlag.DownstreamRemoteReset.value
@@ -88,7 +92,7 @@ class ServerStream(Http2Stream):
 class ServerCodec(Http2Connection):
     """One downstream HTTP/2 connection."""
 
-    __slots__ = ("_final", "_keepalive", "_stalls", "callbacks", "flush_timeout")
+    __slots__ = ("_ending", "_final", "_keepalive", "_stalls", "callbacks", "flush_timeout")
 
     def __init__(
         self, wire: Wire, callbacks: ServerConnectionCallbacks, settings: Http2Settings, stats: Any
@@ -98,6 +102,7 @@ class ServerCodec(Http2Connection):
         stats.nghttp2_downstream_connections.value += 1  # and, as in Envoy, never less
         self.flush_timeout = 0.0  # seconds that a complete response may wait for its window
         self._stalls: dict[int, tuple[int, float]] = {}  # stream: bytes that wait, since when
+        self._ending = False  # the connection is gone, and with it, one after another, its streams
         self._final = False  # the last GOAWAY is out: when no stream is left, the connection ends
         self._keepalive = KeepalivePing(self, settings.keepalive) if settings.keepalive else None
         values: list[tuple[int, int]] = [
@@ -298,13 +303,21 @@ class ServerCodec(Http2Connection):
         """The connection is gone: its streams end with it."""
         self.closed = True
         self.show_outbound()
-        for stream in tuple(self.streams.values()):
-            self._forget(stream)
-            stream.decoder.on_reset("downstream_remote_disconnect")
+        if not self._ending:
+            # At the end of the process there may be no later turn.
+            count = len(self.streams) if local else ENDS
+            self._end_streams("downstream_remote_disconnect", 0, count)
 
     def on_connection_error(self, details: str) -> None:
         """The client broke the connection's rules."""
         self.callbacks.on_protocol_error()
-        for stream in tuple(self.streams.values()):
+        self._end_streams(details, _PROTOCOL_FLAG, ENDS)
+
+    def _end_streams(self, details: str, flag: int, count: int) -> None:
+        """End so many, and the others in later turns: a client leaves a thousand at once."""
+        self._ending = True
+        for stream in tuple(islice(self.streams.values(), count)):
             self._forget(stream)
-            stream.decoder.on_reset(details, _PROTOCOL_FLAG)
+            stream.decoder.on_reset(details, flag)
+        if self.streams:
+            self.wire.later(lambda: self._end_streams(details, flag, ENDS))

@@ -203,6 +203,32 @@ def test_a_reset_that_the_client_provoked_counts_as_sent():
     assert server.requests[0].reset == "http2.protocol_error"
 
 
+def test_the_streams_of_a_client_that_goes_end_in_several_turns():
+    server = Server()
+    server.start()
+    for n in range(100):
+        server.send(headers(2 * n + 1))
+    server.codec.on_closed(False)
+    ended = [sum(each.reset is not None for each in server.requests)]
+    server.codec.on_closed(False)  # an end, and then the loss of the connection
+    while server.wire.put_off:
+        server.wire.put_off.pop(0)()
+        ended.append(sum(each.reset is not None for each in server.requests))
+    assert ended == [16, 32, 48, 64, 80, 96, 100]
+    assert {each.reset for each in server.requests} == {"downstream_remote_disconnect"}
+    assert server.stats.streams_active.value == 0
+
+
+def test_the_streams_of_a_connection_that_we_close_end_at_once():
+    server = Server()
+    server.start()
+    for n in range(100):
+        server.send(headers(2 * n + 1))
+    server.codec.on_closed(True)
+    assert {each.reset for each in server.requests} == {"downstream_remote_disconnect"}
+    assert not server.wire.put_off
+
+
 # -- turns -------------------------------------------------------------------------------------
 
 
