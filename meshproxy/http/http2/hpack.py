@@ -106,9 +106,44 @@ class HeaderDecoder:
                     stable = False
             unpacked += len(pair[0]) + len(pair[1])
             pairs.append(pair)
-            if unpacked > self._hard_bytes or len(pairs) > self._hard_count:
-                raise BombError("too much in one block")
+            if unpacked > self._hard_bytes or len(pairs) > self.max_count:
+                unpacked = self._pass_over(block, at, len(pairs), unpacked)
+                break
         return pairs, stable, unpacked
+
+    def _pass_over(self, block: bytes, at: int, count: int, unpacked: int) -> int:
+        """The rest of a block that is refused: what it does to the table, and no more.
+
+        Returns how many octets of fields there are, those that are not decoded as they come.
+        """
+        dynamic = self._dynamic
+        end = len(block)
+        while at < end and unpacked <= self._hard_bytes and count <= self._hard_count:
+            byte = block[at]
+            count += 1
+            if byte & 0x80:
+                index = byte & 0x7F
+                at += 1
+                if index == 0x7F:
+                    index, at = _integer(block, at, index)
+                if not index:
+                    raise BlockError("index 0")
+                if index > _STATIC_SIZE:
+                    name, value = dynamic[index - _STATIC_SIZE - 1]
+                    unpacked += len(name) + len(value)
+            elif byte & 0x40:
+                pair, at = self._literal(block, at, 0x3F)
+                self._insert(pair)
+                unpacked += len(pair[0]) + len(pair[1])
+            elif byte & 0x20:
+                raise BlockError("a table size update after a field")
+            else:
+                before = at
+                at = _literal_end(block, at, _STATIC_SIZE + len(dynamic))
+                unpacked += at - before
+        if at < end:
+            raise BombError("too much in one block")
+        return unpacked
 
     def _literal(self, block: bytes, at: int, mask: int) -> tuple[Pair, int]:
         index = block[at] & mask
@@ -182,6 +217,25 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     if byte & 0x80:
         text = decode_huffman(text)
     return text, end
+
+
+def _literal_end(block: bytes, at: int, indices: int) -> int:
+    """Where a literal that leaves the table alone ends; it may refer to so many names."""
+    index = block[at] & 0x0F
+    at += 1
+    if index == 0x0F:
+        index, at = _integer(block, at, index)
+    if index > indices:
+        raise BlockError("an index without an entry")
+    for _ in range(1 if index else 2):
+        size = block[at] & 0x7F
+        at += 1
+        if size == 0x7F:
+            size, at = _integer(block, at, size)
+        at += size
+    if at > len(block):
+        raise BlockError("a truncated string")
+    return at
 
 
 # Fields that change with every message, or are secret, stay out of the dynamic table.

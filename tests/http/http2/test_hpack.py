@@ -82,6 +82,39 @@ def test_more_fields_than_allowed_are_no_fields_but_the_table_goes_on():
     assert ours.decode(b"\xbe") == [(b"a", b"1")]
 
 
+@given(st.lists(st.tuples(names, values), max_size=40), st.booleans())
+def test_what_is_passed_over_leaves_the_table_as_the_library_has_it(fields, huffman):
+    theirs, ours = hpack.Encoder(), decoder(count=3)
+    found = ours.decode(theirs.encode(fields, huffman=huffman))
+    assert found == (fields if len(fields) <= 3 else TOO_MANY)
+    after = [(b"x-a", b"after"), fields[-1] if fields else (b"x-b", b"1")]
+    assert ours.decode(theirs.encode(after)) == after
+
+
+_SMALL = b"\x82\x84\x86\x87"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\x80", b"\xff\xff\x01", b"\x20", b"\x0f\xff\x01\x01a", b"\x00\x01", b"\x00\x05a\x01b",
+        b"\x40\x01", b"\x00\x7f", b"\x00\x7f\xff\xff\xff\xff\xff\x01",
+    ],
+)  # fmt: skip
+def test_what_is_passed_over_has_to_be_a_block_all_the_same(rest):
+    with pytest.raises(BlockError):
+        decoder(count=3).decode(_SMALL + rest)
+    assert decoder(count=3).decode(_SMALL + b"\x00\x01a\x01b" + b"\x82") == TOO_MANY
+
+
+def test_far_more_fields_than_allowed_are_a_bomb():
+    assert decoder().decode(b"\x82" * 4000) == TOO_MANY
+    with pytest.raises(BombError):
+        decoder().decode(b"\x82" * 5000)
+    with pytest.raises(BombError):
+        decoder().decode(b"\x00\x01a\x01b" * 5000)
+
+
 def test_more_octets_than_allowed_are_no_fields():
     ours = decoder(size=1000)
     assert ours.decode(hpack.Encoder().encode([(b"a", b"x" * 1001)])) == TOO_LARGE
