@@ -83,7 +83,7 @@ def _parse(text: str) -> list[str | Operator]:
 
 def _cut(operator: Operator, length: int) -> Operator:
     def cut(info: StreamInfo) -> Any:
-        value = operator(info)
+        value: Any = operator(info)
         return value if value is None else _text(value)[:length]
 
     return cut
@@ -122,7 +122,7 @@ def _joining(
             if type(part) is str:
                 out.append(part)
                 continue
-            value = part(info)  # type: ignore[operator]
+            value: Any = part(info)  # type: ignore[operator]
             out.append(unset if value is None else show(value))
         return "".join(out)
 

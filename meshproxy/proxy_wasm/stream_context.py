@@ -85,7 +85,7 @@ class StreamContext(StreamCalls):
         maps = self.maps
         maps[0] = headers
         self._in_decode = True
-        status = callback(self, len(headers.pairs), end_stream)
+        status = callback.enter(self, len(headers.pairs), end_stream)
         self._in_decode = False
         if self._pseudo_changed and self._is_refused(fault_of_request(headers)):
             return STOP_ITERATION
@@ -160,7 +160,7 @@ class StreamContext(StreamCalls):
         self._in_encode = True
         if self._replied:
             self._replied, self._answered = False, True
-        status = callback(self, len(headers.pairs), end_stream)
+        status = callback.enter(self, len(headers.pairs), end_stream)
         self._in_encode = False
         if self._pseudo_changed and self._is_refused(fault_of_response(headers)):
             return STOP_ITERATION

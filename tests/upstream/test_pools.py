@@ -103,13 +103,12 @@ def test_the_host_of_an_authority(authority, host):
 
 LOADED = """
 import sys
-from random import random
 from types import SimpleNamespace
 from meshproxy.stats.store import Store
 from meshproxy.upstream.cluster import ClusterConfig, UpstreamProtocol
 from meshproxy.upstream.cluster_manager import ClusterManager
 
-clusters = ClusterManager(Store(), SimpleNamespace(random=random), None)
+clusters = ClusterManager(Store(), SimpleNamespace(random=lambda: 7), None)
 for protocol in UpstreamProtocol:
     clusters.add(ClusterConfig(name=protocol.name, upstream_protocol=protocol))
     pools = {"meshproxy.upstream.http2_pool", "meshproxy.upstream.auto_pool"} & sys.modules.keys()

@@ -13,10 +13,11 @@ wanted it.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from meshproxy.proxy_wasm.abi import REQUEST_HEADERS, RESPONSE_HEADERS, V0_1_0
+from meshproxy.proxy_wasm.abi import MAP_TYPES, REQUEST_HEADERS, RESPONSE_HEADERS, V0_1_0
 from meshproxy.proxy_wasm.context import INLINE
 from meshproxy.proxy_wasm.core.link import HOT
 from meshproxy.proxy_wasm.pairs import Pair
@@ -38,6 +39,7 @@ MISSING_IS_SLOW: Final = 3
 UNCHANGED: Final = 4
 UNSIZED: Final = 5
 STATE_SIZE: Final = 24
+_read_state: Final = struct.Struct("=6I").unpack_from
 
 MAPS: Final = (REQUEST_HEADERS, RESPONSE_HEADERS)
 READING: Final = frozenset(("proxy_get_property", "proxy_set_property"))
@@ -62,7 +64,7 @@ class AbiCore:
     """The core of one VM. Does nothing until it is connected, so hostcalls are Python's then."""
 
     __slots__ = (
-        "_block", "_block_at", "_chars", "_given", "_state", "_vm", "_wanted", "_words", "link",
+        "_block", "_block_at", "_chars", "_given", "_state", "_vm", "_words", "link", "wanted",
     )  # fmt: skip
 
     def __init__(self, vm: Vm, link: CoreLink) -> None:
@@ -74,7 +76,7 @@ class AbiCore:
         self._chars: Any = b""
         self._block_at = 0
         self._given: list[Pair] | None = None  # what the core's block holds
-        self._wanted = dict.fromkeys(MAPS, False)
+        self.wanted = [False] * MAP_TYPES  # by map type: a guest has asked for such a map
 
     def connect(self, instance: Instance, allocator: str) -> None:
         """The guest is there."""
@@ -103,23 +105,8 @@ class AbiCore:
 
     # -- hot: around every headers callback ------------------------------------------------------
 
-    def around(self, map_type: int, call: Callable[[int, int, int], int]) -> Callable[..., int]:
-        """The callback `call` with the map of the running context in the core meanwhile."""
-        vm, state, wanted = self._vm, self._state, self._wanted
-
-        def with_map(context_id: int, count: int, end_of_stream: int) -> int:
-            if not wanted[map_type]:
-                return call(context_id, count, end_of_stream)
-            self._give(map_type, vm.context)
-            result = call(context_id, count, end_of_stream)
-            if state[CHANGED]:
-                self._take()
-            state[MAP] = NONE
-            return result
-
-        return with_map
-
-    def _give(self, map_type: int, context: Context) -> None:
+    def give(self, map_type: int, context: Context) -> None:
+        """The callback of this context begins: the core has its map, if that fits."""
         headers = context.maps[map_type]
         if headers is None:
             return
@@ -137,27 +124,39 @@ class AbiCore:
             state[UNSIZED] = len(pairs)
         state[MAP] = map_type
 
+    def take_back(self) -> None:
+        """The callback has ended: the core has no map."""
+        state = self._state
+        if state[CHANGED]:
+            self._take()
+        state[MAP] = NONE
+
     def _take(self) -> None:
         """Make the running context's map what the core's has become."""
-        state = self._state
-        map_type, first, size = state[MAP], state[CHANGED] - 1, state[SIZE]
-        state[CHANGED] = 0
+        words: tuple[int, int, int, int, int, int] = _read_state(self._state)
+        map_type, changed, size, _, unchanged, _ = words
+        first = changed - 1
+        self._state[CHANGED] = 0
         context = self._vm.current
         headers = context.maps[map_type] if context is not None else None
         if headers is None or context is None:
             return
         count = self._words[0]
         at = self._block_at
-        data = self._chars[at + 4 + 8 * count + state[UNCHANGED] : at + size]
+        data = self._chars[at + 4 + 8 * count + unchanged : at + size]
         tail = decode_texts(data, count - first)
+        names = [pair[0] for pair in tail]
         pairs = headers.pairs
-        before = pairs[first:]
-        pairs[first:] = tail
+        if first == len(pairs):
+            pairs.extend(tail)
+        else:
+            names += [pair[0] for pair in pairs[first:]]
+            pairs[first:] = tail
         self._given = pairs.copy()
         context.encoded = None
         if map_type == REQUEST_HEADERS:
             # Nothing hangs on a response's fields but on its pseudo header, which the core leaves.
-            context.map_changed(map_type, [pair[0] for pair in before + tail])
+            context.map_changed(map_type, names)
 
     # -- around Python's hostcalls ---------------------------------------------------------------
 
@@ -189,7 +188,7 @@ class AbiCore:
 
     def _fallback(self, function: Callable[..., int], *, reads: bool) -> Callable[..., int]:
         """A hostcall that the core passed on; its first argument is the map."""
-        wanted, link = self._wanted, self.link
+        wanted, link = self.wanted, self.link
         guarded = self._synced(function) if reads else self._dropped(function)
 
         def noting_the_map(map_type: int, *arguments: int) -> int:
