@@ -29,6 +29,9 @@ _BINARY_TYPES: Final = frozenset(
 )
 _DEFAULTS: Final = {"source": SOURCE, "type": SENT, "specversion": SPEC_VERSION}
 
+_TRACE: Final = ("traceid", "traceparent", "tracestate")
+_NOTHING: Final[Mapping[str, str]] = {}
+
 Envelope = dict[str, Any]
 
 
@@ -157,9 +160,18 @@ def expired(event: Mapping[str, Any], now: float) -> bool:
     return end.timestamp() <= now
 
 
-def from_raw(data: bytes, pubsub: str, topic: str) -> Envelope:
-    """The envelope in which an app gets what was published without one."""
+def from_raw(
+    data: bytes, pubsub: str, topic: str, metadata: Mapping[str, str] = _NOTHING
+) -> Envelope:
+    """The envelope in which an app gets what was published without one.
+
+    Its trace is what the broker's metadata say of it, where they do.
+    """
+    trace = {name: metadata[name] for name in _TRACE if name in metadata}
+    if "traceparent" in trace:
+        trace["traceid"] = trace["traceparent"]
     return {
+        **trace,
         "id": str(uuid.uuid4()),
         "specversion": SPEC_VERSION,
         "source": SOURCE,

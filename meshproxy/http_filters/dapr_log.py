@@ -60,11 +60,14 @@ class ApiLogFilter(StreamFilter):
         if not self._method:
             return
         info = self.callbacks.info
-        fields = {"method": self._method, "duration": str(int((self._now() - info.start) * 1000))}
+        elapsed = int((self._now() - info.start) * 1000)
+        fields: dict[str, str | int] = {"method": self._method, "duration": elapsed}
         if self._agent:
             fields["useragent"] = self._agent
         if self._grpc:
-            _GRPC.info("gRPC API Called", extra={"dapr": {**fields, "code": grpc_number_of(info)}})
+            _GRPC.info(
+                "gRPC API Called", extra={"dapr": {**fields, "code": int(grpc_number_of(info))}}
+            )
             return
-        fields |= {"code": str(info.response_code or 0), "size": str(info.bytes_sent)}
+        fields |= {"code": info.response_code or 0, "size": info.bytes_sent}
         _HTTP.info("HTTP API Called", extra={"dapr": fields})

@@ -125,6 +125,13 @@ def test_what_a_broker_delivers_may_be_no_envelope(data):
 def test_raw_data_gets_an_envelope_of_bytes():
     event = from_raw(b"\x00raw", "bus", "orders")
     assert event["source"] == "Dapr"
+    assert "traceid" not in event
+    metadata = {"traceid": "a", "tracestate": "", "other": "x"}
+    traced = from_raw(b"", "bus", "orders", metadata)
+    assert (traced["traceid"], traced["tracestate"]) == ("a", "")
+    assert not traced.keys() & {"traceparent", "other"}
+    traced = from_raw(b"", "bus", "orders", {**metadata, "traceparent": "b"})
+    assert (traced["traceid"], traced["traceparent"]) == ("b", "b")
     assert base64.b64decode(event["data_base64"]) == b"\x00raw"
     assert event["datacontenttype"] == "application/octet-stream"
 

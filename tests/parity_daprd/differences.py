@@ -45,6 +45,15 @@ DIFFERENCES: Final[dict[str, Difference]] = {
     "broken message": Difference(r"\.message", "whose message, and why"),
     "bad baggage": Difference(r"\.(message|body)", "Go's words for what is wrong with it"),
     "invocation": Difference(r"\.(code|message|body\.message)", "of service invocation"),
+    "bytes in a bulk": Difference(
+        r"\[1\]\.request\.entries\[0\]\.cloud_event\.data", "daprd loses data_base64 there"
+    ),
+    "end of a stream": Difference(r"\[\d\]", "OK, not UNKNOWN with the text EOF"),
+    "wrong stream": Difference(r"\[\d\]\.code", "codes that say whose fault it was, not UNKNOWN"),
+    "answer to no event": Difference(r"\[1\]", "told at once; daprd passes it over"),
+    "metrics": Difference(
+        r"\.dapr_component_\w+_latencies", "daprd counts no time below a millisecond"
+    ),
     "subscribe to nothing": Difference(r"\.code", "INVALID_ARGUMENT, not UNKNOWN"),
     "method that nobody knows": Difference(".*", "400 of the proxy, before there is a request"),
     "no host": Difference(".*", "400 too, in the proxy's words"),

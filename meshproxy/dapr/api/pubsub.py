@@ -30,6 +30,7 @@ from meshproxy.dapr.resiliency import PUBSUB
 from meshproxy.dapr.sidecar import Sidecar
 
 RAW_PAYLOAD: Final = "rawPayload"
+_NOTHING: Final[Mapping[str, str]] = {}
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
@@ -74,10 +75,22 @@ class PubSubApi:
         """The error for an entry whose event is not what its content type says."""
         return pubsub_errors.bad_entry(pubsub, topic, self._app_id, reason)
 
-    async def publish(self, pubsub: str, topic: str, entry: Entry, trace: Trace) -> None:
-        """Hand one message over; when this returns, the broker has it."""
+    async def publish(
+        self,
+        pubsub: str,
+        topic: str,
+        entry: Entry,
+        trace: Trace,
+        of_raw: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        """Hand one message over; when this returns, the broker has it.
+
+        `of_raw`: metadata that a message without an envelope has besides.
+        """
         broker = self.require(pubsub, topic, entry.metadata)
         raw = self._is_raw(pubsub, entry.metadata)
+        if raw and of_raw:
+            entry = replace(entry, metadata={**entry.metadata, **of_raw})
         request = self._request(broker, topic, entry, trace, raw=raw)
         self._check_scope(broker, topic)
         try:

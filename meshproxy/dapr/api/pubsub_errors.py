@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from meshproxy.dapr.api_error import ApiError, Grpc, error_info, resource_info
 
-Known = Mapping[str, str]
+Known = Mapping[str, str] | None
 """What the details say: of some errors the request's metadata, of others the app and the cause."""
 
 

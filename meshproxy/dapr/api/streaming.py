@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from meshproxy.dapr.api_error import ApiError, Grpc, error_info
+from meshproxy.dapr.api import pubsub_errors
+from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.component import ComponentError
 from meshproxy.dapr.pubsub.broker import Unsubscribe
 from meshproxy.dapr.pubsub.brokers import Brokers
@@ -60,12 +61,10 @@ class StreamingApi:
         if self._closed:
             raise ApiError("ERR_PUBSUB_CLOSING", "the sidecar ends", 503, Grpc.UNAVAILABLE)
         if broker is None:
-            info = error_info("DAPR_PUBSUB_NOT_FOUND", {"appID": self._sidecar.identity.app_id})
-            text, code = f"pubsub {name} is not found", "ERR_PUBSUB_NOT_FOUND"
-            raise ApiError(code, text, 404, Grpc.INVALID_ARGUMENT, (info,))
+            raise pubsub_errors.not_found(name, None)
         if not broker.scopes.may_subscribe(topic):
-            app_id = self._sidecar.identity.app_id
-            text = f"subscription to topic {topic} on pubsub {name} is not allowed for app {app_id}"
+            text = f"failed to create subscription for {name}: "
+            text += f"subscription to topic '{topic}' on pubsub '{name}' is not allowed"
             raise ApiError("ERR_PUBSUB_FORBIDDEN", text, 403, Grpc.PERMISSION_DENIED)
         handler = Delivery(subscription, broker, self._brokers, self._sidecar, client)
         try:

@@ -128,9 +128,11 @@ class GrpcAppChannel:
 
     async def on_topic_event(self, event: TopicEvent) -> str:
         """`OnTopicEvent`; an app that does not have the call drops everything."""
-        metadata = [*_metadata(event.metadata), *_trace(event.event)]
+        told = _told(event.pubsub, event.metadata)
         try:
-            answer = await self._call("OnTopicEvent", topic_event(event), metadata=metadata)
+            answer = await self._call(
+                "OnTopicEvent", topic_event(event), metadata=(*told, *_trace(event.event))
+            )
         except AppRefusal as refusal:
             if refusal.status == UNIMPLEMENTED:
                 return DROP
@@ -143,14 +145,15 @@ class GrpcAppChannel:
     async def on_bulk_topic_event(self, event: BulkTopicEvent) -> dict[str, str]:
         """`OnBulkTopicEvent`, in an older app `OnBulkTopicEventAlpha1`."""
         request = bulk_topic_event(event)
+        told = _told(event.pubsub, event.metadata)
         try:
-            answer = await self._call("OnBulkTopicEvent", request)
+            answer = await self._call("OnBulkTopicEvent", request, metadata=told)
         except AppRefusal as refusal:
             if refusal.status != UNIMPLEMENTED:
                 raise
             try:
                 answer = await self._call(
-                    "OnBulkTopicEventAlpha1", request, service="AppCallbackAlpha"
+                    "OnBulkTopicEventAlpha1", request, service="AppCallbackAlpha", metadata=told
                 )
             except AppRefusal as older:
                 if older.status != UNIMPLEMENTED:
@@ -245,6 +248,15 @@ def _subscription(message: Any) -> dict[str, Any]:
             "maxAwaitDurationMs": bulk.max_await_duration_ms,
         },
     }
+
+
+_PUBSUB_NAME: Final = b"pubsubname"
+
+
+def _told(pubsub: str, metadata: Mapping[str, str]) -> Pairs:
+    """What is said beside a message: the broker's metadata, and whose it is."""
+    pairs = [pair for pair in _metadata(metadata) if pair[0] != _PUBSUB_NAME]
+    return (*pairs, (_PUBSUB_NAME, pubsub.encode()))
 
 
 def _metadata(metadata: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 async def _publish(api: Api, request: Any, metadata: HeaderMap) -> Reply:
     entry = Entry(request.data, request.data_content_type, dict(request.metadata))
-    await api.pubsub.publish(request.pubsub_name, request.topic, entry, _trace(metadata))
+    trace = _trace(metadata)
+    # What is raw has no place for its trace but there.
+    raw = {"traceid": trace.parent, "tracestate": trace.state}
+    await api.pubsub.publish(request.pubsub_name, request.topic, entry, trace, raw)
     return Reply()
 
 
@@ -55,13 +58,13 @@ async def _subscribe(api: Api, stream: MessageStream) -> None:
         raise _invalid("initial request is required")
     initial = first.initial_request
     if not initial.pubsub_name:
-        raise _invalid("pubsubName name is required")
+        raise _invalid("pubsubName is required")
     if not initial.topic:
         raise _invalid("topic is required")
     subscription = Subscription(
         initial.pubsub_name,
         initial.topic,
-        (Rule(""),),
+        (Rule("/"),),
         Kind.STREAMING,
         initial.dead_letter_topic,
         dict(initial.metadata),

@@ -42,14 +42,13 @@ def bulk_topic_event(event: BulkTopicEvent) -> Any:
         pubsub_name=event.pubsub,
         path=event.path,
         type="com.dapr.event.sent.bulk",
-        metadata=event.metadata,
+        metadata={"pubsubName": event.pubsub, **event.metadata},
     )
     for each in event.entries:
-        entry = request.entries.add(
-            entry_id=each.id, content_type=each.content_type, metadata=each.metadata
-        )
+        entry = request.entries.add(entry_id=each.id, metadata=each.metadata)
         if each.event is None:
             entry.bytes = each.data
+            entry.content_type = each.content_type
         else:
             entry.cloud_event.MergeFrom(type(entry.cloud_event)(**_attributes(each.event)))
     return request

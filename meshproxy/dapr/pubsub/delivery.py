@@ -80,7 +80,7 @@ class Delivery:
         """The event, and the same as JSON text."""
         name, topic = self._subscription.pubsub, self._subscription.topic
         if self._raw:
-            event = from_raw(message.data, name, topic)
+            event = from_raw(message.data, name, topic, message.metadata)
             return event, orjson.dumps(event)
         binary = from_binary(message.data, message.metadata)
         if binary is not None:

@@ -183,7 +183,8 @@ class Execution:
         """Whether a failure could be followed by another attempt."""
         if policy.timeout:
             means.observer.executed(TIMEOUT, policy.target, "")
-        if retry is not None and not policy.only_unreachable:  # built-in ones are nobody's policy
+        # Built-in ones are nobody's policy.
+        if retry is not None and policy.target.name and not policy.only_unreachable:
             means.observer.executed(RETRY, policy.target, "")
         if policy.breaker is not None:
             state = policy.breaker.state(self._begun)

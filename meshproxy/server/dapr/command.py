@@ -26,6 +26,8 @@ def read(arguments: Sequence[str]) -> Parsed | None:
         return None
     try:
         parsed = flags.parse(arguments)
+    except flags.PortError:
+        raise
     except FlagError as error:
         raise DaprFlagError(str(error)) from None
     unknown = next((each for each in parsed.rest if each.startswith("-")), "")

@@ -165,10 +165,16 @@ def _take(given: dict[str, Any], flag: Flag, value: str) -> None:
         return  # daprd takes an empty text for a port that has no default
     elif flag.kind == NUMBER:
         if not re.fullmatch(r"-?\d{1,9}", value):
-            raise _invalid(flag.name, value, "a whole number")
+            error = _invalid(flag.name, value, "a whole number")
+            # Ports are texts for daprd's flags, and wrong only when it starts.
+            raise PortError(str(error)) if flag.name.endswith("-port") else error
         given[flag.name] = int(value)
     else:
         given[flag.name] = value
+
+
+class PortError(FlagError):
+    """A port that is none: no usage, and exit code 1."""
 
 
 def _invalid(name: str, value: str, expected: str) -> FlagError:

@@ -33,7 +33,7 @@ def dapr_format(app_id: str, *, as_json: bool) -> Render:
         "ver": RUNTIME_VERSION,
     }
 
-    def fields(record: logging.LogRecord) -> dict[str, str]:
+    def fields(record: logging.LogRecord) -> dict[str, str | int]:
         level = record.levelname.lower()
         now = datetime.fromtimestamp(record.created, UTC)
         more = getattr(record, "dapr", None) or {}
@@ -47,7 +47,7 @@ def dapr_format(app_id: str, *, as_json: bool) -> Render:
     if as_json:
         return lambda record: orjson.dumps(fields(record), option=orjson.OPT_SORT_KEYS).decode()
     return lambda record: " ".join(
-        f"{name}={_quoted(value)}" for name, value in fields(record).items()
+        f"{name}={_quoted(str(value))}" for name, value in fields(record).items()
     )
 
 

@@ -166,6 +166,7 @@ def test_an_event_is_told_with_its_attributes_and_the_trace(app, ask):
     assert dict(request.extensions) == {"topic": "orders", "traceparent": "00-t-s-01"}
     assert metadata["traceparent"] == "00-t-s-01"
     assert (metadata["dapr-api-token"], metadata["key"]) == ("secret", "v")
+    assert metadata["pubsubname"] == "bus"
 
 
 @pytest.mark.parametrize(
@@ -205,10 +206,12 @@ def test_several_events_are_told_at_once_to_old_apps_too(app, ask, has_bulk):
     entries = [BulkEntry("a", EVENT, metadata={"k": "v"}), BulkEntry("b", None, b"\xff", "raw")]
     bulk = BulkTopicEvent("1", "bus", "orders", "/all", entries)
     assert ask(lambda channel: channel.on_bulk_topic_event(bulk)) == {"a": SUCCESS, "b": DROP}
-    request = app.told[0][0]
+    request, metadata = app.told[0]
     assert (request.id, request.path, request.pubsub_name) == ("1", "/all", "bus")
+    assert (dict(request.metadata), metadata["pubsubname"]) == ({"pubsubName": "bus"}, "bus")
     first, second = request.entries
     assert (first.entry_id, first.cloud_event.data) == ("a", b'{"n":1}')
+    assert first.content_type == ""
     assert (second.bytes, second.content_type) == (b"\xff", "raw")
 
 

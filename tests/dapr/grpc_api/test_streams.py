@@ -107,11 +107,12 @@ def test_events_come_after_the_first_answer_and_are_retried_until_they_are_taken
         ]
         await publish("1")
         event = (await call.next()).event_message
-        assert (event.id, event.topic, event.pubsub_name, event.data) == (
+        assert (event.id, event.topic, event.pubsub_name, event.data, event.path) == (
             "1",
             "orders",
             "bus",
             b"1",
+            "/",
         )
         call.send(processed("1", Status.RETRY))
         assert (await call.next()).event_message.id == "1"
@@ -172,7 +173,7 @@ def test_an_event_that_a_client_has_not_answered_before_it_went_is_for_the_next(
     ("messages", "text"),
     [
         ([processed("1")], "initial request is required"),
-        ([initial(pubsub="")], "pubsubName name is required"),
+        ([initial(pubsub="")], "pubsubName is required"),
         ([initial(topic="")], "topic is required"),
         ([initial(), initial()], "duplicate initial request"),
         ([initial(), processed("")], "event id of the answer is missing"),

@@ -148,6 +148,12 @@ def test_only_calls_without_an_answer_are_tried_again_where_the_policy_says_so(t
     assert execution.failed(503) is None
 
 
+def test_the_observer_does_not_hear_of_a_policy_that_is_for_nobody(time):
+    seen = Seen()
+    Policy(retry=RetryPolicy(duration=1.0), means=means(time, seen)).begin()
+    assert seen.executed_ == []
+
+
 def test_the_observer_hears_of_every_policy_and_once_that_it_has_stepped_in(time):
     seen = Seen()
     policy = Policy(

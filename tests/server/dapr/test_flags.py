@@ -149,6 +149,15 @@ def test_a_command_line_of_envoy_is_left_alone(arguments):
     assert command.read(arguments) is None
 
 
+def test_a_port_that_is_none_has_the_exit_code_of_a_start_that_fails():
+    with pytest.raises(FlagError, match="expected a whole number") as raised:
+        command.read(["--app-id=x", "--dapr-http-port=x"])
+    assert raised.value.exit_code == 1
+    with pytest.raises(FlagError, match="expected a whole number") as raised:
+        command.read(["--app-id=x", "--app-max-concurrency=x"])
+    assert raised.value.exit_code == 2
+
+
 def test_an_unknown_flag_is_told_with_the_exit_code_of_pflag():
     with pytest.raises(FlagError, match="unknown flag: --app-prot") as raised:
         command.read(["--app-id", "x", "--app-prot", "80"])

@@ -50,9 +50,11 @@ def test_a_line_of_json_has_the_same_fields_in_order():
 
 def test_fields_of_a_record_stand_in_their_order():
     call = record("HTTP API Called")
-    call.dapr = {"method": "GET /v1.0/metadata", "useragent": "curl/8"}
+    call.dapr = {"method": "GET /v1.0/metadata", "useragent": "curl/8", "code": 200}
     line = dapr_format("a", as_json=False)(call)
     assert ' method="GET /v1.0/metadata" scope=dapr.runtime type=log useragent=curl/8 ver=' in line
+    assert " app_id=a code=200 instance=" in line
+    assert json.loads(dapr_format("a", as_json=True)(call))["code"] == 200
 
 
 def test_a_critical_line_is_fatal():
