@@ -72,11 +72,14 @@ def build_per_route(at: At, context: BuildContext) -> ExtAuthzPerRoute:
     if body is not None and check.message.disable_request_body_buffering:
         text = "'with_request_body' and 'disable_request_body_buffering' cannot both be set"
         check.error(context.problems, Code.INVALID, text, "with_request_body")
+    grpc, http = check.one("grpc_service"), check.one("http_service")
     extensions = check.message.context_extensions
     return ExtAuthzPerRoute(
         context_extensions={name: extensions[name] for name in sorted(extensions)},
         disable_request_body_buffering=check.message.disable_request_body_buffering,
         with_request_body=_body(body),
+        grpc=_grpc(grpc, context) if grpc is not None else None,
+        http=_http(http, context) if http is not None else None,
     )
 
 

@@ -131,6 +131,9 @@ def test_what_a_route_says_arrives():
     )
     body = "check_settings: {with_request_body: {max_request_bytes: 1}}"
     assert at_route(body).with_request_body == BodySettings(max_request_bytes=1)
+    service = at_route(f"check_settings: {{{GRPC}}}")
+    assert service.grpc == GrpcServiceConfig(cluster="app", timeout=0.2)
+    assert at_route(f"check_settings: {{{http()}}}").http.timeout == 2.0
     unread = at_route("check_settings: {disable_request_body_buffering: true}")
     assert unread.disable_request_body_buffering
 

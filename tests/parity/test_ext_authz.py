@@ -50,6 +50,10 @@ ROUTES = virtual_host(
     + per_route("/unread", check_settings={"disable_request_body_buffering": True})
     + per_route("/little", check_settings={"with_request_body": {"max_request_bytes": 2,
                                            "allow_partial_message": True}})
+    + per_route("/by-grpc", check_settings={"grpc_service": {
+        "envoy_grpc": {"cluster_name": "grpc"}, "timeout": "5s"}})
+    + per_route("/by-http", check_settings={"http_service": {
+        "server_uri": {"uri": "http://auth.example", "cluster": "http", "timeout": "5s"}}})
     + "- match: {path: /moved}\n  route: {cluster: app, prefix_rewrite: /found}\n"
     + "- match: {prefix: /}\n  route: {cluster: app}\n"
 )  # fmt: skip
@@ -254,6 +258,10 @@ CHECKS = (
     http_check("http says 201", b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n"),
     http_check("http fails", b"HTTP/1.1 500 E\r\ncontent-length: 1\r\n\r\ne"),
     http_check("http nowhere", b"", to="nowhere"),
+    *(grpc_check(f"asked by gRPC at a route of {to}", says, to=to, send=http_request("/by-grpc"))
+      for to in ("http", "some") for says in ("", "status {code: 7}")),
+    *(http_check(f"asked by HTTP at a route of {to}", plays, to=to, send=http_request("/by-http"))
+      for to in ("grpc", "http_all") for plays in (ALLOWED, REFUSED)),
     http_check("asked twice", ALLOWED, to="twice"),
 )  # fmt: skip
 

@@ -31,7 +31,8 @@ FIELDS: Final[dict[str, str]] = {
     ),
     EXT_AUTHZ + "ExtAuthzPerRoute": "disabled check_settings",
     EXT_AUTHZ + "CheckSettings": (
-        "context_extensions disable_request_body_buffering with_request_body"
+        "context_extensions disable_request_body_buffering with_request_body grpc_service"
+        " http_service"
     ),
     EXT_AUTHZ + "BufferSettings": "max_request_bytes allow_partial_message pack_as_bytes",
     EXT_AUTHZ + "HttpService": (

@@ -16,6 +16,8 @@ from meshproxy.http_filters.ext_authz.http_service import ALWAYS_TOLD, HttpAutho
 from meshproxy.http_filters.ext_authz.settings import (
     ExtAuthzConfig,
     ExtAuthzPerRoute,
+    GrpcServiceConfig,
+    HttpServiceConfig,
     NamePredicate,
 )
 from meshproxy.http_filters.registry import HTTP_FILTERS, FactoryContext
@@ -34,25 +36,35 @@ def ext_authz(config: ExtAuthzConfig, context: FactoryContext) -> FilterFactory 
     scope = context.scope.scope("ext_authz.")
     if config.stat_prefix:
         scope = scope.scope(f"{config.stat_prefix}.")
-    service: AuthorizationService
-    if config.grpc is not None:
-        service = GrpcAuthorization(config.grpc, context.client)
-    else:
-        assert config.http is not None
-        service = HttpAuthorization(config.http, context.client)
+    service = _service(config.grpc, config.http, context)
+    assert service is not None
     shared = ExtAuthzShared(config, service, scope.block(ExtAuthzStats), context.dispatcher)
     shared.is_told = _told(config)
-    default = _factory(shared, ExtAuthzPerRoute())
+    default = _factory(shared, ExtAuthzPerRoute(), context)
     if not context.overrides:
         return default
     by_scope: dict[object, FilterFactory] = {
-        scope: _factory(shared, _merged(context.name, scope)) for scope in context.overrides
+        scope: _factory(shared, _merged(context.name, scope), context)
+        for scope in context.overrides
     }
     return FactoryByScope(default, by_scope)
 
 
-def _factory(shared: ExtAuthzShared, at_route: ExtAuthzPerRoute) -> FilterFactory:
+def _factory(
+    shared: ExtAuthzShared, at_route: ExtAuthzPerRoute, context: FactoryContext
+) -> FilterFactory:
+    other = _service(at_route.grpc, at_route.http, context)
+    if other is not None:
+        shared = shared.asking(other)
     return lambda: ExtAuthz(shared, at_route)
+
+
+def _service(
+    grpc: GrpcServiceConfig | None, http: HttpServiceConfig | None, context: FactoryContext
+) -> AuthorizationService | None:
+    if grpc is not None:
+        return GrpcAuthorization(grpc, context.client)
+    return HttpAuthorization(http, context.client) if http is not None else None
 
 
 def _merged(name: str, scope: FilterScope) -> ExtAuthzPerRoute:

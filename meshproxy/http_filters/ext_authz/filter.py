@@ -71,6 +71,12 @@ class ExtAuthzShared:
         self.is_told: NamePredicate | None = None
         self.error_reply = LocalReply(config.status_on_error, "ext_authz_error", flag=_UNAUTHORIZED)
 
+    def asking(self, service: AuthorizationService) -> ExtAuthzShared:
+        """The same with another server."""
+        other = ExtAuthzShared(self.config, service, self.stats, self.dispatcher)
+        other.is_told = self.is_told
+        return other
+
     @property
     def is_enabled(self) -> bool:
         """Whether this request is one of those that the server is asked about."""

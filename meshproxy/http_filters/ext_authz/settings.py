@@ -90,9 +90,14 @@ class ExtAuthzConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtAuthzPerRoute:
-    """`ExtAuthzPerRoute`, or what several of them say together about one place."""
+    """`ExtAuthzPerRoute`, or what several of them say together about one place.
+
+    `grpc` or `http`: the server that is asked instead of the usual one.
+    """
 
     disabled: bool = False
     context_extensions: Mapping[str, str] = field(default_factory=dict)
     disable_request_body_buffering: bool = False
     with_request_body: BodySettings | None = None
+    grpc: GrpcServiceConfig | None = None
+    http: HttpServiceConfig | None = None
