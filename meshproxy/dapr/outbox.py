@@ -61,7 +61,9 @@ class Outbox:
         self._sleep = sleep
         identity = runtime.identity
         # The topic between has the name that daprd gives it.
-        self._topic = f"{identity.namespace}{identity.app_id}{settings.publish_topic}outbox"
+        # daprd has a namespace also where the environment gives none.
+        space = identity.namespace or "default"
+        self._topic = f"{space}{identity.app_id}{settings.publish_topic}outbox"
         self._end: Unsubscribe | None = None
         self._lock = asyncio.Lock()
         self._given_up: OrderedDict[str, None] = OrderedDict()

@@ -20,6 +20,7 @@ from tests.dapr.support import component, run
 OUTBOX = {"outboxPublishPubsub": "bus", "outboxPublishTopic": "orders"}
 APP = Identity("shop", "ns")
 INTERNAL = "nsshopordersoutbox"
+INTERNAL_OF_NO_NAMESPACE = "defaultshopordersoutbox"
 
 
 class World:
@@ -239,3 +240,21 @@ def test_what_cannot_be_published_is_not_written(more, expected):
     caught, items = in_a_world(work, **more)
     assert (caught.code, caught.status, items) == ("ERR_PUBLISH_OUTBOX", 500, {})
     assert caught.details[0]["reason"] == "DAPR_PUBSUB_OUTBOX"
+
+
+def test_the_inner_topic_has_a_namespace_also_where_the_app_has_none():
+    async def main():
+        app = Identity("shop")
+        specs = [component("mem", "state.in-memory", OUTBOX), component("bus", "pubsub.in-memory")]
+        life = Runtime(app, specs, Settings())
+        sidecar = Sidecar(app, life)
+        await life.start()
+        heard: asyncio.Queue = asyncio.Queue()
+        await life.find("pubsub", "bus").subscribe(INTERNAL_OF_NO_NAMESPACE, {}, heard.put)
+        await Api(sidecar).state.transact("mem", [save("k", 1)])
+        message = await asyncio.wait_for(heard.get(), 20)
+        await sidecar.outboxes.end()
+        await life.close()
+        return json.loads(message.data)["id"]
+
+    assert run(main()).startswith("outbox-")

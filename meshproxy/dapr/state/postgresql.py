@@ -47,6 +47,7 @@ logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 _LAST_XID: Final = 2**32 - 1
 _DIGITS: Final = 10  # of that
 _TRIES: Final = 3
+_CLEANUP_SLACK: Final = 100  # milliseconds
 _MADE_MEANWHILE: Final = (
     asyncpg.DuplicateObjectError,
     asyncpg.DuplicateTableError,
@@ -128,7 +129,7 @@ class _PostgresStateStore:
     def __init__(self, context: ComponentContext) -> None:
         self._context = context
         self._pool: Any = None
-        self._table = self._metadata_table = ""
+        self._table = self._metadata_table = self._cleanup_key = ""
 
     # -- what differs --------------------------------------------------------------------------
 
@@ -167,6 +168,7 @@ class _PostgresStateStore:
         """Connect, and bring the tables up to date."""
         cleanup = self._read_metadata(metadata)
         key = self._migrations_key(metadata)
+        self._cleanup_key = key.replace("migrations", "last-cleanup", 1)
         await self.close()
         self._pool = await open_pool(metadata)
         await self._migrate(key)
@@ -215,9 +217,24 @@ class _PostgresStateStore:
         while True:
             await asyncio.sleep(interval)
             try:
-                await self.remove_expired()
+                if await self.may_clean_up(interval):
+                    await self.remove_expired()
             except ComponentError as error:
                 logger.error("%s: expired items were not removed: %s", self._context.name, error)
+
+    async def may_clean_up(self, interval: float) -> bool:
+        """Whether nobody has done so within the interval, in seconds; as daprd notes it down."""
+        table = self._metadata_table
+        statement = (
+            f"INSERT INTO {table} (key, value) VALUES ($1, now()::text) "  # noqa: S608 (checked)
+            "ON CONFLICT (key) DO UPDATE SET value = now()::text "
+            f"WHERE extract(epoch FROM now() - {table}.value::timestamptz) * 1000 > $2::float8"
+        )
+        async with self._connected() as connection:
+            done: str = await connection.execute(
+                statement, self._cleanup_key, interval * 1000 - _CLEANUP_SLACK
+            )
+        return done.endswith(" 1")
 
     async def remove_expired(self) -> None:
         """Delete what has ended."""

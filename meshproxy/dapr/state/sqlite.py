@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import sqlite3
 import uuid
 from calendar import timegm
@@ -34,9 +35,12 @@ from meshproxy.dapr.state.store import (
 )
 from meshproxy.network.tasks import spawn
 
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
+
 LEVEL: Final = 1
 """How many of daprd's migrations the layout has."""
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
+_CLEANUP_SLACK: Final = 100  # milliseconds
 _BATCH: Final = 500  # keys in one statement; SQLite's own limit is 32766
 _CREATE: Final = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -218,7 +222,22 @@ class SqliteStateStore:
     async def _clean_up(self, interval: float) -> None:
         while True:
             await asyncio.sleep(interval)
-            await self.remove_expired()
+            try:
+                if await self.may_clean_up(interval):
+                    await self.remove_expired()
+            except ComponentError as error:
+                logger.error("%s: expired items were not removed: %s", self._context.name, error)
+
+    async def may_clean_up(self, interval: float) -> bool:
+        """Whether nobody has done so within the interval, in seconds; as daprd notes it down."""
+        statement = (
+            f"INSERT INTO {self._metadata_table} (key, value) "  # noqa: S608 (checked)
+            "VALUES ('last-cleanup', CURRENT_TIMESTAMP) "
+            "ON CONFLICT (key) DO UPDATE SET value = CURRENT_TIMESTAMP "
+            "WHERE (strftime('%s', CURRENT_TIMESTAMP) - strftime('%s', value)) * 1000 > ?"
+        )
+        least = interval * 1000 - _CLEANUP_SLACK
+        return await self._open().transaction(lambda c: c.execute(statement, (least,)).rowcount > 0)
 
     async def remove_expired(self) -> int:
         """Delete what has ended; returns how many items it was."""

@@ -218,6 +218,17 @@ def test_what_has_expired_is_removed(version, postgres_server):
     assert [row[0] for row in postgres_server.command("SELECT key FROM state")] == ["stays"]
 
 
+def test_a_cleanup_is_noted_down_and_nobody_does_it_again_soon(version, postgres_server):
+    async def work(store):
+        first = await store.may_clean_up(3600.0)
+        return first, await store.may_clean_up(3600.0), await store.may_clean_up(0.05)
+
+    assert with_store(version, postgres_server, work) == (True, False, True)
+    key = {"v1": "last-cleanup", "v2": "last-cleanup-state-v2-"}[version]
+    rows = dict(postgres_server.command("SELECT key, value FROM dapr_metadata"))
+    assert key in rows
+
+
 def test_sidecars_that_start_at_one_time_do_not_disturb_each_other(version, postgres_server):
     async def main():
         stores = [VERSIONS[version](ComponentContext(f"s{n}")) for n in range(4)]

@@ -149,6 +149,18 @@ def test_what_has_expired_is_removed(tmp_path):
     assert rows(tmp_path / "s.db", "SELECT key FROM state") == [("stays",)]
 
 
+def test_a_cleanup_is_noted_down_and_nobody_does_it_again_soon(tmp_path):
+    async def main():
+        store = await opened(tmp_path / "s.db")
+        found = [await store.may_clean_up(interval) for interval in (3600.0, 3600.0, -1.0)]
+        await store.close()
+        return found
+
+    assert run(main()) == [True, False, True]
+    keys = rows(tmp_path / "s.db", "SELECT key FROM metadata ORDER BY key")
+    assert keys == [("last-cleanup",), ("migrations",)]
+
+
 def test_calls_at_one_time_do_not_lose_a_write(tmp_path):
     async def main():
         store = await opened(tmp_path / "s.db")
