@@ -3,6 +3,7 @@
 A server is started when the first test asks and ended with the run.
 """
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -16,6 +17,8 @@ from tests.support.rabbitmq_server import RabbitServer
 from tests.support.redis_server import RedisServer
 from tests.support.toolchains import without
 
+# No child of a fork uses gRPC here, and what it does before a fork may never end.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # How fast the machine is decides no test.
 hypothesis.settings.register_profile("meshproxy", deadline=None)
 hypothesis.settings.load_profile("meshproxy")

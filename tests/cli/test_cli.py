@@ -52,7 +52,9 @@ def test_an_unknown_flag_fails(capsys):
 def loaded_by(code: str) -> tuple[list[str], set[str]]:
     """What a fresh interpreter prints while it runs the code, and the modules it has then."""
     code = f"import sys\n{code}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     *printed, modules = done.stdout.splitlines()
     return printed, set(modules.split())
 

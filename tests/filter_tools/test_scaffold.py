@@ -22,7 +22,7 @@ def run_its_tests(folder: Path) -> str:
     but not in CI."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     output = done.stdout + done.stderr
     missing = re.search(r"SKIPPED .*build\.sh (needs .*)", output)

@@ -1,7 +1,6 @@
 import base64
 import hashlib
 import re
-import subprocess
 import threading
 import urllib.error
 from collections import Counter
@@ -29,7 +28,7 @@ BODY = b'{"hello": "world"}\n'
 def wasm(tmp_path_factory):
     """The filter as the Go compiler makes it."""
     toolchains.need("go")
-    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True).stdout
+    version = toolchains.said(["go", "env", "GOVERSION"])
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < (1, 24):
         toolchains.without(f"Go 1.24 or newer is needed, there is {version.strip()}")
     folder = toolchains.copied(FILTERS / FILTER, tmp_path_factory.mktemp(FILTER), "*.go", "go.*")

@@ -1,5 +1,4 @@
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def wasm(tmp_path_factory):
     """The filter as cargo makes it."""
     toolchains.need("rustc", "cargo")
     command = ["rustc", "--print", "target-libdir", "--target", TARGET]
-    library = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    library = toolchains.said(command)
     if not library or not Path(library).is_dir():
         toolchains.without(f"Rust has no library for {TARGET}")
     made = tmp_path_factory.mktemp(FILTER)

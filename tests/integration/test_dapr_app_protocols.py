@@ -11,6 +11,7 @@ from tests.support.certificates import make
 from tests.support.echo_app import EchoApp
 from tests.support.eventually import eventually
 from tests.support.http2_peers import Http2Upstream
+from tests.support.processes import STOP_TIMEOUT_S
 from tests.support.sidecar import Sidecar
 
 RESOURCES = """\
@@ -103,4 +104,4 @@ def test_an_app_of_grpc_behind_tls(tmp_path):
             assert running.call("POST", "/v1.0/publish/bus/orders", {"n": 1}).status == 204
             eventually(lambda: heard == [("/hear", b'{"n": 1}')])
     finally:
-        server.stop(None).wait()
+        server.stop(None).wait(STOP_TIMEOUT_S)

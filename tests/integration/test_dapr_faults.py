@@ -8,6 +8,7 @@ import yaml
 
 from tests.support.conf import runnable
 from tests.support.echo_app import EchoApp
+from tests.support.processes import STOP_TIMEOUT_S
 from tests.support.sidecar import Sidecar
 
 KILLS = 4
@@ -71,7 +72,7 @@ def write_until_killed(sidecar: Sidecar, acknowledged: int) -> int:
         pass
     finally:
         enough.set()
-        killer.join()
+        killer.join(STOP_TIMEOUT_S)
     return acknowledged
 
 

@@ -132,19 +132,27 @@ def victims(seed: str) -> Iterator[str]:
         yield from all_of_them
 
 
+def send_until(stage: Stage, acknowledged: set[str], enough: float, at_a_time: int) -> None:
+    """Send until so many are acknowledged. Raises AssertionError when none is for a long time."""
+    last = time.monotonic()
+    while len(acknowledged) < enough:
+        sent = stage.send(at_a_time)
+        acknowledged.update(sent)
+        if sent:
+            last = time.monotonic()
+            continue
+        assert time.monotonic() - last < PATIENCE, f"{len(acknowledged)} acknowledged, no more"
+        time.sleep(0.05)  # the broker is not found again yet
+
+
 def storm(stage: Stage, seed: str, *, count: int, kills: int, at_a_time: int) -> tuple[int, int]:
     """How many were acknowledged, and how many deliveries there were."""
     acknowledged: set[str] = set()
     turns = victims(seed)
     for number in range(1, kills + 1):
-        while len(acknowledged) < count * number / (kills + 1):
-            acknowledged.update(stage.send(at_a_time))
+        send_until(stage, acknowledged, count * number / (kills + 1), at_a_time)
         stage.kill(next(turns))
-    while len(acknowledged) < count:
-        sent = stage.send(at_a_time)
-        acknowledged.update(sent)
-        if not sent:
-            time.sleep(0.05)  # the broker is not found again yet
+    send_until(stage, acknowledged, count, at_a_time)
     eventually(lambda: acknowledged <= set(stage.app.taken), PATIENCE)
     return len(acknowledged), len(stage.app.taken)
 

@@ -77,8 +77,11 @@ def test_a_signal_ends_both(tmp_path):
             seen += line
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
-        rest = process.stdout.read()
-        assert process.wait(30) == 0, rest
+        try:
+            rest, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert process.returncode == 0, rest
         assert time.monotonic() - started < 20
     assert is_free(port_of(seen))
 

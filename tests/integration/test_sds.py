@@ -12,7 +12,7 @@ from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.parity.tls import client_context, common_name, downstream_tls, secret, tls_connect
 from tests.support.certificates import make
 from tests.support.eventually import eventually
-from tests.support.processes import ProxyProcess
+from tests.support.processes import STOP_TIMEOUT_S, ProxyProcess
 from tests.support.raw_client import http_request
 
 
@@ -78,7 +78,7 @@ class Clients(threading.Thread):
     """Connects again and again, two requests a connection; `names` counts what was shown."""
 
     def __init__(self, proxy: ProxyProcess, context: ssl.SSLContext) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.names: Counter[str] = Counter()
         self.failed: Exception | None = None
         self.enough = threading.Event()
@@ -113,7 +113,7 @@ def test_secrets_change_under_load_and_no_request_fails(directory: Path) -> None
             for each in clients:
                 each.enough.set()
             for each in clients:
-                each.join()
+                each.join(STOP_TIMEOUT_S)
         assert [each.failed for each in clients] == [None] * 4
         assert {"second", "third"} <= sum((each.names for each in clients), Counter()).keys()
         assert proxy.counters()["listener.main.ssl.connection_error"] == 0

@@ -11,7 +11,7 @@ import wasmtime
 
 from tests.parity.config import bootstrap, cluster, extension, listener, virtual_host
 from tests.support.eventually import eventually
-from tests.support.processes import ProxyProcess
+from tests.support.processes import STOP_TIMEOUT_S, ProxyProcess
 from tests.support.raw_client import RawClient, http_request
 from tests.support.upstreams import OK_ANSWER, Peer, RecordingUpstream, Request
 from tests.support.wat_filter import filter_text
@@ -66,7 +66,9 @@ def test_nothing_is_lost_while_a_filter_is_replaced_again_and_again(tmp_path):
         RecordingUpstream() as upstream,
         ProxyProcess("meshproxy", configuration(path, upstream.port)) as proxy,
     ):
-        clients = [threading.Thread(target=ask, args=(proxy.ports["main"],)) for _ in range(4)]
+        clients = [
+            threading.Thread(target=ask, args=(proxy.ports["main"],), daemon=True) for _ in range(4)
+        ]
         for client in clients:
             client.start()
         for version in range(1, 6):
@@ -75,7 +77,7 @@ def test_nothing_is_lost_while_a_filter_is_replaced_again_and_again(tmp_path):
             eventually(lambda version=version: seen[200, str(version)] > 20)
         stop.set()
         for client in clients:
-            client.join()
+            client.join(STOP_TIMEOUT_S)
         assert {status for status, _ in seen} == {200}
         assert {version for _, version in seen} == set("012345")
         eventually(lambda: proxy.counters()["wasm.wasm_vm_count"] == 1)

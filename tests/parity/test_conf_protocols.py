@@ -140,7 +140,7 @@ def test_curl_gets_the_protocol_it_asks_for(edge: ProxyProcess, options, expecte
     command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}"]
     command += ["--max-time", "10", "--cacert", str(certs / "ca.crt"), *options]
     command += ["--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/"]
-    assert subprocess.run(command, capture_output=True, text=True).stdout == expected
+    assert subprocess.run(command, capture_output=True, text=True, timeout=30).stdout == expected
 
 
 @pytest.fixture(scope="module", params=PROXIES)

@@ -385,7 +385,10 @@ def test_curl_speaks_mutual_tls(
         command = ["curl", "-sS", "--http1.1", "--resolve", f"a.example:{port}:127.0.0.1"]
         command += ["--cacert", "ca.crt", "--cert", "client.crt", "--key", "client.key"]
         done = subprocess.run(
-            [*command, f"https://a.example:{port}/x"], capture_output=True, cwd=directory
+            [*command, f"https://a.example:{port}/x"],
+            capture_output=True,
+            cwd=directory,
+            timeout=30,
         )
         upstream.take()
         return done.returncode, done.stdout, done.stderr
@@ -448,7 +451,10 @@ def test_curl_gets_the_protocol_that_both_agree_on(
         command = ["curl", "-sS", flag, "--resolve", f"a.example:{port}:127.0.0.1"]
         command += ["--cacert", "ca.crt", "-w", "%{http_version}"]
         done = subprocess.run(
-            [*command, f"https://a.example:{port}/x"], capture_output=True, cwd=directory
+            [*command, f"https://a.example:{port}/x"],
+            capture_output=True,
+            cwd=directory,
+            timeout=30,
         )
         request = upstream.take()
         return done.stdout, done.stderr, request.values("x-forwarded-proto")

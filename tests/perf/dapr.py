@@ -32,13 +32,13 @@ from typing import Final, NamedTuple
 
 import yaml
 
+from meshproxy.server.dapr.run import free_port
 from tests.parity_daprd.harness import Setup, Side
 from tests.perf.cases import HERE
 from tests.perf.compare import compile_c, upstream
 from tests.perf.load import h2load
 from tests.support.processes import ProxyProcess, cpu_seconds, rss_bytes
 from tests.support.redis_server import RedisServer
-from tests.support.server_process import free_port
 from tests.support.sidecar import Sidecar
 
 RATE: Final = 1000

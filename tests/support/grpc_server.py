@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import grpc
 
+from tests.support.processes import STOP_TIMEOUT_S
+
 SERVICE = "pkg.Greeter"
 
 
@@ -70,4 +72,4 @@ class GrpcServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._server.stop(0).wait()
+        self._server.stop(0).wait(STOP_TIMEOUT_S)

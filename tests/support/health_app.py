@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import grpc
 
+from tests.support.processes import STOP_TIMEOUT_S
 from tests.support.upstreams import Peer, ScriptedUpstream
 
 WELL: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -103,4 +104,4 @@ class GrpcHealthApp:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._server.stop(0).wait()
+        self._server.stop(0).wait(STOP_TIMEOUT_S)

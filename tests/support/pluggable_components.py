@@ -13,6 +13,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from meshproxy.dapr.pluggable.messages import COMPONENTS, message
+from tests.support.processes import STOP_TIMEOUT_S
 
 EMPTY = message("Empty")
 UNARY = {
@@ -101,7 +102,7 @@ class PluggableProcess:
     def stop(self) -> None:
         """End it, in the middle of whatever it does."""
         self._ended.set()
-        self._server.stop(0).wait()
+        self._server.stop(0).wait(STOP_TIMEOUT_S)
 
     def _note(self, context: Any, service: str, method: str) -> None:
         metadata = dict(context.invocation_metadata())

@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 from tests.support.processes import START_TIMEOUT_S
-from tests.support.server_process import ServerProcess, end
+from tests.support.server_process import ServerProcess, as_user, end
 
 _STATEMENT_TIMEOUT_S = 30
 
@@ -114,11 +114,10 @@ class PostgresServer(ServerProcess):
                 if mode & 0o055 != 0o055:
                     folder.chmod(mode | 0o055)  # so that it finds its own programs
         subprocess.run(
-            [*initdb, "-U", "postgres", "-D", str(self._data)],
+            as_user(self.user, [*initdb, "-U", "postgres", "-D", str(self._data)]),
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            user=self.user,
             cwd=self.folder,
             timeout=START_TIMEOUT_S,
         )

@@ -5,8 +5,9 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 
+from meshproxy.server.dapr.run import free_port
 from tests.support.certificates import make
-from tests.support.server_process import ServerProcess, end, free_port
+from tests.support.server_process import ServerProcess, end
 
 # Debian's own `rabbitmq-server` in the path changes the user, and with it the folders.
 _SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")

@@ -4,33 +4,18 @@ Owns the process. What a server is called with, and when it is up, is for each t
 """
 
 import os
-import random
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from meshproxy.server.dapr.run import free_port
 from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError
-
-
-def free_port() -> int:
-    """A port that nobody gets who asks for any, nor as the near end of a connection.
-
-    So nobody else takes it before the server does, nor while that is killed and started again.
-    """
-    chance = random.SystemRandom()  # hypothesis would have every process take the same
-    while True:
-        port = chance.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 class ServerProcess:
@@ -88,12 +73,11 @@ class ServerProcess:
     def spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as output:
             return subprocess.Popen(
-                command,
+                as_user(self.user, command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                user=self.user,
                 cwd=self.folder,  # where some leave a dump when they are killed
                 env={**os.environ, **self.environment()},
             )
@@ -107,8 +91,27 @@ class ServerProcess:
         end(self.process, signal.SIGKILL)
 
     def __exit__(self, *failure: object) -> None:
-        end(self.process, signal.SIGTERM)
+        if hasattr(self, "process"):  # else it could not even be started
+            end(self.process, signal.SIGTERM)
         self._folder.cleanup()
+
+
+_AS_USER = """
+import os, pwd, sys
+user = pwd.getpwnam(sys.argv[1])
+os.setgid(user.pw_gid)
+os.setuid(user.pw_uid)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def as_user(user: str | None, command: Sequence[str]) -> Sequence[str]:
+    """The command, run as this user; None: as it is.
+
+    Not by `Popen(user=...)`, which forks: then this process runs what its libraries have
+    registered for a fork, and grpcio may wait there for threads that wait for it.
+    """
+    return command if user is None else [sys.executable, "-Ic", _AS_USER, user, *command]
 
 
 def end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT_S = 300
+TIMEOUT_S = 150
 
 
 def need(*programs: str) -> None:
@@ -47,6 +47,12 @@ def build(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = 
     code, text = _run(command, folder, env)
     if code:
         pytest.fail(f"{' '.join(command)} ended with {code}\n{text[-4000:]}")
+
+
+def said(command: Sequence[str]) -> str:
+    """What a command answers on its standard output."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    return done.stdout.strip()
 
 
 def _run(command: Sequence[str], folder: Path, env: Mapping[str, str] | None) -> tuple[int, str]:

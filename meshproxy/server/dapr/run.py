@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -33,6 +34,8 @@ FILE is a dapr.yaml, or DIR has one: all its apps are started, each with its sid
 is 0 where all of them ended with 0, or by a signal."""
 GRACE: Final = 10.0
 """Seconds that a process has to end by itself."""
+_PORTS: Final = range(20_000, 32_000)
+"""Below those that Linux (32768) and macOS (49152) give away themselves."""
 _LISTENING: Final = b"HTTP server listening on"
 
 
@@ -109,11 +112,21 @@ def completed(head: Sequence[str], command: Sequence[str]) -> Plan:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that nobody has just now.
+
+    None of those that the system gives to whoever asks for any, or else it is soon the near end
+    of somebody's connection, before the sidecar has it.
+    """
+    chance = random.SystemRandom()
+    for port in (*(chance.choice(_PORTS) for _ in range(100)), 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise FlagError("there is no free port")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ from meshproxy.dapr.grpc_api.app_channel import GrpcAppChannel, Invocation
 from meshproxy.router.grpc_client import GrpcClient
 from meshproxy.upstream.cluster import UpstreamProtocol
 from tests.dapr.support import client_to_app, run
+from tests.support.processes import STOP_TIMEOUT_S
 
 STATUS = pb.TopicEventResponse.TopicEventResponseStatus
 EVENT = {
@@ -129,7 +130,7 @@ def server():
     port = running.add_insecure_port("127.0.0.1:0")
     running.start()
     yield port, app
-    running.stop(None).wait()
+    running.stop(None).wait(STOP_TIMEOUT_S)
 
 
 @pytest.fixture
@@ -291,4 +292,4 @@ def test_an_app_that_wants_nothing_has_none_of_the_calls():
     try:
         run(main())
     finally:
-        running.stop(None).wait()
+        running.stop(None).wait(STOP_TIMEOUT_S)

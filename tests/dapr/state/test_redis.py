@@ -14,9 +14,9 @@ from meshproxy.dapr.state.store import (
     SetRequest,
     StateStoreError,
 )
+from meshproxy.server.dapr.run import free_port
 from tests.dapr.support import run
 from tests.support.redis_server import RedisServer
-from tests.support.server_process import free_port
 from tests.support.toolchains import without
 
 
