@@ -91,7 +91,12 @@ class WriteBatch:
         self._due = self.large = False
         dirty, self.dirty = self.dirty, []
         for connection in dirty:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:
+                # What went wrong with one must not keep what the others wait for.
+                logger.exception("[C%d] unhandled error, closing", connection.connection_id)
+                connection.abort()
 
 
 # One event loop a process, one batch a loop.

@@ -159,6 +159,24 @@ def test_a_crowd_does_not_wait_for_the_end_of_the_turn():
     asyncio.run(main())
 
 
+def test_a_connection_that_cannot_send_costs_no_other_one_its_message(caplog):
+    class Broken(Transport):
+        def write(self, data):
+            raise RuntimeError("bug")
+
+    async def main():
+        sent = []
+        first, second = echoing("ab", sent)
+        first._transport = Broken("a", sent)
+        first.data_received(b"1")
+        second.data_received(b"2")
+        await asyncio.sleep(0)
+        assert sent == [("a", "abort"), ("b", b"2")]
+
+    asyncio.run(main())
+    assert "unhandled error" in caplog.text
+
+
 def test_a_connection_that_is_broken_off_has_sent_what_was_written_before():
     async def main():
         sent = []
