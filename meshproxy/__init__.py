@@ -8,7 +8,7 @@ THE MAP. Imports point strictly down; packages on one floor do not import each o
        filter_tools     for people who write filters: inspect, test, trace, bench, new, pytest
        server           process, signals, logging, drain: the composition root
     7  config           YAML to protos to frozen objects; the only floor that sees a proto
-    6  http_filters     built-in HTTP filters, one file each, and the adapter for Wasm
+    6  http_filters     built-in HTTP filters, one file or package each, and the adapter for Wasm
        network_filters  filters on a connection; the HTTP connection manager is one of them
     5  admin            Envoy's admin endpoints and the Prometheus exposition
        dapr             building blocks behind Dapr's API
