@@ -43,8 +43,8 @@ PHASES: Final = {
 """The probe's phases and the callbacks they are."""
 
 ELSEWHERE: Final = {
-    "proxy_on_request_metadata": "no codec here has METADATA frames",
-    "proxy_on_response_metadata": "no codec here has METADATA frames",
+    "proxy_on_request_metadata": "Envoy calls it with `allow_metadata`, which is refused here",
+    "proxy_on_response_metadata": "Envoy calls it with `allow_metadata`, which is refused here",
     "proxy_on_foreign_function": "nothing in Envoy calls it",
 }
 """Callbacks that have no column, and why."""

@@ -163,6 +163,11 @@ NOTE = """(func $note (param i32)
             " (i32.const 0))",
             b"imcvg",
         ),
+        (
+            '(func (export "_initialize") (call $note (i32.const 105)))'
+            '(func (export "__main_void") (result i32) (call $note (i32.const 77)) (i32.const 0))',
+            b"iMcvg",
+        ),
         ("(func $s (call $note (i32.const 36))) (start $s)", b"$cvg"),
     ],
 )
@@ -172,6 +177,17 @@ def test_start_functions_run_in_envoys_order(functions, wanted):
     )
     assert plugin.vm.memory.read(256, len(wanted)) == wanted
     assert plugin.vm.memory.read(0, 8) == b"\2\0\0\0\6\0\0\0"
+
+
+def test_what_emscriptens_library_imports_is_there():
+    text = filter_text(
+        """(import "env" "pthread_equal" (func $equal (param i32 i32) (result i32)))
+        (import "env" "emscripten_notify_memory_growth" (func $grown (param i32)))
+        (func (export "_initialize") (call $grown (i32.const 0))
+          (i32.store (i32.const 0) (call $equal (i32.const 7) (i32.const 7)))
+          (i32.store (i32.const 4) (call $equal (i32.const 7) (i32.const 8))))"""
+    )
+    assert World().plugin(text).vm.memory.read(0, 8) == b"\1\0\0\0" + bytes(4)
 
 
 def test_proc_exit_0_in_start_is_a_success_and_1_is_not():

@@ -121,14 +121,14 @@ class ProxyProcess:
         """The whole lines of `log`; the last one may still be on its way."""
         return self.log.rpartition("\n")[0].splitlines()
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when `/ready` answers 200. Raises StartError with the log when it never does."""
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while not self._is_ready():
             if self.process.poll() is not None:
                 raise StartError(f"{self.kind} ended with {self.process.returncode}\n{self.log}")
             if time.monotonic() > deadline:
-                raise StartError(f"{self.kind} is not ready after {START_TIMEOUT_S} s\n{self.log}")
+                raise StartError(f"{self.kind} is not ready after {timeout_s} s\n{self.log}")
             time.sleep(_POLL_S)
         listeners = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
         self.ports = {
