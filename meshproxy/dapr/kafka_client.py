@@ -14,10 +14,14 @@ from typing import Any, Final
 
 import aiokafka
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from meshproxy.dapr.component import ComponentError
+from meshproxy.dapr.kafka_partitions import asked_for, partition_of
 from meshproxy.dapr.kafka_settings import KafkaSettings
 from meshproxy.dapr.pubsub.broker import Message
 from meshproxy.dapr.pubsub.side_by_side import side_by_side
@@ -37,6 +41,12 @@ _POLL: Final = 200  # milliseconds
 _FOREVER: Final = 86_400_000  # milliseconds that an app may take for its records
 _KEYS: Final = ("partitionKey", "__key")
 _STARTED: Final = 30.0
+_ASSIGNORS: Final = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "sticky": StickyPartitionAssignor,
+}
+"""A group takes only members that know the strategy of the others: daprd's is `range`."""
 
 
 class KafkaProducer:
@@ -48,7 +58,7 @@ class KafkaProducer:
 
     async def open(self) -> None:
         """Connect. Raises ComponentError."""
-        producer = aiokafka.AIOKafkaProducer(**self._settings.producer)
+        producer = aiokafka.AIOKafkaProducer(partitioner=partition_of, **self._settings.producer)
         try:
             await producer.start()
         except (KafkaError, OSError, TimeoutError) as error:
@@ -72,11 +82,16 @@ class KafkaProducer:
             for name, value in metadata.items()
             if self._settings.excluded is None or not self._settings.excluded.search(name)
         ]
+        partition = asked_for(metadata)
         try:
             await self._producer.send_and_wait(
-                topic, data, key=None if key is None else key.encode(), headers=headers
+                topic,
+                data,
+                key=None if key is None else key.encode(),
+                partition=partition,
+                headers=headers,
             )
-        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+        except (KafkaError, OSError, TimeoutError, ValueError, AssertionError) as error:
             raise ComponentError(f"kafka: {said(error)}") from error
 
     async def send_all(
@@ -129,7 +144,9 @@ class KafkaConsumer:
     async def _run(self, joined: asyncio.Future[None]) -> None:
         while not self._ending.is_set():
             consumer = aiokafka.AIOKafkaConsumer(
-                max_poll_interval_ms=_FOREVER, **self._settings.consumer
+                max_poll_interval_ms=_FOREVER,
+                partition_assignment_strategy=(_ASSIGNORS[self._settings.strategy],),
+                **self._settings.consumer,
             )
             try:
                 consumer.subscribe(list(self._topics), listener=_Listener(self._leave))

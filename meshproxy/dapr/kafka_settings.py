@@ -6,11 +6,13 @@
 `clientCert`, `clientKey` (PEM), `initialOffset` (newest|oldest), `maxMessageBytes`,
 `compression` (none|gzip|snappy|lz4|zstd), `consumeRetryEnabled`, `consumeRetryInterval` (100ms),
 `heartbeatInterval` (3s), `sessionTimeout` (10s), `consumerFetchMin`, `consumerFetchDefault`,
-`escapeHeaders`, `excludeHeaderMetaRegex`.
+`escapeHeaders`, `excludeHeaderMetaRegex`, `consumerGroupRebalanceStrategy`
+(range|sticky|roundrobin), `clientConnectionTopicMetadataRefreshInterval` (9m).
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -18,6 +20,8 @@ from urllib.parse import quote_plus
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.redis_client import milliseconds
 from meshproxy.dapr.tls_client import client_context
+
+logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 
 _OFFSETS: Final = {"": "latest", "newest": "latest", "oldest": "earliest"}
 _MECHANISMS: Final = {
@@ -28,6 +32,8 @@ _MECHANISMS: Final = {
     "SHA-512": "SCRAM-SHA-512",
 }
 _COMPRESSIONS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
+_STRATEGIES: Final = {each: each for each in ("range", "sticky", "roundrobin")}
+_WITHOUT_EFFECT: Final = ("channelBufferSize", "clientConnectionKeepAliveInterval", "version")
 _REFUSED: Final = ("schemaRegistryURL", "useAvroJson", "valueSchemaType")
 """What would change the bytes of messages if it were taken and not done."""
 
@@ -47,7 +53,15 @@ class KafkaSettings:
         self.retry_interval: Final = milliseconds(metadata, "consumeRetryInterval", 0.1)
         self.escape: Final = metadata.boolean("escapeHeaders")
         self.excluded: Final = _regex(metadata, "excludeHeaderMetaRegex")
+        self.strategy: Final[str] = (
+            _choice(metadata, "consumerGroupRebalanceStrategy", _STRATEGIES) or "range"
+        )
+        for name in _WITHOUT_EFFECT:
+            if name in metadata:
+                logger.warning("kafka: the metadata '%s' has no effect here", name)
+        refresh = metadata.seconds("clientConnectionTopicMetadataRefreshInterval", 540.0)
         common = {
+            "metadata_max_age_ms": int(refresh * 1000),
             "bootstrap_servers": self.brokers,
             "client_id": metadata.get("clientId", "") or "sarama",
             **_security(metadata),

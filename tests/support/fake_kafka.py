@@ -41,8 +41,10 @@ class Cluster:
             self.failures[call] -= 1
             raise KafkaConnectionError(f"{call} is to fail")
 
-    def append(self, topic: str, value: bytes, key: bytes | None, headers: Any) -> None:
-        number = sum(key or value) % PARTITIONS
+    def append(
+        self, topic: str, value: bytes, key: bytes | None, headers: Any, partition: int | None
+    ) -> None:
+        number = sum(key or value) % PARTITIONS if partition is None else partition
         log = self.logs[TopicPartition(topic, number)]
         log.append(Record(topic, number, len(log), 1000, key, value, tuple(headers)))
         self.changed.set()
@@ -73,11 +75,18 @@ def library(cluster: Cluster) -> Any:
             pass
 
         async def send_and_wait(
-            self, topic: str, value: bytes, *, key: bytes | None, headers: Any
+            self,
+            topic: str,
+            value: bytes,
+            *,
+            key: bytes | None,
+            partition: int | None,
+            headers: Any,
         ) -> None:
             await asyncio.sleep(0)
             cluster.fail("send")
-            cluster.append(topic, value, key, headers)
+            assert partition is None or partition < PARTITIONS, "Unrecognized partition"
+            cluster.append(topic, value, key, headers, partition)
 
     class AIOKafkaConsumer(_Consumer):
         def __init__(self, **options: Any) -> None:

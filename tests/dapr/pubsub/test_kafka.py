@@ -200,6 +200,26 @@ def test_what_cannot_be_sent_is_an_error_and_in_bulk_each_by_itself(cluster):
     run(main())
 
 
+def test_a_record_may_name_its_partition_and_a_group_the_strategy_of_daprds(cluster):
+    async def main():
+        broker = await opened()
+        await broker.subscribe("orders", {}, Inbox().take)
+        numbered = PublishRequest("orders", b"x", metadata={"partitionNumber": "1"})
+        await broker.publish(numbered)
+        await broker.close()
+        other = await opened(consumerGroupRebalanceStrategy="sticky")
+        await other.subscribe("orders", {}, Inbox().take)
+        with pytest.raises(ComponentError, match="Unrecognized partition"):
+            await other.publish(PublishRequest("orders", b"x", metadata={"partitionNumber": "999"}))
+        await other.close()
+
+    run(main())
+    (record,) = next(log for log in cluster.logs.values() if log)
+    assert record.partition == 1
+    strategies = [each.get("partition_assignment_strategy") for each in cluster.options]
+    assert [each[0].name for each in strategies if each] == ["range", "sticky"]
+
+
 @pytest.mark.parametrize("call", ["connect", "join"])
 def test_a_cluster_that_is_not_there_is_said(cluster, call):
     async def main():
@@ -250,6 +270,7 @@ def test_how_one_logs_in(metadata, expected):
         ({"authType": "password"}, "missing saslUsername"),
         ({"authType": "password", "saslMechanism": "x"}, "saslMechanism is 'X'; expected one of"),
         ({"initialOffset": "x"}, "initialOffset is 'x'; expected one of newest, oldest"),
+        ({"consumerGroupRebalanceStrategy": "x"}, "expected one of range, sticky, roundrobin"),
         ({"compression": "x"}, "compression is 'x'; expected one of none, gzip"),
         ({"schemaRegistryURL": "http://x"}, "the metadata 'schemaRegistryURL' is not supported"),
         ({"excludeHeaderMetaRegex": "("}, "excludeHeaderMetaRegex: "),
