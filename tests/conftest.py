@@ -4,7 +4,9 @@ A server is started when the first test asks and ended with the run.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 import hypothesis
 import pytest
@@ -17,6 +19,9 @@ from tests.support.rabbitmq_server import RabbitServer
 from tests.support.redis_server import RedisServer
 from tests.support.toolchains import without
 
+SLOW: Final = {"compile", "conformance", "demo", "filter_tools", "filters", "integration", "parity"}
+"""Folders of tests whose time is mostly that of processes."""
+
 # No child of a fork uses gRPC here, and what it does before a fork may never end.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # How fast the machine is decides no test.
@@ -26,6 +31,20 @@ hypothesis.settings.load_profile("meshproxy")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Fence(), "fence")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers: files that start processes first, then those with the most tests.
+
+    So what is left at the end is short, and no worker waits for another one's last file.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        counts = Counter(item.path for item in items)
+        items.sort(key=lambda item: (_quick(item), -counts[item.path], item.path))
+
+
+def _quick(item: pytest.Item) -> bool:
+    return item.nodeid.split("/")[1] not in SLOW
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,13 @@ from tests.support.upstreams import RecordingUpstream
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LEVELS: Final = ["--component-log-level", "wasm:trace"]
-SETTLE_S: Final = 3.0
+SETTLE_S: Final = 10.0  # only what is missing is waited for so long
 _STEP: Final = re.compile(r"\[(?:host|vm)(?:->|<-)(?:host|vm)\] .*$", re.MULTILINE)
 _BY_TIME: Final = ("clock_time_get", "poll_oneoff", "sched_yield")
 _ADDRESS: Final = re.compile(r"\b[0-9]{5,}\b")
+_MAP: Final = re.compile(r"\[vm->host\] env\.proxy_get_header_map_pairs\(.*")
+_SIZE: Final = re.compile(r"(\[host->vm\] proxy_on_memory_allocate)\((\d+)\)")
+_DIGITS: Final = 3  # of x-envoy-upstream-service-time, which an answer to a callout always has
 
 JSON: Final = b'{"name": "a", "password": "secret", "list": [1, 2, {"token": "x"}]}'
 REQUESTS: Final = (
@@ -104,10 +107,23 @@ def last_start(lines: list[str]) -> list[str]:
     return lines[starts[-1] :] if starts else lines
 
 
+def same_sizes(envoy: list[str], ours: list[str]) -> list[str]:
+    """Our steps, with Envoy's size of a map of headers where a time in it has another length."""
+    found_steps = list(ours)
+    for at, (theirs, mine) in enumerate(zip(envoy, ours, strict=False)):
+        sizes = [_SIZE.fullmatch(step) for step in (theirs, mine)]
+        if at and _MAP.fullmatch(ours[at - 1]) and all(sizes):
+            one, other = (int(size[2]) for size in sizes if size)
+            if abs(one - other) <= _DIGITS:
+                found_steps[at] = theirs
+    return found_steps
+
+
 def assert_same_calls(name: str, wasm: Path | None = None) -> None:
     """Whether both call this filter, and answer it, in the same order, argument by argument."""
     seen = traces(name, wasm)
     for envoy, ours in zip(seen["envoy"], seen["meshproxy"], strict=True):
+        ours = same_sizes(envoy, ours)
         assert ours == envoy, "\n".join(
             unified_diff(envoy, ours, "envoy", "meshproxy", lineterm="")
         )
