@@ -42,6 +42,8 @@ LIFE OF A REQUEST (HTTP/1.1, no Wasm)
        the peer answers: 2 connection, 8 ClientCodec, 6 upstream request, 5 the encode chain
        backwards, 3 ServerCodec, one write
 
+What the reads of one turn of the event loop make it write is sent together at the end of the turn.
+
 Between 2 and 8 there is no await, no task and no lookup by name. An error on this road is a value:
 whoever meets it calls `stream.send_local_reply(REPLY)` or `stream.reset(reason)`.
 """

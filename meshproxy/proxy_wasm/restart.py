@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 MAX_RESTARTS: Final = 10
 """Fresh VMs at once, and per interval, where no policy is given: beyond them requests are refused,
 or requests that trap would make the proxy do nothing but start VMs."""
-SHARE: Final = 0.0025
-"""Of the loop's time, what they may take: a quarter of what a hundredth of all requests notices.
-Who waits for one waits for those as well that came meanwhile: twice as long on a loop half busy."""
+SHARE: Final = 0.00125
+"""Of the loop's time, what they may take: an eighth of what a hundredth of all requests notices.
+Clearing away what trapped takes half as long again, and who waits for it on a loop that is half
+busy waits as long for the requests that came meanwhile."""
 SLOW_SHARE: Final = 0.05
 """The same for VMs of which even one per interval takes more than its SHARE."""
 

@@ -87,7 +87,7 @@ def test_restarts_that_were_not_needed_are_not_saved_for_a_later_storm():
 
 
 @pytest.mark.parametrize(
-    ("cost", "started"), [(0.00025, 110), (0.0005, 55), (0.005, 10), (0.05, 10), (0.5, 1)]
+    ("cost", "started"), [(0.000125, 110), (0.00025, 55), (0.005, 10), (0.05, 10), (0.5, 1)]
 )
 def test_without_a_policy_vms_that_start_slowly_take_no_larger_part_of_the_time(cost, started):
     # Ten seconds in which every request traps.
