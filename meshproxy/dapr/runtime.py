@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -60,7 +61,7 @@ NEXT: Final[dict[State, frozenset[State]]] = {
 
 
 class LoadedComponent:
-    """One resource with its object. `instance` is there from `STARTING` on."""
+    """One resource with its object. `instance` is there from before `STARTING` on."""
 
     def __init__(self, spec: ComponentSpec) -> None:
         self.spec: Final = spec
@@ -138,6 +139,10 @@ class Runtime:
         for each in _by_dependency([each for each in waiting if _is_secret_store(each.spec)]):
             await self._start(each)
         others = [each for each in waiting if not _is_secret_store(each.spec)]
+        for each in others:
+            # Now: to load the library of one, on a slow machine, must not use up another's time.
+            with suppress(ComponentError):  # which is said when it starts
+                each.instance = self._construct(each)
         # Side by side: one that waits for its server does not keep the others waiting.
         outcomes = await asyncio.gather(*map(self._start, others), return_exceptions=True)
         for outcome in outcomes:

@@ -37,6 +37,12 @@ def test_secret_stores_start_first_and_all_are_closed_backwards():
     assert Scripted.events == ["v made", "v init", "s made", "s init", "v close", "s close"]
 
 
+def test_no_library_is_loaded_while_the_time_of_another_component_runs():
+    specs = [component(name, "state.x") for name in ("a", "b")]
+    run(started(faked(*specs)))
+    assert Scripted.events == ["a made", "b made", "a init", "b init"]
+
+
 def test_a_secret_is_resolved_before_init():
     secret = (
         MetadataItem("user", secret=SecretKeyRef("login", "user")),
