@@ -301,8 +301,10 @@ class Vm:
         memory ends itself, in words of its own or none."""
         limits = self.plugin.vm.limits
         if trap.reason == INTERRUPT:
+            usual = self._deadline == ticks(limits.callback_timeout)
+            option = "CALLBACK_TIMEOUT" if usual else "START_TIMEOUT, ..._RESTART_TIMEOUT"
             spent = f"{(self._deadline - 1) * TICK:g} s of the processor's time"
-            trap.reason += f" after {spent} (MESHPROXY_CALLBACK_TIMEOUT, ..._START_TIMEOUT)"
+            trap.reason += f" after {spent} (MESHPROXY_{option})"
         self.memory.refresh()
         if self.memory.size > limits.memory_size * NEARLY:
             had, may = self.memory.size / MIB, limits.memory_size / MIB

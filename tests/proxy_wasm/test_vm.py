@@ -268,7 +268,13 @@ def test_an_endless_loop_is_ended_after_its_time(caplog):
     began = time.monotonic()
     failing("(loop (br 0)) (i32.const 0)", callback_timeout=0.02)
     assert time.monotonic() - began < 5
-    assert "failed: interrupt after 0.02 s of the processor's time (MESHPROXY_" in caplog.text
+    spent = "failed: interrupt after 0.02 s of the processor's time"
+    assert f"{spent} (MESHPROXY_CALLBACK_TIMEOUT)" in caplog.text
+    endless = filter_text('(func (export "_initialize") (loop (br 0)))')
+    with pytest.raises(
+        ModuleError, match=r"after 0\.03 s of .* \(MESHPROXY_START_TIMEOUT, \.\.\._RE"
+    ):
+        World().plugin(endless, start_timeout=0.03)
 
 
 GREEDY = "(drop (memory.grow (i32.const 32))) unreachable"
