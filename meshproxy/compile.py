@@ -27,6 +27,8 @@ from typing import Final
 # What a request touches, and only that: compiling takes seconds a module, and a class outside this
 # list cannot inherit from one inside it. Paths and patterns under meshproxy/.
 MODULES: Final = (
+    "dapr/invocation.py",
+    "dapr/method_path.py",
     "http/access_log.py",
     "http/buffer.py",
     "http/codec_choice.py",
@@ -46,6 +48,7 @@ MODULES: Final = (
     "http/status.py",
     "http/stream.py",
     "http/stream_info.py",
+    "http_filters/dapr_attempts.py",
     "network/connection.py",
     "proxy_wasm/context.py",
     "proxy_wasm/core/abi_core.py",
@@ -57,6 +60,7 @@ MODULES: Final = (
     "proxy_wasm/stream_calls.py",
     "proxy_wasm/stream_context.py",
     "proxy_wasm/vm.py",
+    "router/attempts.py",
     "router/domains.py",
     "router/grpc_timeouts.py",
     "router/route.py",

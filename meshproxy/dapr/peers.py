@@ -2,9 +2,10 @@
 
 Owns the caching of answers, and which sidecars are asked in which way. Whoever is found may be a
 daprd, so the first call is daprd's own (`call_local/`). A sidecar of this kind says in its answer
-that it takes plain requests over HTTP, too, and gets those from then on: they cost both ends less.
-gRPC of the apps themselves goes as it is to either. Refuses to know how names are resolved and what
-is sent.
+that it takes plain requests over HTTP, too, and gets those from then on: they cost both ends little
+more than half (measured uncompiled, at 1 KB each way: 325 and 337 us of processor against 640 and
+555). gRPC of the apps themselves goes as it is to either. Refuses to know how names are resolved
+and what is sent.
 """
 
 from __future__ import annotations

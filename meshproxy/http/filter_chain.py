@@ -130,9 +130,12 @@ class ActiveFilter:
         "stream",
     )
 
+    stream: Any
+    """A `Stream`, or what stands in for one: not its type, since compiled code takes no other."""
+
     def __init__(
         self,
-        stream: Stream,
+        stream: Any,
         filter: HttpFilter,
         decode: FilterPath,
         decode_index: int,
@@ -166,7 +169,8 @@ class ActiveFilter:
     @property
     def buffer_limit(self) -> int:
         """How many body bytes may be held back."""
-        return self.stream.chain.limit
+        limit: int = self.stream.chain.limit
+        return limit
 
     def set_decoding_buffer_limit(self, limit: int) -> None:
         """Let so many bytes of the request's body be held back before it is refused."""
@@ -175,7 +179,8 @@ class ActiveFilter:
     @property
     def headers_sent(self) -> bool:
         """True when the response's headers have gone to the client."""
-        return self.stream.headers_sent
+        sent: bool = self.stream.headers_sent
+        return sent
 
     def is_decoding_stopped(self) -> bool:
         """True while this filter holds the request back."""

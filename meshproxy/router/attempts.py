@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from meshproxy.http.header_map import HeaderMap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meshproxy.http.local_reply import LocalReply
-    from meshproxy.http.stream import Stream
-    from meshproxy.http.stream_info import StreamInfo
-    from meshproxy.router.router import Router, RouterFactory
 
 
 class Plan(Protocol):
@@ -61,10 +60,11 @@ class AttemptsFactory:
 
     __slots__ = ("factory",)
 
-    def __init__(self, factory: RouterFactory) -> None:
+    def __init__(self, factory: Callable[[Any], Any]) -> None:
+        """`factory` makes the router of one attempt, to which it gives its stream."""
         self.factory = factory
 
-    def __call__(self, stream: Stream) -> Attempts:
+    def __call__(self, stream: Any) -> Attempts:
         """The attempts of one stream."""
         return Attempts(self.factory, stream)
 
@@ -88,7 +88,7 @@ class Attempts:
         "stream",
     )
 
-    def __init__(self, factory: RouterFactory, stream: Stream) -> None:
+    def __init__(self, factory: Callable[[Any], Any], stream: Any) -> None:
         self.stream = stream
         self._factory = factory
         self._attempt: _Attempt | None = None  # None while the next one is waited for
@@ -259,16 +259,16 @@ class _Attempt:
         "random", "router",
     )  # fmt: skip
 
-    def __init__(self, owner: Attempts, factory: RouterFactory) -> None:
+    def __init__(self, owner: Attempts, factory: Callable[[Any], Any]) -> None:
         self._owner: Attempts | None = owner
         self._stream = stream = owner.stream
-        self.info: StreamInfo = stream.info
+        self.info: Any = stream.info
         self.headers_sent = False
         self.random = stream.random
         self.manager: Any = stream.manager
         self.encoder: Any = stream.encoder
         self.cluster_entry: Any = None
-        self.router: Router = factory(self)
+        self.router: Any = factory(self)
 
     def end(self) -> None:
         """Nobody listens any more."""
@@ -278,7 +278,8 @@ class _Attempt:
     @property
     def deadline(self) -> float | None:
         """When the stream's time is over."""
-        return self._stream.deadline
+        deadline: float | None = self._stream.deadline
+        return deadline
 
     @deadline.setter
     def deadline(self, deadline: float | None) -> None:
@@ -294,7 +295,8 @@ class _Attempt:
     @property
     def buffer_limit(self) -> int:
         """How many bytes of a body may be kept."""
-        return self._stream.buffer_limit
+        limit: int = self._stream.buffer_limit
+        return limit
 
     def set_max_duration(self, seconds: float | None) -> None:
         """How long the whole stream may live."""

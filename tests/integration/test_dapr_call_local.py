@@ -214,6 +214,19 @@ def test_invoke_service_reaches_a_daprd(sidecar, daprd):
     assert (raised.value.code().name, raised.value.details()) == ("NOT_FOUND", "no such thing")
 
 
+def test_a_daprd_in_the_place_of_another_sidecar_is_found_out(sidecar, folder, app):
+    arguments = ("--config", str(folder / "config.yaml"), "--app-port", str(app.port))
+    with Sidecar("switch", *arguments) as other:
+        port = other.internal_port
+        for _ in range(2):  # the second request is a plain one
+            assert sidecar.call("GET", "/v1.0/invoke/switch/method/x").json["path"] == "/x"
+    with DaprdDouble(_act, port) as daprd:
+        daprd.register(folder / "names.db", "switch")
+        found = sidecar.call("POST", "/v1.0/invoke/switch/method/x", b"some")
+        assert (found.status, found.body) == (200, b"some"), found
+        assert [each.pieces for each in daprd.calls] == [[b"some"]]
+
+
 # ---- a daprd calls -----------------------------------------------------------------------------
 
 CALLER = {

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.http_wasm.conftest import PROBE
+from tests.support.daprd_double import POST, call, messages_of, request
 from tests.support.echo_app import EchoApp
 from tests.support.filter_build import compile_filter
 from tests.support.sidecar import Sidecar
@@ -20,7 +21,9 @@ def component(name: str, kind: str, **metadata: str) -> dict:
 
 
 def handlers(*names: str) -> dict:
-    kinds = {"guest": "wasm", "alias": "routeralias", "upper": "uppercase", "rate": "ratelimit"}
+    kinds = {"guest": "wasm", "alias": "routeralias", "upper": "uppercase", "rate": "ratelimit"} | {
+        "check": "routerchecker"
+    }
     entries = [{"name": name, "type": f"middleware.http.{kinds[name]}"} for name in names]
     return {"handlers": entries}
 
@@ -35,6 +38,7 @@ def folder(tmp_path_factory):
             "alias", "middleware.http.routeralias", **{"/x/{q}": "/v1.0/invoke/app/method/y"}
         ),
         component("upper", "middleware.http.uppercase"),
+        component("check", "middleware.http.routerchecker", rule="^/[a-z]*([?].*)?$"),
         component(
             "guest",
             "middleware.http.wasm",
@@ -47,7 +51,7 @@ def folder(tmp_path_factory):
         path.write_text(json.dumps(resource))
     spec = {
         "httpPipeline": handlers("alias", "rate", "guest"),
-        "appHttpPipeline": handlers("upper"),
+        "appHttpPipeline": handlers("upper", "check"),
     }
     config = {**HEAD, "kind": "Configuration", "metadata": {"name": "c"}, "spec": spec}
     (folder / "config.yaml").write_text(json.dumps(config))
@@ -75,6 +79,17 @@ def test_an_alias_is_invoked_and_the_app_gets_its_own_pipeline(running):
     assert answer.status == 200, answer.body
     assert answer.json["path"] == "/y?q=1&z=2"
     assert answer.json["body"] == "STRAIGHT"
+
+
+def test_a_middleware_before_the_app_may_answer_an_invocation(running):
+    app, sidecar = running
+    before = len(app.requests)
+    answer = sidecar.call("POST", "/v1.0/invoke/app/method/no-such", b"x", AUTH)
+    assert (answer.status, answer.body) == (400, b"invalid router")
+    head = request("no-such", POST, headers={"dapr-callee-app-id": ["app"]})
+    found = call(sidecar.internal_port, messages_of(head, [b"x"]))
+    assert (found.code, found.head.status.code, found.body) == ("OK", 400, b"invalid router")
+    assert len(app.requests) == before
 
 
 def test_a_guest_answers_itself(running):

@@ -77,7 +77,9 @@ class DaprdDouble:
     `act` answers each call: by messages, or it aborts.
     """
 
-    def __init__(self, act: Callable[[Called, grpc.ServicerContext], Iterator[Any]]) -> None:
+    def __init__(
+        self, act: Callable[[Called, grpc.ServicerContext], Iterator[Any]], port: int = 0
+    ) -> None:
         self.calls: list[Called] = []
         self._act = act
         self._server = grpc.server(ThreadPoolExecutor(4))
@@ -89,7 +91,7 @@ class DaprdDouble:
         self._server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(service, handlers)]
         )
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
 
     def _serve(self, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         first = next(messages)
