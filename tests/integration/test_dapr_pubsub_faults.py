@@ -5,6 +5,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self
@@ -68,6 +69,13 @@ class Stage:
         self.sidecar: Sidecar | None = None
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.push(self.__exit__)  # what has started ends where the next does not
+            self._start()
+            stack.pop_all()
+        return self
+
+    def _start(self) -> None:
         self.server.__enter__()
         self.app.__enter__()
         if isinstance(self.server, NatsServer):
@@ -77,7 +85,6 @@ class Stage:
         text = COMPONENT.format(type=self._kind, metadata=listed)
         (self._folder / "bus.yaml").write_text(text)
         self._start_sidecar()
-        return self
 
     def __exit__(self, *failure: object) -> None:
         if self.sidecar is not None:

@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 from tests.support.processes import START_TIMEOUT_S
-from tests.support.server_process import ServerProcess, as_user, end
+from tests.support.server_process import ServerProcess, as_user
 
 _STATEMENT_TIMEOUT_S = 30
 
@@ -35,6 +35,7 @@ class PostgresServer(ServerProcess):
     """For root it runs as `nobody`, since PostgreSQL refuses root."""
 
     name = "postgres"
+    ends_by = signal.SIGINT  # without waiting for those who are connected
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,10 +65,6 @@ class PostgresServer(ServerProcess):
         except (OSError, asyncpg.PostgresError, TimeoutError):
             return False
         return True
-
-    def __exit__(self, *failure: object) -> None:
-        end(self.process, signal.SIGINT)  # without waiting for those who are connected
-        self._folder.cleanup()
 
     @property
     def address(self) -> str:

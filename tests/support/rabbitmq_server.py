@@ -21,6 +21,7 @@ class RabbitServer(ServerProcess):
     """One node; what is durable and persistent outlives `kill`."""
 
     name = "rabbitmq"
+    ends_by = signal.SIGKILL
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,9 +45,9 @@ class RabbitServer(ServerProcess):
         super().start()
 
     def __exit__(self, *failure: object) -> None:
-        end(self.process, signal.SIGKILL)
-        end(self._mapper, signal.SIGKILL)
-        self._folder.cleanup()
+        if hasattr(self, "_mapper"):
+            end(self._mapper, signal.SIGKILL)
+        super().__exit__(*failure)
 
     def argv(self) -> Sequence[str]:
         config = self.folder / "rabbitmq.conf"

@@ -22,8 +22,8 @@ class ServerProcess:
     """One server that keeps what it was given over `kill`. Use as a context manager."""
 
     name = "server"
+    ends_by = signal.SIGTERM
     user: str | None = None  # it runs as; by default as the tests do
-    processes: Sequence[subprocess.Popen[bytes]] = ()
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
@@ -92,7 +92,7 @@ class ServerProcess:
 
     def __exit__(self, *failure: object) -> None:
         if hasattr(self, "process"):  # else it could not even be started
-            end(self.process, signal.SIGTERM)
+            end(self.process, self.ends_by)
         self._folder.cleanup()
 
 
