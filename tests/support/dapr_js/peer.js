@@ -1,9 +1,10 @@
 // An app of Dapr's SDK for JavaScript: a server that hears, and a client that uses every block.
-// It prints one line of JSON and ends; DAPR_CLIENT is HTTP or GRPC.
+// It prints one line of JSON and ends; DAPR_CLIENT and DAPR_SERVER are HTTP or GRPC.
 const { CommunicationProtocolEnum, DaprClient, DaprServer, HttpMethod } = require("@dapr/dapr");
 
-const { APP_PORT, DAPR_CLIENT, DAPR_HTTP_PORT, DAPR_GRPC_PORT } = process.env;
+const { APP_PORT, DAPR_CLIENT, DAPR_SERVER, DAPR_HTTP_PORT, DAPR_GRPC_PORT } = process.env;
 const isGrpc = DAPR_CLIENT === "GRPC";
+const hearsGrpc = DAPR_SERVER === "GRPC";
 const client = new DaprClient({
   daprHost: "127.0.0.1",
   daprPort: isGrpc ? DAPR_GRPC_PORT : DAPR_HTTP_PORT,
@@ -13,7 +14,8 @@ const client = new DaprClient({
 const server = new DaprServer({
   serverHost: "127.0.0.1",
   serverPort: APP_PORT,
-  clientOptions: { daprHost: "127.0.0.1", daprPort: DAPR_HTTP_PORT },
+  communicationProtocol: hearsGrpc ? CommunicationProtocolEnum.GRPC : CommunicationProtocolEnum.HTTP,
+  clientOptions: { daprHost: "127.0.0.1", daprPort: hearsGrpc ? DAPR_GRPC_PORT : DAPR_HTTP_PORT },
   logger: { level: "error" },
 });
 
@@ -112,7 +114,8 @@ async function main() {
   result.healthy = await client.health.isHealthy();
   console.log("RESULT " + JSON.stringify(result));
   await client.stop();
-  await server.stop();
+  // The SDK's gRPC server waits until nobody is connected, and the sidecar is until the app ends.
+  if (!hearsGrpc) await server.stop();
   process.exit(0);
 }
 
