@@ -65,6 +65,13 @@ class Recorder:
                 assert left > 0, f"{len(taken)} of {count} for {path}; asked: {self._asked}"
                 self._change.wait(left)
 
+    def all_for(self, path: str) -> list[dict[str, Any]]:
+        """The requests for a path until now, each once."""
+        with self._change:
+            taken = [each for each in self._asked if each["path"].partition("?")[0] == path]
+            self._asked = [each for each in self._asked if each not in taken]
+        return taken
+
     def paths(self) -> list[str]:
         """`METHOD /path?query` of all that was asked and not taken."""
         with self._change:
