@@ -24,7 +24,7 @@ GADGETS: Final = gadgets()
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nx-upstream: 1\r\ncontent-length: 0\r\n\r\n"
 PROBE: Final = b"GET /probe HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
 REQUEST_ID: Final = re.compile(rb"x-request-id: [0-9a-f-]{36}")
-PATIENCE_S: Final = 0.6
+PATIENCE_S: Final = 2.0  # also what a proxy that waits for more costs, of sixteen at one time
 REFUSALS: Final = {400, 403, 404, 405, 408, 411, 413, 414, 426, 431, 501, 505}
 
 

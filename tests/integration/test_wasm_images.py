@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 
 from tests.parity.config import bootstrap, extension, listener, virtual_host
-from tests.support.processes import ProxyProcess
+from tests.support.processes import START_TIMEOUT_S, ProxyProcess
 from tests.support.raw_client import RawClient, http_request
 from tests.support.registry import Registry
 from tests.support.wat_filter import filter_text
@@ -85,7 +85,7 @@ def test_a_signal_ends_a_start_that_waits_for_a_registry():
         url = f"oci://127.0.0.1:{silent.getsockname()[1]}/filter"
         proxy = ProxyProcess("meshproxy", configuration(url))
         try:
-            silent.settimeout(20)
+            silent.settimeout(START_TIMEOUT_S)
             connection, _ = silent.accept()
             proxy.signal(signal.SIGTERM)
             assert proxy.wait() == 0
