@@ -27,7 +27,7 @@ from tests.support.server_process import ServerProcess
 from tests.support.sidecar import Answer, Sidecar
 from tests.support.toolchains import without
 
-KILLS = {"redis": 200, "postgresql": 2}  # PostgreSQL takes its time to come back
+KILLS = {"redis": 200, "postgresql": 1}  # PostgreSQL takes its time to come back
 LONG_KILLS = {"redis": 1000, "postgresql": 200}
 WRITERS = 3
 MOST_BETWEEN_KILLS = 6  # acknowledged writes
