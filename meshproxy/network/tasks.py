@@ -12,6 +12,9 @@ from typing import Any
 
 logger = logging.getLogger("meshproxy.main")
 
+AGAIN = 1.0
+"""Seconds after which a task that is still there is cancelled once more."""
+
 
 class TaskOwner:
     """Whatever starts tasks keeps one of these, and cancels it when it ends itself."""
@@ -27,11 +30,16 @@ class TaskOwner:
             task.cancel()
 
     async def close(self) -> None:
-        """Cancel every task and wait until all have ended."""
-        tasks = tuple(self.tasks)
-        self.cancel()
-        # gather, not wait: it does not hang on a task that finished in between.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel every task and wait until all have ended.
+
+        One may have to be asked again: `asyncio.wait_for` before Python 3.12, which clients of
+        brokers wait with, loses a cancellation that comes in the turn in which the answer does.
+        """
+        waiting = set(self.tasks)
+        while waiting:
+            for task in waiting:
+                task.cancel()
+            _, waiting = await asyncio.wait(waiting, timeout=AGAIN)
 
 
 def spawn(owner: TaskOwner, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
