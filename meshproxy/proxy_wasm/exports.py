@@ -141,6 +141,10 @@ class HeadersEntry:
         self._map_type = CALLBACK_MAPS[name]
         self._call = call
 
+    def wrap(self, around: Callable[[Call], Call]) -> None:
+        """Have the guest's function called by what `around` makes of it, to time it."""
+        self._call = around(self._call)
+
     def enter(self, context: Context, count: int, end_of_stream: bool) -> int:
         """Call it; FAILED where it trapped."""
         vm = self._vm

@@ -147,9 +147,12 @@ ROUTER: Final = extension(
 
 
 def configuration(
-    plugins: Sequence[Plugin], up: int, dead: int, grpc: int, *, limit: int = 0
+    plugins: Sequence[Plugin], up: int, dead: int, grpc: int = 1, *, limit: int = 0
 ) -> str:
-    """The bootstrap of both proxies: the plugins before the router, trailers on both sides."""
+    """The bootstrap of both proxies: the plugins before the router, trailers on both sides.
+
+    `grpc` is the port of a gRPC server; by default one where nobody is.
+    """
     options = "http_protocol_options: {enable_trailers: true}"
     http2 = (
         "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3"
