@@ -29,7 +29,7 @@ def test_an_app_is_invoked_that_was_announced_on_the_network(arguments):
         with Sidecar(name, "--app-port", str(app.port), *arguments) as callee:
             callee.wait_for(f"local service entry announced: {name} -> 127.0.0.1:")
             with Sidecar("caller", *arguments) as caller:
-                # A question or its answer may be lost: nobody on the network sends either again.
+                # The first look waits one second, as daprd's does: a slow machine may miss it.
                 path = f"/v1.0/invoke/{name}/method/x"
                 eventually(lambda: caller.call("GET", path).status == 200)
                 assert caller.call("GET", path).json["path"] == "/x"
