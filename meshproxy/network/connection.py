@@ -318,6 +318,8 @@ class Connection:
             self._work(work)
 
     def _work(self, work: Callable[[], None]) -> None:
+        if batch.dirty:
+            batch.flush()  # nobody's answer waits for what another one has put off
         batch.open = True
         try:
             work()

@@ -134,6 +134,18 @@ def test_what_the_reads_of_a_turn_make_us_write_is_sent_when_all_have_been_dealt
     asyncio.run(main())
 
 
+def test_an_answer_does_not_wait_for_work_that_another_connection_has_put_off():
+    async def main():
+        sent = []
+        busy, quick = echoing("ab", sent)
+        busy.next_turn(lambda: sent.append("work"))
+        quick.data_received(b"1")
+        await asyncio.sleep(0)
+        assert sent == [("b", b"1"), "work"]
+
+    asyncio.run(main())
+
+
 def test_a_large_piece_is_sent_at_once_with_what_waits():
     async def main():
         sent = []

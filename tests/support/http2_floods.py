@@ -8,6 +8,8 @@ from typing import Final
 from tests.parity.config import bootstrap, cluster, listener, virtual_host
 from tests.support.http2_frames import (
     CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
     GET,
     HEADERS,
     PING,
@@ -31,6 +33,7 @@ _ROUTES: Final = """
 """ % ("x" * 2000)
 REQUEST: Final = [*GET]
 _FIELD: Final = b"\x40\x01x" + b"\x7f\xa1\x1e" + b"y" * 4000  # one entry of 4000 bytes
+_MANY: Final = block((*GET, *((f"x{k}", "") for k in range(200))))
 _HOLD: Final = ((":method", "GET"), (":scheme", "http"), (":path", "/hold"), (":authority", "h"))
 _POST: Final = post(1, ((":method", "POST"), *_HOLD[1:]))
 
@@ -51,7 +54,7 @@ FLOODS: Final[dict[str, tuple[bytes, Callable[[int], bytes]]]] = {
         lambda n: frame(HEADERS, 5, 2 * n + 3, b"\xbe" * 16000),
     ),
     "more headers than allowed": (
-        b"", lambda n: headers(2 * n + 1, (*GET, *((f"x{k}", "") for k in range(200)))),
+        b"", lambda n: frame(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, _MANY),
     ),
 }  # fmt: skip
 
