@@ -1,7 +1,7 @@
 """The half of an HTTP/2 connection that writes: frames, windows, and what waits for them.
 
 Owns what goes out, in which order, and that it is bounded. Refuses to know what comes in
-(`connection.py`).
+(`input.py`).
 """
 
 from __future__ import annotations
