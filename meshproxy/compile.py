@@ -63,6 +63,7 @@ MODULES: Final = (
     "router/attempts.py",
     "router/domains.py",
     "router/grpc_timeouts.py",
+    "router/preparation.py",
     "router/route.py",
     "router/route_match.py",
     "router/router.py",

@@ -1,8 +1,8 @@
 """The router: the terminal filter that sends requests to clusters.
 
 Owns what becomes of a request: answered by its route, or sent to a host, within its time; and what
-the client hears when that fails. Refuses to know matching (`route.py`), one try
-(`upstream_request.py`) and connections (`upstream/conn_pool.py`).
+the client hears when that fails. Refuses to know matching (`route.py`), what the upstream is told
+(`preparation.py`), one try (`upstream_request.py`) and connections (`upstream/conn_pool.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,15 @@ from meshproxy.http.local_reply import (
     LocalReply,
 )
 from meshproxy.http.stream_info import ResponseFlag
-from meshproxy.router.action import DIRECT_RESPONSE, FORWARD
+from meshproxy.router.action import FORWARD
 from meshproxy.router.failures import FAILURES, OTHER_FAILURE, failure_reply
-from meshproxy.router.header_mutation import invalid_header_value
-from meshproxy.router.retry_policy import NO_RETRIES
+from meshproxy.router.preparation import (
+    ATTEMPT_COUNT,
+    EXPECTED_TIMEOUT,
+    own_reply,
+    prepare,
+    tell_time,
+)
 from meshproxy.router.tries import Tries
 from meshproxy.router.tunnel import Tunnel
 from meshproxy.router.upstream_filters import FilteredRequest
@@ -34,8 +39,6 @@ if TYPE_CHECKING:
 
     from meshproxy.router.router_stream import RouterStream
 
-_EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
-_ATTEMPT_COUNT: Final = b"x-envoy-attempt-count"
 _CANARY: Final = b"x-envoy-upstream-canary"
 _IMMEDIATE_FAIL: Final = b"x-envoy-immediate-health-check-fail"
 _BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
@@ -65,7 +68,7 @@ class RouterFactory:
         """`x-envoy-expected-rq-timeout-ms` for a timeout in seconds."""
         header = self.timeouts.get(timeout)
         if header is None:
-            header = (_EXPECTED_TIMEOUT, b"%d" % round(timeout * 1000))
+            header = (EXPECTED_TIMEOUT, b"%d" % round(timeout * 1000))
             if len(self.timeouts) < 1024:
                 self.timeouts[timeout] = header
         return header
@@ -79,12 +82,12 @@ class Router:
         "_entry",
         "_paused",
         "_retried",
-        "_timeout",
         "cluster",
         "factory",
         "headers_only",
         "request_headers",
         "stream",
+        "timeout",
         "tries",
         "upstream",
     )
@@ -100,7 +103,7 @@ class Router:
         self.tries: Tries | None = None  # where there may be more than one
         self._entry: Any = None
         self._canary = False  # it is one that answers
-        self._timeout = 0.0
+        self.timeout = 0.0  # seconds that the request may take; 0.0: any
         self._paused = False  # the upstream's reading, because downstream is full
         self._retried = False
 
@@ -121,7 +124,8 @@ class Router:
             stream.send_local_reply(NO_ROUTE)
             return
         if route.kind != FORWARD:
-            self._answer(route, headers)
+            stats.rq_direct_response.value += 1
+            stream.send_local_reply(own_reply(route, headers, stream.info))
             return
         entry = stream.cluster_entry
         cluster = entry.cluster if entry is not None else None
@@ -134,99 +138,21 @@ class Router:
         self._entry = entry
         self.cluster = cluster
         stream.info.attempt_count = 1
-        refused = self._prepare(route, entry, headers)
+        refused = prepare(self, route, entry, headers)
         if refused is not None:
             stream.send_local_reply(refused)
             return
         self._try()
-
-    def _answer(self, route: Any, headers: HeaderMap) -> None:
-        """A route that answers by itself."""
-        stats = self.factory.stats
-        stream = self.stream
-        stats.rq_direct_response.value += 1
-        reply: LocalReply = (
-            route.direct_response if route.kind == DIRECT_RESPONSE else route.redirect(headers)
-        )
-        mutations = route.response_mutations
-        if mutations is not None:
-            # The mutations see and change the reply's own headers.
-            from_route = HeaderMap(reply.headers)
-            mutations.apply(from_route, stream.info)
-            reply = LocalReply(
-                reply.status, reply.details, reply.body, flag=reply.flag, headers=from_route.pairs
-            )
-        stream.send_local_reply(reply)
-
-    def _prepare(self, route: Any, entry: Any, headers: HeaderMap) -> LocalReply | None:
-        """Make the headers what the upstream shall see; the answer instead if that cannot be."""
-        stream = self.stream
-        info = stream.info
-        timeout = route.timeout
-        times = route.times
-        tell_grpc = False
-        if times is not None:
-            timeout, tell_grpc = times.timeout(headers, timeout)
-            if times.stream is not None:
-                stream.set_max_duration(times.stream.of(headers))
-        if info.upstream_timeout_ms is not None:
-            timeout = info.upstream_timeout_ms / 1000
-        self._timeout = expected = timeout
-        if route.retry_policy is not None or info.tries_asked is not None:
-            expected = self._plan_tries(route) or timeout
-        if route.count_attempts_in_request:
-            headers.replace(_ATTEMPT_COUNT, b"1")
-        if tell_grpc:
-            headers.replace(b"grpc-timeout", b"%dm" % round(expected * 1000))
-        if expected and not self.factory.suppress_envoy_headers:
-            name, value = self.factory.timeout_header(expected)
-            if info.internal:  # then the client may have sent one
-                headers.replace(name, value)
-            else:
-                headers.pairs.append((name, value))
-        if entry.request_mutations is not None:
-            refused = entry.request_mutations.apply(headers, info)
-            if refused is not None:
-                return invalid_header_value(refused)
-        if route.rewrite is not None:
-            route.rewrite(headers)
-        return None
-
-    def _plan_tries(self, route: Any) -> float:
-        """The request may be repeated, or its tries have a time, which is returned: or 0.0."""
-        info = self.stream.info
-        policy = route.retry_policy or NO_RETRIES
-        per_try: float = policy.per_try_timeout
-        if info.tries_asked is not None:
-            policy = policy.asked(info.tries_asked)
-            if info.per_try_timeout_ms is not None:
-                per_try = info.per_try_timeout_ms / 1000
-        if self._timeout and per_try >= self._timeout:
-            per_try = 0.0
-        if policy.is_for(self.request_headers) or per_try:
-            limit, own = self.stream.buffer_limit, route.retry_buffer_limit
-            self.tries = tries = Tries(self, policy, limit if own is None else min(own, limit))
-            tries.timeout, tries.per_try_timeout = self._timeout, per_try
-        return per_try
 
     def try_again(self) -> None:
         """Send the request once more."""
         info = self.stream.info
         info.attempt_count += 1
         if info.route.count_attempts_in_request:
-            self.request_headers.replace(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
+            self.request_headers.replace(ATTEMPT_COUNT, b"%d" % info.attempt_count)
         if self.tries is not None:
-            self._tell_time(self.tries.expected(self.now()))
+            tell_time(self.request_headers, info.route.times, self.tries.expected(self.now()))
         self._try()
-
-    def _tell_time(self, expected: float) -> None:
-        """What the first try was told of its time has become less since."""
-        headers, value = self.request_headers, b"%d" % round(expected * 1000)
-        if _EXPECTED_TIMEOUT in headers:
-            headers.replace(_EXPECTED_TIMEOUT, value)
-        times = self.stream.info.route.times
-        if times is not None and times.max_grpc_timeout is not None and b"grpc-timeout" in headers:
-            headers.replace(b"grpc-timeout", value + b"m")
 
     def _try(self) -> None:
         """Send the request to a host; the answer, or its absence, comes back by a call."""
@@ -281,8 +207,8 @@ class Router:
         """A route's timeout runs from the end of the request (route.v3.RouteAction.timeout)."""
         if self.tries is not None:
             self.tries.request_ended(self.now())
-        elif self._timeout:
-            self.stream.deadline = self.now() + self._timeout
+        elif self.timeout:
+            self.stream.deadline = self.now() + self.timeout
 
     def on_request_sent(self) -> None:
         """The last byte of the request has gone to the upstream."""
@@ -347,7 +273,7 @@ class Router:
             else:
                 pairs.append((_SERVICE_TIME, value))
         if info.route.count_attempts_in_response:
-            headers.replace(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
+            headers.replace(ATTEMPT_COUNT, b"%d" % info.attempt_count)
         if self._entry.response_mutations is not None:
             self._entry.response_mutations.apply(headers, info)
         stream.encode_headers(headers, end_stream)
@@ -432,7 +358,7 @@ class Router:
         if not info.health_check:
             self._count(reply.status, False)
         if info.route.count_attempts_in_response:
-            reply = reply.with_header(_ATTEMPT_COUNT, b"%d" % info.attempt_count)
+            reply = reply.with_header(ATTEMPT_COUNT, b"%d" % info.attempt_count)
         self.stream.send_local_reply(reply)
 
     def _count(self, code: int, canary: bool) -> None:

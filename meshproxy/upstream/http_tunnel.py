@@ -68,11 +68,9 @@ class HttpTunnel:
         """Send what is queued, then the end of our side. Over HTTP/1 that is the end of both."""
         if self._done:
             return
+        self._client.codec.encode_data(b"", True)
         if self._client.codec.protocol == HTTP11:
-            self._client.codec.encode_data(b"", True)
             self._end(self._client.leave)
-        else:
-            self._client.codec.encode_data(b"", True)
 
     def finish(self) -> None:
         """Both sides have ended."""
