@@ -3,11 +3,7 @@
 import http.client
 import json
 import os
-import shutil
 import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,7 +18,8 @@ from grpc_status import rpc_status
 
 from tests.parity_daprd.observed import compared, read_body, read_headers
 from tests.parity_daprd.recorder import Answering, Recorder
-from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError, meshproxy_command
+from tests.support.processes import meshproxy_command
+from tests.support.sidecar_process import SidecarProcess
 
 TIMEOUT_S: Final = 20.0
 DAPR: Final = "/dapr.proto.runtime.v1.Dapr/"
@@ -47,9 +44,9 @@ class Setup:
     """How both sidecars are started.
 
     `resources`: text by the file's name; `config`: of `--config`. In each, and in the arguments,
-    `{folder}` is a folder of the sidecar's own, and each name of `values` one of two, daprd's
-    first. `app`: what the app answers, None for no app; `app_port`: of an app of one's own, for
-    each kind of sidecar.
+    `{folder}` is a folder of the sidecar's own, `{app}` its app's port, and each name of `values`
+    one of two, daprd's first. `app`: what the app answers, None for no app; `app_port`: of an app
+    of one's own, for each kind of sidecar.
     """
 
     app_id: str = "app"
@@ -80,27 +77,25 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-class Side:
+class Side(SidecarProcess):
     """One sidecar with its app, its folder, its log. Use as a context manager."""
 
     def __init__(self, kind: str, setup: Setup) -> None:
+        super().__init__(f"{kind}-{setup.app_id}")
         self.kind = kind
         self.setup = setup
         self.app = Recorder(setup.app) if setup.app is not None else None
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{kind}-{setup.app_id}-"))
         self.port, self.grpc_port, self.internal_port, self.metrics_port = free_ports(4)
-        self._log = self.folder / "log"
         self._stack = ExitStack()
-        self.process: subprocess.Popen[bytes] | None = None
         self.channel: grpc.Channel | None = None
 
     def __enter__(self) -> Self:
-        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._stack.callback(self.end)
         try:
             if self.app is not None:
                 self._stack.enter_context(self.app)
-            self._start()
-            self._wait_ready()
+            self.start(self.command(), self.setup.env)
+            self.wait_started(lambda: self.setup.ready in self.log)
         except BaseException:
             self.__exit__()
             raise
@@ -121,6 +116,8 @@ class Side:
     def _filled(self, text: str) -> str:
         for name, values in self.setup.values.items():
             text = text.replace(f"{{{name}}}", values[self.kind == "meshproxy"])
+        if self.app is not None:
+            text = text.replace("{app}", str(self.app.port))
         return text.replace("{folder}", str(self.folder))
 
     def command(self) -> list[str]:
@@ -144,46 +141,6 @@ class Side:
         if setup.app_port is not None:
             command += ["--app-port", str(setup.app_port[self.kind])]
         return command + [self._filled(each) for each in setup.arguments]
-
-    def _start(self) -> None:
-        command = self.command()
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "XDG_RUNTIME_DIR": str(self.folder), **self.setup.env},
-            )
-        self._stack.callback(self._end)
-
-    def _end(self) -> None:
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(STOP_TIMEOUT_S)
-
-    def _wait_ready(self) -> None:
-        assert self.process is not None
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self.setup.ready not in self.log:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise StartError(f"{self.kind}: no '{self.setup.ready}'\n{self.log}")
-            time.sleep(0.02)
-
-    @property
-    def log(self) -> str:
-        """What it has written so far."""
-        return self._log.read_text(errors="replace")
-
-    def wait_for(self, text: str) -> None:
-        """Until the log has this text."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while text not in self.log:
-            assert time.monotonic() < deadline, f"{self.kind}: no '{text}' in\n{self.log}"
-            time.sleep(0.02)
 
     def http(
         self,
@@ -285,9 +242,9 @@ class Pair:
         """daprd first."""
         return self.daprd, self.meshproxy
 
-    def same(self, name: str, act: Callable[[Side], Any]) -> Any:
-        """Do the same with both, compare what comes back; daprd's value."""
-        expected, measured = [_plain(act(side)) for side in self.sides]
+    def same(self, name: str, act: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        """Do the same with both, `act(side, ...)`; compare what comes back; daprd's value."""
+        expected, measured = [_plain(act(side, *arguments, **more)) for side in self.sides]
         self._found += compared(name, expected, measured)
         return expected
 
@@ -298,12 +255,12 @@ class Pair:
 
     def same_http(self, name: str, *arguments: Any, **more: Any) -> Answer:
         """The same HTTP request, see `Side.http`."""
-        answer = self.same(name, lambda side: side.http(*arguments, **more))
+        answer = self.same(name, Side.http, *arguments, **more)
         return Answer(answer["status"], answer["headers"], answer["body"])
 
     def same_grpc(self, name: str, *arguments: Any, **more: Any) -> dict[str, Any]:
         """The same call, see `Side.grpc`."""
-        answer: dict[str, Any] = self.same(name, lambda side: side.grpc(*arguments, **more))
+        answer: dict[str, Any] = self.same(name, Side.grpc, *arguments, **more)
         return answer
 
 

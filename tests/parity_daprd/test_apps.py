@@ -11,21 +11,11 @@ from dapr.proto import appcallback_v1 as callback
 from dapr.proto.common.v1 import common_pb2 as common
 from google.protobuf import empty_pb2
 
-from tests.parity_daprd.blocks import PUBSUB
+from tests.parity_daprd.blocks import PUBSUB, component
 from tests.parity_daprd.harness import DAPR, TIMEOUT_S, Pair, Setup, as_dict, failure
 from tests.parity_daprd.observed import read_headers
 
-CRON = """
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: {name: tick}
-spec:
-  type: bindings.cron
-  version: v1
-  metadata:
-  - {name: schedule, value: "@every 1s"}
-  - {name: route, value: /ticked}
-"""
+CRON = component("tick", "bindings.cron", schedule="@every 1s", route="/ticked")
 DECLARED = """
 apiVersion: dapr.io/v2alpha1
 kind: Subscription

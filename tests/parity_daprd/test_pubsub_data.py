@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.parity_daprd.blocks import component, subscription
 from tests.parity_daprd.harness import Pair, Setup, Side
 from tests.parity_daprd.recorder import Reply
 
@@ -18,24 +19,6 @@ ANSWERS = {"refused": Reply(500), "dropped": Reply(200, b'{"status":"DROP"}')}
 WAIT_S = 30.0
 
 
-def component(name: str, type_name: str, **metadata: object) -> str:
-    lines = [f"  - {{name: {key}, value: '{value}'}}\n" for key, value in metadata.items()]
-    return (
-        f"apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n"
-        f"spec:\n  type: {type_name}\n  version: v1\n  metadata:\n{''.join(lines)}"
-    )
-
-
-def subscription(bus: str, topic: str, path: str = "", dead: str = "") -> str:
-    name = f"{bus}-{topic}".replace(".", "-").lower()
-    text = (
-        f"apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {{name: {name}}}\n"
-        f"spec:\n  pubsubname: {bus}\n  topic: {topic}\n"
-        f"  routes: {{default: /{path or name}}}\n"
-    )
-    return text + (f"  deadLetterTopic: {dead}\n" if dead else "")
-
-
 def topic_of(bus: str, name: str) -> str:
     return f"js.{name}" if bus.startswith("jetstream") else name
 
@@ -44,7 +27,7 @@ def topic_of(bus: str, name: str) -> str:
 def buses(_redis, nats_server, rabbitmq_server) -> str:
     _redis.client.flushall()
     nats_server.with_streams(ALL=["js.>"])
-    return "---\n".join(
+    return "".join(
         [
             component(
                 "redis",
@@ -77,7 +60,7 @@ def setup(buses: str, *subscriptions: str, **answers: Reply) -> Setup:
         "GET /dapr/subscribe": EMPTY,
         **{f"POST /{path}": each for path, each in answers.items()},
     }
-    resources = {"all.yaml": "---\n".join([buses, *subscriptions])}
+    resources = {"all.yaml": "".join([buses, *subscriptions])}
     return Setup(app_id="parity", resources=resources, app=app)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.parity_daprd.blocks import component
 from tests.parity_daprd.harness import Pair, Setup, Side
 from tests.parity_daprd.observed import masked
 
@@ -33,14 +34,6 @@ KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 OTHER_KEY = KEY[::-1]
 FIRST_WRITE = {"concurrency": "first-write"}
 NO_ETAG = {"second": "00000000-0000-4000-8000-000000000000"}
-
-
-def component(name: str, type_name: str, version: str = "v1", more: str = "", **metadata) -> str:
-    lines = [f"  - {{name: {key}, value: '{value}'}}" for key, value in metadata.items()]
-    return (
-        f"apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n{more}"
-        f"spec:\n  type: {type_name}\n  version: {version}\n  metadata:\n" + "\n".join(lines) + "\n"
-    )
 
 
 def encrypted(text: str, name: str = "KEY") -> str:
@@ -74,7 +67,7 @@ def running(kinds) -> Iterator[Pair]:
         sealed = component(kind + "-sealed", type_name, version, **metadata, keyPrefix="sealed")
         resources.append(encrypted(sealed))
     env = {"NAMESPACE": "space", "KEY": KEY}
-    with Pair(Setup(resources={"all.yaml": "---\n".join(resources)}, env=env)) as both:
+    with Pair(Setup(resources={"all.yaml": "".join(resources)}, env=env)) as both:
         yield both
 
 
@@ -263,7 +256,7 @@ def test_the_other_key_of_a_sealed_store_opens_what_is_there(two, kinds):
     save(writer, "sqlite-sealed", {"key": f"old-{writer.kind}", "value": 1})
     plain = component("store", type_name, version, **metadata, keyPrefix="sealed")
     second = "  - {name: secondaryEncryptionKey, secretKeyRef: {name: KEY, key: KEY}}\n"
-    text = encrypted(plain, "NEW") + second + "---\n" + component("env", "secretstores.local.env")
+    text = encrypted(plain, "NEW") + second + component("env", "secretstores.local.env")
     for kind in ("daprd", "meshproxy"):
         with started(kind, text, KEY=KEY, NEW=OTHER_KEY) as side:
             assert read(side, "store", f"old-{writer.kind}").body == 1

@@ -1,18 +1,13 @@
-"""Starts and ends a sidecar by daprd's command line; owns its port and its log, knows no call."""
+"""A meshproxy by daprd's command line; owns its ports, knows no call."""
 
 import http.client
 import json
-import os
 import re
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError, meshproxy_command
+from tests.support.processes import meshproxy_command
+from tests.support.sidecar_process import SidecarProcess
 
 _LISTENING = re.compile(r"HTTP server listening on TCP address: [\d.]+:(\d+)")
 _GRPC = re.compile(r"gRPC server listening on TCP address: [\d.]+:(\d+)")
@@ -31,7 +26,7 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-class Sidecar:
+class Sidecar(SidecarProcess):
     """A running sidecar on a free port of loopback. Use as a context manager."""
 
     def __init__(
@@ -43,23 +38,13 @@ class Sidecar:
         cpu: int | None = None,
     ) -> None:
         """`cpu`: the core that it is pinned to."""
+        super().__init__(f"sidecar-{app_id}")
         self._ready = ready
-        # Of its own: by default sidecars of one user find each other.
-        self._folder = tempfile.mkdtemp(prefix=f"sidecar-{app_id}-")
-        self._log = Path(self._folder, "log")
         command = [] if cpu is None else ["taskset", "-c", str(cpu)]
         command += [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
         command += ["--dapr-grpc-port", "0", "--metrics-port", "0"]
         command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "XDG_RUNTIME_DIR": self._folder, **(env or {})},
-            )
+        self.start(command, env or {})
 
     @property
     def port(self) -> int:
@@ -67,13 +52,11 @@ class Sidecar:
         return int(_LISTENING.findall(self.log)[-1])
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._is_up():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                log = self.log
-                self.__exit__()
-                raise StartError(f"the sidecar has not started\n{log}")
-            time.sleep(0.02)
+        try:
+            self.wait_started(self._is_up)
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def _is_up(self) -> bool:
@@ -82,27 +65,7 @@ class Sidecar:
         return not self._ready or "dapr initialized" in self.log
 
     def __exit__(self, *error: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(STOP_TIMEOUT_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    @property
-    def log(self) -> str:
-        """What it has written so far."""
-        return self._log.read_text(errors="replace")
-
-    def wait_for(self, text: str) -> None:
-        """Until the log has this text."""
-        self.wait_for_count(text, 1)
-
-    def wait_for_count(self, text: str, count: int) -> None:
-        """Until the log has this text so many times."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self.log.count(text) < count:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, f"not {count} of '{text}' in\n{self.log}"
-            time.sleep(0.02)
+        self.end()
 
     def port_of(self, name: str) -> int:
         """The port of a further listener, by its word in the log: `public`, `metrics`."""
