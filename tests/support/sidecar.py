@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from tests.support.processes import meshproxy_command
+from tests.support.sidecar_nursery import Nursery
 from tests.support.sidecar_process import SidecarProcess
 
 _LISTENING = re.compile(r"HTTP server listening on TCP address: [\d.]+:(\d+)")
@@ -36,15 +37,16 @@ class Sidecar(SidecarProcess):
         env: Mapping[str, str] | None = None,
         ready: bool = True,
         cpu: int | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
-        """`cpu`: the core that it is pinned to."""
+        """`cpu`: the core that it is pinned to; `nursery`: what starts it faster."""
         super().__init__(f"sidecar-{app_id}")
         self._ready = ready
         command = [] if cpu is None else ["taskset", "-c", str(cpu)]
         command += [*meshproxy_command(), "--app-id", app_id, "--dapr-http-port", "0"]
         command += ["--dapr-grpc-port", "0", "--metrics-port", "0"]
         command += ["--dapr-listen-addresses", "127.0.0.1", *arguments]
-        self.start(command, env or {})
+        self.start(command, env or {}, nursery)
 
     @property
     def port(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.processes import START_TIMEOUT_S, STOP_TIMEOUT_S, StartError
+from tests.support.sidecar_nursery import Hatched, Nursery
 
 _POLL_S: Final = 0.02
 
@@ -17,16 +18,22 @@ _POLL_S: Final = 0.02
 class SidecarProcess:
     """Runs in a folder of its own, which is also where sidecars of one user find each other."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Hatched
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         self._log = self.folder / "log"
 
-    def start(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def start(
+        self, command: Sequence[str], env: Mapping[str, str], nursery: Nursery | None = None
+    ) -> None:
         """Begin it, with these variables beside the tests' own."""
+        more = {"XDG_RUNTIME_DIR": str(self.folder), **env}
         with self._log.open("wb") as log:
+            if nursery is not None:
+                self.process = nursery.start(command, self._log, more)
+                return
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -34,7 +41,7 @@ class SidecarProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "XDG_RUNTIME_DIR": str(self.folder), **env},
+                env={**os.environ, **more},
             )
 
     def wait_started(self, ready: Callable[[], bool]) -> None:
