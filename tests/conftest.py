@@ -11,7 +11,8 @@ from typing import Final
 import hypothesis
 import pytest
 
-from tests.support.fence import Fence
+from tests.support import fuzz
+from tests.support.fence import LONG_LIMIT_S, Fence
 from tests.support.mosquitto_server import MosquittoServer
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -26,11 +27,18 @@ SLOW: Final = {"compile", "conformance", "demo", "filter_tools", "filters", "int
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # How fast the machine is decides no test.
 hypothesis.settings.register_profile("meshproxy", deadline=None)
+hypothesis.settings.register_profile(
+    fuzz.PROFILE,
+    deadline=None,
+    max_examples=fuzz.EXAMPLES,
+    print_blob=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 hypothesis.settings.load_profile("meshproxy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Fence(), "fence")
+    config.pluginmanager.register(Fence(LONG_LIMIT_S) if fuzz.is_long() else Fence(), "fence")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from meshproxy.config import load_config
 from meshproxy.errors import Code, ConfigErrors, ErrorKind
 from meshproxy.upstream.host import Locality
 from tests.config.support import CLUSTER, LISTENER, error_of, errors_of, load
+from tests.support.fuzz import examples
 
 CONF = sorted((Path(__file__).parents[2] / "conf").glob("*.yaml"))
 
@@ -161,7 +162,7 @@ def scalars(text):
     return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_value_in_any_place_makes_it_crash(data):
     path = data.draw(st.sampled_from(CONF))
@@ -173,7 +174,7 @@ def test_no_value_in_any_place_makes_it_crash(data):
     errors_of(text, allow_unsupported=True)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_no_missing_line_makes_it_crash(data):
     lines = data.draw(st.sampled_from(CONF)).read_text().splitlines(keepends=True)

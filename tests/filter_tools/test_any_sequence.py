@@ -1,11 +1,12 @@
 """Whatever a filter answers and whichever phases follow: nothing raises, nothing is left over."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from wasmtime import wat2wasm
 
 from meshproxy.filter_tools.harness import FilterHarness
 from meshproxy.filter_tools.http_stream import HttpStream, OutOfOrder
+from tests.support.fuzz import examples
 from tests.support.wat_filter import ENGINE, filter_text
 
 PHASES = ("request_headers", "request_body", "request_trailers", "response_headers",
@@ -65,7 +66,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(answers=st.text("00001234567", min_size=6, max_size=6), events=EVENTS)
 def test_a_stream_ends_and_leaves_nothing(answers, events):
     with FilterHarness(engine=ENGINE, log_level="critical", propagate_logs=False) as harness:

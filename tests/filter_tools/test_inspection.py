@@ -1,11 +1,12 @@
 import pytest
 import wasmtime
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.filter_tools.inspection import Inspection, inspect_module, verdict
 from meshproxy.resources import filters_directory
 from meshproxy.wasm.errors import ModuleError
+from tests.support.fuzz import examples
 from tests.support.wat_filter import ENGINE, World, filter_text
 
 
@@ -134,7 +135,7 @@ def test_what_is_no_module_is_refused_with_file_and_reason(code, reason):
 WHOLE = (filters_directory() / "bench_headers.wasm").read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     cut=st.integers(0, len(WHOLE)),
     changes=st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=4),

@@ -1,11 +1,12 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.resources import filters_directory
 from meshproxy.wasm.errors import ModuleError
+from tests.support.fuzz import examples
 from tests.support.wat_filter import Request, World
 
 FILTER = "json_redact"
@@ -155,7 +156,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.booleans(), st.sampled_from([None, 1, 2]), st.integers(1, 9))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_any_json_cut_anywhere_is_redacted_as_in_memory(value, ascii_only, indent, size):
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     data = text.encode("utf-8", "surrogatepass")
@@ -165,7 +166,6 @@ def test_any_json_cut_anywhere_is_redacted_as_in_memory(value, ascii_only, inden
 
 
 @given(st.text('{}[]":,\\\\u0 apswordtén1', max_size=60), st.integers(1, 9))
-@settings(deadline=None)
 def test_where_text_is_cut_makes_no_difference_json_or_not(text, size):
     data = text.replace("p", "password").encode()
     pieces = [data[at : at + size] for at in range(0, len(data), size)]

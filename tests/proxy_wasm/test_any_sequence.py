@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from meshproxy.config.cel import CelEngine
@@ -19,6 +19,7 @@ from meshproxy.proxy_wasm.services import HttpCallResponse
 from meshproxy.wasm.errors import Refused
 from tests.conformance.probe import kinds
 from tests.support.fake_grpc import FakeGrpcClient
+from tests.support.fuzz import examples
 from tests.support.wat_filter import Request, World, filter_text
 
 # Every callback asks the host for what it is to do, and answers with what the host left at 0.
@@ -180,7 +181,7 @@ def play(world: World, request: Request, caller: Caller, grpc: FakeGrpcClient) -
 UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=UNHURRIED)
+@examples(200, suppress_health_check=UNHURRIED)
 @given(entries=steps, strict=st.booleans())
 def test_every_sequence_of_hostcalls_gets_statuses_and_leaves_the_vm_alive(
     entries: list[Any], strict: bool, hooked: list[Script]

@@ -19,6 +19,7 @@ from typing import Final
 import pytest
 
 LIMIT_S: Final = 300.0  # a phase: the slowest start brokers again or build a filter, beside others
+LONG_LIMIT_S: Final = 3600.0  # where property tests have thousands of examples
 AGAIN_S: Final = 20.0
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 import wasmtime
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.http.header_map import HeaderMap
@@ -24,6 +24,7 @@ from meshproxy.wasm.code_source import InlineCode
 from meshproxy.wasm.engine import Engine
 from meshproxy.wasm.errors import GuestTrap
 from tests.support.fake_stream import FakeDispatcher
+from tests.support.fuzz import examples
 from tests.support.wat_filter import Request, World, filter_text
 
 SCRIPT = 1024  # u32 count, then a row of eight words for each hostcall: which, arguments, status
@@ -222,7 +223,7 @@ SIDES = {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(PAIRS, PAIRS, scripts(0), scripts(2), st.booleans())
 def test_core_and_python_give_the_same(request_fields, response_fields, first, second, strict):
     request = [*REQUEST, *((name, clean(value)) for name, value in request_fields)]
