@@ -16,6 +16,7 @@ class MosquittoServer(ServerProcess):
     """It saves its sessions after every change. `security`: lines of its configuration."""
 
     name = "mosquitto"
+    saving = "autosave_on_changes true\nautosave_interval 1\n"  # and when it ends
 
     def __init__(self, security: str = "allow_anonymous true") -> None:
         super().__init__()
@@ -34,8 +35,7 @@ class MosquittoServer(ServerProcess):
         config.write_text(
             f"listener {self.port} 127.0.0.1\n{self._security}\nuser root\n"
             f"persistence true\npersistence_location {self.folder}/\n"
-            "autosave_on_changes true\nautosave_interval 1\n"
-            "max_queued_messages 0\n"
+            f"{self.saving}max_queued_messages 0\n"
         )
         binary = _binary()
         assert binary is not None
