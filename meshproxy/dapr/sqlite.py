@@ -3,8 +3,9 @@
 `sqlite3` blocks, so all work of a database is done in order by one thread of its own; whoever asks
 awaits the result. WAL lets other processes, a daprd too, read and write beside us.
 
-A commit waits for the disk. What is asked for in the meantime is done together, each behind a
-savepoint of its own, and committed once: nobody is told of success before that.
+A commit waits for the disk, unless what is written need not outlive the machine's failure. What is
+asked for in the meantime is done together, each behind a savepoint of its own, and committed once:
+nobody is told of success before that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from meshproxy.dapr.component import ComponentError
 T = TypeVar("T")
 _MOST: Final = 256
 """Transactions that are committed together; more would keep the first one waiting for long."""
+_PAUSE: Final = 0.02  # seconds between two attempts where SQLite does not wait
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -32,6 +35,11 @@ def table_name(name: str) -> str:
             f"invalid table name '{name}'; expected letters, digits and underscores"
         )
     return name
+
+
+def _pause(seconds: float) -> None:
+    """In the thread of a database."""
+    time.sleep(seconds)
 
 
 class _Transaction:
@@ -48,11 +56,20 @@ class _Transaction:
 class Database:
     """A connection with its thread. `work` in the methods runs there, and gets the connection."""
 
-    def __init__(self, connection_string: str, busy_timeout: float, *, wal: bool = True) -> None:
+    def __init__(
+        self,
+        connection_string: str,
+        busy_timeout: float,
+        *,
+        wal: bool = True,
+        durable: bool = True,
+    ) -> None:
+        """`busy_timeout` in seconds; `durable`: a commit is on the disk when it is confirmed."""
         self._executor = ThreadPoolExecutor(1, "sqlite")
         self._target = connection_string
         self._busy_timeout = busy_timeout
         self._wal = wal
+        self._durable = durable
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[_Transaction] = deque()
 
@@ -135,12 +152,27 @@ class Database:
         )
         try:
             if self._wal and ":memory:" not in target and "mode=memory" not in target:
-                connection.execute("PRAGMA journal_mode = WAL")
+                self._use_wal(connection)
+                if not self._durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
             connection.close()
             raise
         self._connection = connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """SQLite refuses at once while another writes in the old mode, so we wait for it here."""
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() >= deadline:
+                    raise
+            _pause(_PAUSE)
 
     def _close(self) -> None:
         if self._connection is not None:

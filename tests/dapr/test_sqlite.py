@@ -137,3 +137,46 @@ def test_a_table_name_is_an_identifier():
     for name in ("", "1a", "a b", 'a"; DROP TABLE t; --', "a.b", "é"):
         with pytest.raises(ComponentError, match="invalid table name"):
             table_name(name)
+
+
+def test_a_file_that_another_writes_in_the_old_mode_is_waited_for(tmp_path, monkeypatch):
+    """SQLite itself does not wait there: it takes it for a deadlock."""
+    path = str(tmp_path / "x.db")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (v)")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO t VALUES (1)")
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr("meshproxy.dapr.sqlite._pause", pause)
+
+    async def main(busy):
+        database = Database(path, busy)
+        try:
+            await database.open()
+            return await database.run(lambda c: c.execute("SELECT count(*) FROM t").fetchall())
+        finally:
+            await database.close()
+
+    with pytest.raises(ComponentError, match="locked"):
+        run(main(0.0))
+    assert run(main(20.0)) == [(1,)]
+    other.close()
+
+
+def test_what_is_not_durable_waits_for_no_disk(tmp_path):
+    async def main():
+        found = []
+        for durable in (True, False):
+            database = Database(str(tmp_path / "x.db"), 1.0, durable=durable)
+            await database.open()
+            found += await database.run(lambda c: c.execute("PRAGMA synchronous").fetchone())
+            await database.close()
+        return found
+
+    assert run(main()) == [2, 1]  # FULL, NORMAL

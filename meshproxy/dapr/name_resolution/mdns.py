@@ -7,8 +7,10 @@ Records, as daprd's: the service type is the app id itself (`cart.local.`), the 
 `<hostname>:<pid>`, the TXT record the app id, SRV and A where the sidecar listens for others. The
 host name in SRV is of this process alone, so that nobody's record of the machine is touched.
 
-Times, as daprd's: the first look waits at most a second for the first answer; who was found is
-used for a minute, and looked for again every thirty seconds. Namespaces are not known to mDNS.
+Times: who was found is used for a minute, and looked for again every thirty seconds, as by daprd.
+The first look waits for the first answer, longer than daprd's, which is one second: within that
+nobody repeats what was just said, and a question that is lost cannot be asked again (RFC 6762, 5.2
+and 6). Namespaces are not known to mDNS.
 """
 
 from __future__ import annotations
@@ -35,16 +37,19 @@ from zeroconf import RecordUpdateListener as Listener
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
-from meshproxy.network.tasks import spawn
+from meshproxy.network.tasks import TaskOwner, spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
-FIRST: Final = 1.0  # seconds
+FIRST: Final = 2.5  # seconds
+AGAIN: Final = 1.0  # until a question is repeated, twice as long each time
+LOCATED: Final = 2.0  # by which an instance has said where it is
+SILENT: Final = 1.0  # for which nobody says a thing again
 REFRESH: Final = 3.0
 EVERY: Final = 30.0
 LIVES: Final = 60.0
 MOST: Final = 512
-"""Apps that are remembered: a client may ask for any name."""
+"""Apps that are remembered, as a client may ask for any name, and instances that one look asks."""
 _DOMAIN: Final = "local."
 _QUERY: Final = 0
 _PTR, _IN = 12, 1
@@ -118,7 +123,7 @@ class MdnsNameResolver:
         """One of the addresses does not answer: look again."""
         self._found.pop(app_id, None)
         # Whoever was heard just before does not answer within a second (RFC 6762, 6).
-        self._forgotten[app_id] = current_time_millis() - FIRST * 1000
+        self._forgotten[app_id] = current_time_millis() - SILENT * 1000
 
     async def close(self) -> None:
         """Say goodbye."""
@@ -184,7 +189,8 @@ class _Look(Listener):
         self._app_id = app_id
         self._type = _type(app_id)
         self._enough = enough
-        self._names: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+        self._owner = TaskOwner()
+        self._answers: asyncio.Queue[tuple[list[str], float]] = asyncio.Queue()
         self._heard: set[str] = set()
         self.done: Final = asyncio.Event()
 
@@ -195,7 +201,6 @@ class _Look(Listener):
         What was heard `since` counts too (milliseconds of zeroconf's clock): whoever has just said
         something does not say it again within a second.
         """
-        question = DNSQuestion(self._type, _PTR, _IN)
         self._zeroconf.async_add_listener(self, None)
         found: dict[str, float] = {}
         now = current_time_millis()
@@ -204,23 +209,46 @@ class _Look(Listener):
                 self._hear(record, record.created)
         try:
             async with asyncio.timeout(seconds):
-                out = DNSOutgoing(_QUERY)
-                out.add_question(question)
-                self._zeroconf.async_send(out)
+                self._ask()
+                spawn(self._owner, self._ask_again(), f"mdns question for {self._app_id}")
                 while not self._enough or len(found) < self._enough:
-                    name, heard = await self._names.get()
+                    addresses, heard = await self._answers.get()
                     age = (current_time_millis() - heard) / 1000
-                    found.update(dict.fromkeys(await self._addresses(name), age))
+                    found.update(dict.fromkeys(addresses, age))
         except TimeoutError:
             pass
         finally:
             self._zeroconf.async_remove_listener(self)
+            await self._owner.close()
         return found
+
+    def _ask(self) -> None:
+        out = DNSOutgoing(_QUERY)
+        out.add_question(DNSQuestion(self._type, _PTR, _IN))
+        self._zeroconf.async_send(out)
+
+    async def _ask_again(self) -> None:
+        wait = AGAIN
+        while True:
+            await asyncio.sleep(wait)
+            wait *= 2
+            try:
+                self._ask()
+            except (ZeroconfError, OSError) as error:
+                logger.warning("mdns: %s is not asked for again: %r", self._app_id, error)
+                return
+
+    async def _locate(self, name: str, heard: float) -> None:
+        """A task for each name: one that says nothing, as it has died, keeps no other waiting."""
+        try:
+            self._answers.put_nowait((await self._addresses(name), heard))
+        except (ZeroconfError, OSError) as error:
+            logger.warning("mdns: where %s is cannot be asked: %r", name, error)
 
     async def _addresses(self, name: str) -> list[str]:
         """Where an instance is; nowhere where it is another app's, or says nothing."""
         info = AsyncServiceInfo(self._type, name)
-        if not await info.async_request(self._zeroconf, round(FIRST * 1000)):
+        if not await info.async_request(self._zeroconf, round(LOCATED * 1000)):
             return []
         if self._app_id.encode() not in info.properties or not info.port:
             return []
@@ -237,9 +265,9 @@ class _Look(Listener):
     def _hear(self, record: object, heard: float) -> None:
         if not isinstance(record, DNSPointer) or record.key != self._type.lower():
             return
-        if record.alias not in self._heard:
+        if record.alias not in self._heard and len(self._heard) < MOST:
             self._heard.add(record.alias)
-            self._names.put_nowait((record.alias, heard))
+            spawn(self._owner, self._locate(record.alias, heard), f"mdns {record.alias}")
 
     def async_update_records_complete(self) -> None:
         """That was all of one packet."""

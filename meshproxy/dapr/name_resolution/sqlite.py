@@ -3,6 +3,8 @@
 Needs no network, no multicast and no server, and is the default. Metadata: `connectionString` (by
 default a file of the user's own), `tableName` (hosts), `metadataTableName` (metadata),
 `updateInterval` (5s), `timeout` (1s). A row that was not renewed for an interval counts no more.
+Unlike daprd, which renews shortly before that, we do so at half of it, and try for an interval
+where others hold the file for longer than `timeout`.
 
 Layout: components-contrib, nameresolution/sqlite; `last_update` is in seconds since 1970.
 """
@@ -25,6 +27,7 @@ from meshproxy.network.tasks import spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.runtime")
 
+_AGAIN: Final = 0.1  # seconds until a write that has failed is tried again
 _FORGET_AFTER: Final = 3600  # seconds; rows that old are removed by whoever registers
 _CREATE: Final = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -62,8 +65,11 @@ class SqliteNameResolver:
             raise ComponentError("updateInterval must be greater than timeout, and timeout than 0")
         target = metadata.first("connectionString") or default_file()
         await self.close()
-        self._database = database = Database(target, self._timeout)
+        # Where the machine fails, the sidecars have ended with it.
+        self._database = database = Database(target, self._timeout, durable=False)
         await database.open()
+        if await database.run(lambda connection: _is_made(connection, self._table, other)):
+            return
         statements = _CREATE.format(table=self._table, metadata=other).split(";")
 
         def create(connection: sqlite3.Connection) -> None:
@@ -76,7 +82,7 @@ class SqliteNameResolver:
         """Write the row, and renew it."""
         self._address = address
         self._registration = str(uuid.uuid4())
-        await self._write()
+        await self._write_in_time()
         spawn(self._context.owner, self._renew(), "name registration")
 
     async def resolve(self, app_id: str, namespace: str) -> list[str]:
@@ -105,6 +111,11 @@ class SqliteNameResolver:
         finally:
             await database.close()
 
+    @property
+    def renewed_every(self) -> float:
+        """Seconds."""
+        return min(self._interval - self._timeout, self._interval / 2)
+
     def _open(self) -> Database:
         if self._database is None:
             raise ComponentError("the name registry is closed")
@@ -115,6 +126,19 @@ class SqliteNameResolver:
             f"DELETE FROM {self._table} WHERE registration_id = ?",  # noqa: S608
             (self._registration,),
         )
+
+    async def _write_in_time(self) -> None:
+        """Write; what has failed is tried again for an interval. Raises ComponentError."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._interval
+        while True:
+            try:
+                await self._write()
+                return
+            except ComponentError:
+                if now() >= deadline:
+                    raise
+            await asyncio.sleep(_AGAIN)
 
     async def _write(self) -> None:
         """Insert or renew: REPLACE also takes the address over from whoever had it before."""
@@ -137,11 +161,20 @@ class SqliteNameResolver:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self._interval - self._timeout)
+            await asyncio.sleep(self.renewed_every)
             try:
-                await self._write()
+                await self._write_in_time()
             except ComponentError as error:
                 logger.error("Failed to update host registration: %s", error)
+
+
+def _is_made(connection: sqlite3.Connection, *tables: str) -> bool:
+    """Whether the tables are there: one sidecar at a time may write, and many may start."""
+    level = f"SELECT value FROM {tables[-1]} WHERE key = 'nr-migrations'"  # noqa: S608
+    found = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN (?, ?)", tables
+    ).fetchone()
+    return bool(found == (len(set(tables)),) and connection.execute(level).fetchone() == ("1",))
 
 
 def default_file() -> str:

@@ -122,3 +122,71 @@ def test_the_default_file_is_in_a_folder_of_the_users_own(tmp_path, monkeypatch)
     folder.symlink_to(tmp_path)
     with pytest.raises(ComponentError, match="only this user can write"):
         default_file()
+
+
+class Lock:
+    """Another process that holds the file until somebody has tried to write so many times."""
+
+    def __init__(self, world, resolver, tries: int) -> None:
+        self._connection = sqlite3.connect(world.path, isolation_level=None)
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._write, self._left = resolver._write, tries
+        resolver._write = self.write
+        resolver._database._connection.execute("PRAGMA busy_timeout = 1")
+
+    async def write(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._connection.rollback()
+            self._connection.close()
+        await self._write()
+
+
+def test_who_holds_the_file_for_long_keeps_nobody_out(world):
+    async def main():
+        one = await world.sidecar("one")
+        Lock(world, one, 3)
+        await one.register("127.0.0.1:1")
+        assert await one.resolve("one", "") == ["127.0.0.1:1"]
+        world.now += 4
+        Lock(world, one, 3)
+        await one._write_in_time()
+        world.now += 4
+        assert await one.resolve("one", "") == ["127.0.0.1:1"]
+        await world.close()
+
+    run(main())
+
+
+def test_a_file_that_is_never_free_is_an_error(world):
+    async def main():
+        one = await world.sidecar("one")
+        one._interval = 0.02
+        Lock(world, one, 1_000_000)
+        with pytest.raises(ComponentError, match="database is locked"):
+            await one.register("127.0.0.1:1")
+        await world.close()
+
+    run(main())
+
+
+def test_a_row_is_renewed_while_half_of_its_time_is_left(world):
+    # What is renewed in its last second is not found for a moment when that comes late.
+    async def main():
+        one = await world.sidecar("one")
+        assert one.renewed_every == 2.5
+        await world.close()
+
+    run(main())
+
+
+def test_a_registry_that_is_made_is_opened_without_writing(world):
+    async def main():
+        await world.sidecar("one")
+        other = sqlite3.connect(world.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await world.sidecar("two")
+        other.close()
+        await world.close()
+
+    run(main())
