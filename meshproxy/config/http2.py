@@ -16,6 +16,7 @@ from meshproxy.http.http2.settings import Http2Settings, Keepalive
 
 _COUNTS: Final = (
     "hpack_table_size",
+    "max_metadata_size",
     "max_concurrent_streams",
     "initial_stream_window_size",
     "initial_connection_window_size",
@@ -49,6 +50,7 @@ def build_http2(
         ),
         keepalive=_keepalive(at, problems),
         allow_connect=at.message.allow_connect,
+        allow_metadata=at.message.allow_metadata,
     )
 
 

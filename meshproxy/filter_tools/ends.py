@@ -13,6 +13,7 @@ from meshproxy.filter_tools.messages import Headers, Message
 from meshproxy.http.filter import CONTINUE, StreamFilter
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import NO_CLUSTER, NO_ROUTE
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import HTTP11
 from meshproxy.network.address import Address
 from meshproxy.router.action import DIRECT_RESPONSE, FORWARD, ForwardAction
@@ -169,6 +170,10 @@ class Downstream:
         """Its trailers."""
         _record_trailers(self.answer, trailers)
 
+    def encode_metadata(self, metadata: MetadataMap) -> bool:
+        """METADATA is not kept: requests here are of HTTP/1."""
+        return False
+
     def reset_stream(self) -> None:
         """There will be no (more) answer."""
         self.answer.reset = True
@@ -220,6 +225,9 @@ class Upstream:
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers."""
         _record_trailers(self.request, trailers)
+
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA is not kept: requests here are of HTTP/1."""
 
     def on_downstream_watermark(self, high: bool) -> None:
         """The driver answers on command only."""

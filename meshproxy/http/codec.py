@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
     from meshproxy.http.local_reply import LocalReply
+    from meshproxy.http.metadata import MetadataMap
 
 
 class Wire(Protocol):
@@ -59,6 +60,9 @@ class RequestDecoder(Protocol):
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers, which end it."""
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """Metadata beside it, at any time before its end."""
+
     def on_codec_error(self, reply: LocalReply) -> None:
         """The rest of the request cannot be read: answer with `reply`, if there is still time."""
 
@@ -94,6 +98,9 @@ class ResponseEncoder(Protocol):
 
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers, which end it."""
+
+    def encode_metadata(self, metadata: MetadataMap) -> bool:
+        """Metadata beside it, also before its headers. False: this protocol has none."""
 
     def reset_stream(self) -> None:
         """Give the stream up: the peer must see that it is not complete."""
@@ -135,6 +142,9 @@ class ResponseDecoder(Protocol):
 
     def on_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers, which end it."""
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """Metadata beside it, at any time before its end."""
 
     def on_reset(self, reason: str, details: str) -> None:
         """There will be no (more) response. `reason` is one of Envoy's stream reset reasons."""

@@ -22,6 +22,7 @@ from meshproxy.http.local_reply import LocalReply
 from meshproxy.http.path import PathNormalizer
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.stats.metrics import (
+    Http1CodecStats,
     Http2CodecStats,
     HttpConnectionManagerStats,
     ListenerHttpStats,
@@ -118,6 +119,7 @@ class HttpConnectionManager:
         "connections",
         "dispatcher",
         "draining",
+        "http1_stats",
         "local",
         "local_ip",
         "route_config",
@@ -150,6 +152,7 @@ class HttpConnectionManager:
         self.local = LocalInfo()
         self.tracing_stats: TracingStats | None = None
         self.codec_scope: Any = None  # `http2.`
+        self.http1_stats: Http1CodecStats | None = None
         self._http2_stats: Http2CodecStats | None = None
         self._sweeping = False
         self._sweep_turn = 0
@@ -294,6 +297,11 @@ class HttpConnectionManager:
         stream.send_local_reply(
             MAX_STREAM_DURATION if stream.request_complete else MAX_REQUEST_DURATION
         )
+
+    def count_lost_metadata(self) -> None:
+        """METADATA cannot go to a client of HTTP/1."""
+        if self.http1_stats is not None:
+            self.http1_stats.metadata_not_supported_error.value += 1
 
     def http2_stats(self) -> Http2CodecStats:
         """`http2.`: there from the first connection on, as in Envoy."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshproxy.http.buffer import Buffer
     from meshproxy.http.header_map import HeaderMap
     from meshproxy.http.local_reply import LocalReply
+    from meshproxy.http.metadata import MetadataMap
     from meshproxy.http.stream_info import StreamInfo
 
 # FilterHeadersStatus
@@ -148,6 +149,9 @@ class HttpFilter(Protocol):
     def decode_trailers(self, trailers: HeaderMap) -> int:
         """The request's trailers; they end the stream. Returns a FilterTrailersStatus."""
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request, after its headers; it stops nothing."""
+
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """The response's headers. Returns a FilterHeadersStatus."""
 
@@ -156,6 +160,9 @@ class HttpFilter(Protocol):
 
     def encode_trailers(self, trailers: HeaderMap) -> int:
         """The response's trailers. Returns a FilterTrailersStatus."""
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the response, after its headers; it stops nothing."""
 
     def on_stream_complete(self) -> None:
         """The stream has ended and its facts are final; the access log is written just after."""
@@ -199,6 +206,9 @@ class StreamFilter:
         """The request's trailers; they end the stream. Returns a FilterTrailersStatus."""
         return CONTINUE
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request, after its headers; it stops nothing."""
+
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
         """The response's headers. Returns a FilterHeadersStatus."""
         return CONTINUE
@@ -210,6 +220,9 @@ class StreamFilter:
     def encode_trailers(self, trailers: HeaderMap) -> int:
         """The response's trailers. Returns a FilterTrailersStatus."""
         return CONTINUE
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the response, after its headers; it stops nothing."""
 
     def on_stream_complete(self) -> None:
         """The stream has ended and its facts are final; the access log is written just after."""
@@ -236,5 +249,5 @@ class FactoryByScope:
         return self.by_scope.get(scope, self.default)
 
 
-DECODING: Final = ("decode_headers", "decode_data", "decode_trailers")
-ENCODING: Final = ("encode_headers", "encode_data", "encode_trailers")
+DECODING: Final = ("decode_headers", "decode_data", "decode_trailers", "decode_metadata")
+ENCODING: Final = ("encode_headers", "encode_data", "encode_trailers", "encode_metadata")

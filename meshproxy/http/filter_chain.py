@@ -14,6 +14,7 @@ from meshproxy.http.filter import DECODING, ENCODING, FilterFactory, HttpFilter,
 from meshproxy.http.filter_path import FilterKind, FilterPath, PathCalls, PathEnd
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.metadata import MetadataMap
 
 if TYPE_CHECKING:
     from meshproxy.http.stream import Stream, TerminalFilter
@@ -108,6 +109,10 @@ class _DecodeEnd:
     def trailers_through(self, trailers: HeaderMap) -> None:
         assert self.stream.terminal is not None
         self.stream.terminal.decode_trailers(trailers)
+
+    def metadata_through(self, metadata: MetadataMap) -> None:
+        assert self.stream.terminal is not None
+        self.stream.terminal.decode_metadata(metadata)
 
     def buffer_high(self, may_wait: bool) -> None:
         self.stream.request_buffer_high(may_wait)

@@ -15,6 +15,7 @@ from meshproxy.http.buffer import Buffer
 from meshproxy.http.filter import (
     CONTINUE,
     CONTINUE_AND_DONT_END_STREAM,
+    DECODING,
     STOP_ALL_ITERATION_AND_WATERMARK,
     STOP_ITERATION,
     STOP_ITERATION_AND_WATERMARK,
@@ -23,10 +24,15 @@ from meshproxy.http.filter import (
     StreamFilter,
 )
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 
 HeadersCall = Callable[[Any, HeaderMap, bool], int]
 DataCall = Callable[[Any, Buffer, bool], int]
 TrailersCall = Callable[[Any, HeaderMap], int]
+MetadataCall = Callable[[Any, MetadataMap], None]
+
+# So many maps wait for one filter to go on.
+MAX_WAITING: Final = 1000
 
 # Where one filter of the path is.
 _GOING: Final = 0
@@ -46,6 +52,9 @@ class PathEnd(Protocol):
     def trailers_through(self, trailers: HeaderMap) -> None:
         """Trailers that every filter has let pass."""
 
+    def metadata_through(self, metadata: MetadataMap) -> None:
+        """METADATA that every filter has been shown."""
+
     def buffer_high(self, may_wait: bool) -> None:
         """More than the limit is held back. `may_wait`: the sender may be made to wait."""
 
@@ -63,12 +72,15 @@ class PathCalls:
     own functions; None stands for a filter that has nothing to say.
     """
 
-    __slots__ = ("data", "headers", "trailers", "watches_data")
+    __slots__ = ("data", "headers", "metadata", "metadata_follows", "trailers", "watches_data")
 
-    def __init__(self, kinds: Sequence[FilterKind], phases: tuple[str, str, str]) -> None:
+    def __init__(self, kinds: Sequence[FilterKind], phases: tuple[str, str, str, str]) -> None:
         self.headers: list[HeadersCall | None] = [_call(kind, phases[0]) for kind in kinds]
         self.data: list[DataCall | None] = [_call(kind, phases[1]) for kind in kinds]
         self.trailers: list[TrailersCall | None] = [_call(kind, phases[2]) for kind in kinds]
+        self.metadata: list[MetadataCall | None] = [_call(kind, phases[3]) for kind in kinds]
+        # What a request's path ends in is a filter, too, and sees headers first. A codec does not.
+        self.metadata_follows = phases is DECODING
         self.watches_data = any(self.data)  # some filter wants to see the body
 
 
@@ -88,6 +100,7 @@ class FilterPath:
         "_end",
         "_filters",
         "_headers_seen",
+        "_kept",
         "_may_wait",
         "_states",
         "aborted",
@@ -113,7 +126,9 @@ class FilterPath:
         self._calls = calls
         self.watches_data = calls.watches_data
         self._states = [_GOING] * len(filters)
-        self._headers_seen = [False] * len(filters)
+        self._headers_seen = [False] * len(filters)  # and have gone on from there
+        self._headers_seen.append(not calls.metadata_follows)
+        self._kept: dict[int, list[MetadataMap]] | None = None  # METADATA, by who is to see it
         self._may_wait = False
         self._at_high = False
         self.headers: HeaderMap | None = None
@@ -152,6 +167,10 @@ class FilterPath:
         self.trailers = trailers
         self._trailers_from(0, trailers)
 
+    def send_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA arrives."""
+        self._metadata_from(0, metadata)
+
     def resume(self, index: int) -> None:
         """The filter at `index` lets go of what it stopped; nothing happens if it stopped
         nothing."""
@@ -167,6 +186,8 @@ class FilterPath:
             assert self.headers is not None
             alone = self.complete and self.buffer is None and not had_trailers
             self._headers_from(index + 1, self.headers, alone)
+        if self._kept is not None and not self._is_aborted():
+            self._show_kept(index)
         if self.buffer is not None and not self._is_aborted():
             self._data_from(start, self.buffer, self.complete and not had_trailers)
         if had_trailers and not self._is_aborted():
@@ -210,6 +231,8 @@ class FilterPath:
             if status != CONTINUE and status != CONTINUE_AND_DONT_END_STREAM:
                 if status == STOP_ITERATION:
                     self._states[index] = _STOPPED
+                    if self._kept is not None:
+                        self._show_kept(index)
                 else:
                     self._states[index] = _STOPPED_ALL
                     self._may_wait = status == STOP_ALL_ITERATION_AND_WATERMARK
@@ -219,8 +242,15 @@ class FilterPath:
                 end_stream = False
             if last and self.buffer is not None:
                 body_from = index
+            if self._kept is not None:
+                self._show_kept(index)
+                if self._is_aborted():
+                    return
             index += 1
         self._end.headers_through(headers, end_stream and body_from < 0)
+        self._headers_seen[index] = True
+        if self._kept is not None and not self._is_aborted():
+            self._show_kept(index)
         if body_from >= 0 and self.buffer is not None and not self.aborted:
             trailers = self.trailers  # of that body
             self._data_from(body_from + 1, self.buffer, trailers is None)
@@ -285,6 +315,42 @@ class FilterPath:
                 return
             index += 1
         self._end.trailers_through(trailers)
+
+    def _metadata_from(self, index: int, metadata: MetadataMap) -> None:
+        filters, calls = self._filters, self._calls.metadata
+        last = len(filters)
+        while index < last:
+            state = self._states[index]
+            if state == _STOPPED_ALL or (state == _GOING and not self._headers_seen[index]):
+                self._keep_metadata(index, metadata)
+                return
+            call = calls[index]
+            if call is not None:
+                call(filters[index], metadata)
+                if self.aborted:
+                    return
+            index += 1
+        if self._headers_seen[last]:
+            self._end.metadata_through(metadata)
+        else:
+            self._keep_metadata(last, metadata)
+
+    def _keep_metadata(self, index: int, metadata: MetadataMap) -> None:
+        if self._kept is None:
+            self._kept = {}
+        waiting = self._kept.setdefault(index, [])
+        waiting.append(metadata)
+        if len(waiting) > MAX_WAITING:
+            waiting.clear()
+            self._end.buffer_high(False)
+
+    def _show_kept(self, index: int) -> None:
+        """What came before this filter had its headers, or while it had stopped everything."""
+        assert self._kept is not None
+        for metadata in self._kept.pop(index, ()):
+            self._metadata_from(index, metadata)
+            if self._is_aborted():
+                return
 
     # -- what is held back -------------------------------------------------------------------
 

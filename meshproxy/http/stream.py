@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from meshproxy.http.codec import ResponseEncoder
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply, asks_for_grpc, render
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import HTTP2, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class TerminalFilter(Protocol):
 
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers."""
+
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside it."""
 
     def on_downstream_watermark(self, high: bool) -> None:
         """Downstream cannot keep up with the response, or can again."""
@@ -184,6 +188,16 @@ class Stream:
         elif self.terminal is not None:
             self.terminal.decode_trailers(trailers)
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request."""
+        self._last_active = self.manager.dispatcher.now()
+        if self.decode_aborted:
+            return
+        if self._decode_path is not None:
+            self._decode_path.send_metadata(metadata)
+        elif self.terminal is not None:
+            self.terminal.decode_metadata(metadata)
+
     def on_codec_error(self, reply: LocalReply) -> None:
         """The rest of the request cannot be read."""
         stats = self.manager.stats
@@ -286,6 +300,14 @@ class Stream:
         else:
             self._encode_path.send_trailers(trailers)
 
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the response."""
+        path = self._encode_path
+        if path is None:
+            self.metadata_through(metadata)
+        elif not path.aborted:
+            path.send_metadata(metadata)
+
     # -- PathEnd of the encode path: what all filters have let pass --------------------------
 
     def headers_through(self, headers: HeaderMap, end_stream: bool) -> None:
@@ -310,6 +332,11 @@ class Stream:
         """Send the response's trailers."""
         self.encoder.encode_trailers(trailers)
         self._response_sent()
+
+    def metadata_through(self, metadata: MetadataMap) -> None:
+        """Send METADATA; Envoy counts where it cannot."""
+        if not self.response_complete and not self.encoder.encode_metadata(metadata):
+            self.manager.count_lost_metadata()
 
     def buffer_high(self, may_wait: bool) -> None:
         """The response's filters hold back more than the limit."""

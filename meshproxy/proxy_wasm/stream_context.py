@@ -20,6 +20,7 @@ from meshproxy.http.filter import (
 )
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.proxy_wasm.abi import U32
 from meshproxy.proxy_wasm.exports import FAILED
 from meshproxy.proxy_wasm.guest_answers import (
@@ -145,6 +146,13 @@ class StreamContext(StreamCalls):
             self.goes_on(REQUEST)
         return CONTINUE
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """`proxy_on_request_metadata`; of the map Envoy lets a guest know the size only."""
+        callback = self.vm.exports.proxy_on_request_metadata
+        if callback is not None:
+            callback(self, len(metadata))
+            self.encoded = None
+
     # -- response ------------------------------------------------------------------------------
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:
@@ -219,6 +227,13 @@ class StreamContext(StreamCalls):
         if self._waiting:
             self.goes_on(RESPONSE)
         return CONTINUE
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """`proxy_on_response_metadata`."""
+        callback = self.vm.exports.proxy_on_response_metadata
+        if callback is not None and self.id:
+            callback(self, len(metadata))
+            self.encoded = None
 
     # -- statuses ------------------------------------------------------------------------------
 

@@ -11,9 +11,11 @@ from typing import Final
 PHASES: Final = {
     "decode_data": "proxy_on_request_body",
     "decode_trailers": "proxy_on_request_trailers",
+    "decode_metadata": "proxy_on_request_metadata",
     "encode_headers": "proxy_on_response_headers",
     "encode_data": "proxy_on_response_body",
     "encode_trailers": "proxy_on_response_trailers",
+    "encode_metadata": "proxy_on_response_metadata",
 }
 _known: dict[frozenset[str], frozenset[str]] = {}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply, asks_for_grpc, render
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import HTTP11, StreamInfo
 from meshproxy.router.action import ForwardAction
 from meshproxy.router.route import Route, RouteConfiguration, VirtualHost
@@ -236,6 +237,9 @@ class AsyncStream:
         if not self._done:
             self._end()
             self._receiver.on_trailers(trailers)
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA, which nobody waits for."""
 
     def send_local_reply(self, reply: LocalReply) -> None:
         """The router answers in the upstream's place."""

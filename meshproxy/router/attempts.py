@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +173,11 @@ class Attempts:
         if self._attempt is not None:
             self._attempt.router.decode_trailers(trailers)
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request, for the attempt that is under way."""
+        if self._attempt is not None:
+            self._attempt.router.decode_metadata(metadata)
+
     # -- outcomes --------------------------------------------------------------------------------
 
     def on_headers(self, attempt: _Attempt, headers: HeaderMap, end_stream: bool) -> None:
@@ -317,6 +323,11 @@ class _Attempt:
 
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """The same."""
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the response."""
+        if self._owner is not None:
+            self._stream.encode_metadata(metadata)
 
     def send_local_reply(self, reply: LocalReply) -> None:
         """The router could not reach a host."""

@@ -18,6 +18,7 @@ from meshproxy.http.local_reply import (
     REQUEST_TIMEOUT,
     LocalReply,
 )
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import ResponseFlag
 from meshproxy.router.action import FORWARD
 from meshproxy.router.failures import FAILURES, OTHER_FAILURE, failure_reply
@@ -202,6 +203,11 @@ class Router:
         if self.upstream is not None:
             self._start_timeout()
             self.upstream.encode_trailers(trailers)
+
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request; what comes before a next try, that does not get."""
+        if self.upstream is not None:
+            self.upstream.encode_metadata(metadata)
 
     def _start_timeout(self) -> None:
         """A route's timeout runs from the end of the request (route.v3.RouteAction.timeout)."""

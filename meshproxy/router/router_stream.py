@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from meshproxy.http.header_map import HeaderMap
     from meshproxy.http.local_reply import LocalReply
+    from meshproxy.http.metadata import MetadataMap
     from meshproxy.http.stream_info import StreamInfo
     from meshproxy.router.route import Route
 
@@ -56,3 +57,6 @@ class RouterStream(Protocol):
 
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers."""
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside it."""

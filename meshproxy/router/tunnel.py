@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.upstream.tcp_client import TcpClient
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Tunnel:
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """The request's end; TCP has no word for trailers."""
         self.encode_data(b"", True)
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """TCP has none."""
 
     def _pause(self, pause: bool) -> None:
         if pause != self._paused:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshproxy.http.header_map import HeaderMap
 from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream import REQUEST_PAYLOAD_TOO_LARGE, RESPONSE_PAYLOAD_TOO_LARGE
 from meshproxy.router.upstream_request import UpstreamRequest
 
@@ -81,6 +82,11 @@ class FilteredRequest:
         """The request's trailers."""
         if not self.done:
             self.decode.send_trailers(trailers)
+
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request."""
+        if not self.done:
+            self.decode.send_metadata(metadata)
 
     def read_disable(self, disable: bool) -> None:
         """Stop or go on reading the response."""
@@ -251,6 +257,10 @@ class RequestEnd:
         """The request's trailers."""
         self._owner.request.encode_trailers(trailers)
 
+    def metadata_through(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request."""
+        self._owner.request.encode_metadata(metadata)
+
     def buffer_high(self, may_wait: bool) -> None:
         """Filters hold back more of the request than the limit."""
         if may_wait:
@@ -288,6 +298,11 @@ class ResponseSide:
         """The response's trailers, from the host."""
         self._owner.encode.send_trailers(trailers)
 
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the response, from the host."""
+        if not self._owner.done:
+            self._owner.encode.send_metadata(metadata)
+
     def headers_through(self, headers: HeaderMap, end_stream: bool) -> None:
         """Headers that all filters have let pass."""
         owner = self._owner
@@ -312,6 +327,10 @@ class ResponseSide:
         owner = self._owner
         owner.router.stream.encode_trailers(trailers)
         owner.response_through()
+
+    def metadata_through(self, metadata: MetadataMap) -> None:
+        """METADATA that all filters have been shown."""
+        self._owner.router.stream.encode_metadata(metadata)
 
     def buffer_high(self, may_wait: bool) -> None:
         """Filters hold back more of the response than the limit."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from meshproxy.http.filter_path import MAX_WAITING
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 
 if TYPE_CHECKING:
     from meshproxy.router.router import Router
@@ -34,6 +36,7 @@ class UpstreamRequest:
         "_body_ended",
         "_client",
         "_done",
+        "_metadata",
         "_paused",
         "_trailers",
         "_waits",
@@ -50,6 +53,7 @@ class UpstreamRequest:
         self._client: Any = None
         self._body: list[bytes] | None = None  # what arrived before there was a connection
         self._body_ended = False
+        self._metadata: list[MetadataMap] | None = None  # the same
         self._trailers: HeaderMap | None = None
         # Nothing goes to a host that has not agreed to the other protocol: what it took for
         # requests of its own would be smuggled.
@@ -117,6 +121,21 @@ class UpstreamRequest:
         if self.response_ended:
             self._end()
 
+    def encode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside the request."""
+        if self._done:
+            return
+        client = self._client
+        if client is None or self._waits:
+            if self._metadata is None:
+                self._metadata = []
+            self._metadata.append(metadata)
+            if len(self._metadata) > MAX_WAITING:
+                self.reset()
+                self.router.on_upstream_failure(self, "local reset", "")
+        elif not client.codec.encode_metadata(metadata):
+            client.pool.cluster.count_lost_metadata()
+
     def _request_sent(self) -> None:
         self.request_sent = True
         self.router.on_request_sent()
@@ -151,6 +170,9 @@ class UpstreamRequest:
         self._pause(client.above_high)
 
     def _send_held(self) -> None:
+        metadata, self._metadata = self._metadata, None
+        for each in metadata or ():  # before the body that came before it, as in Envoy
+            self.encode_metadata(each)
         body, self._body = self._body, None
         if body is not None:
             self.encode_data(body[0] if len(body) == 1 else b"".join(body), self._body_ended)
@@ -217,6 +239,11 @@ class UpstreamRequest:
         """Its trailers."""
         self._response_ended()
         self.router.stream.encode_trailers(trailers)
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA beside it."""
+        if not self._done:
+            self.router.stream.encode_metadata(metadata)
 
     def on_reset(self, reason: str, details: str) -> None:
         """There will be no (more) response."""

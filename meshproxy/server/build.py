@@ -27,7 +27,7 @@ from meshproxy.network_filters.tcp_proxy import TcpProxyFactory
 from meshproxy.router.attempts import AttemptsFactory
 from meshproxy.router.router import RouterFactory
 from meshproxy.server.http_chain import build_chains, build_upstream_chain
-from meshproxy.stats.metrics import HttpStats, ListenerHttpStats, TracingStats
+from meshproxy.stats.metrics import Http1CodecStats, HttpStats, ListenerHttpStats, TracingStats
 
 if TYPE_CHECKING:
     from meshproxy.http.local_info import LocalInfo
@@ -166,6 +166,7 @@ def _http_manager(
         manager_config, chain, stats, listener_stats.block(ListenerHttpStats), world.dispatcher
     )
     manager.codec_scope = world.store.scope("http2.")
+    manager.http1_stats = world.store.scope("http1.").block(Http1CodecStats)
     manager.tracing_stats = scope.scope("tracing.").block(TracingStats)
     manager.local = world.local
     return manager

@@ -350,6 +350,10 @@ class Cluster:
             self._counts_http1 = True
             self.scope.scope("http1.").block(Http1CodecStats)
 
+    def count_lost_metadata(self) -> None:
+        """METADATA cannot go to a host that speaks HTTP/1."""
+        self.scope.scope("http1.").block(Http1CodecStats).metadata_not_supported_error.value += 1
+
     def http2_stats(self) -> Http2CodecStats:
         """`http2.`, shown from the first connection on, as Envoy does."""
         stats = self._http2_stats

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import HTTP11
 from meshproxy.upstream.pools import make_pool
 
@@ -170,6 +171,9 @@ class HttpTunnel:
         """The host sends no more."""
         if not self._done:
             self._callbacks.on_upstream_eof()
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA, which nobody waits for."""
 
     def on_reset(self, reason: str, details: str) -> None:
         """The stream, or the connection that carries it, is gone."""

@@ -66,6 +66,13 @@ def test_what_a_bad_message_costs(fields, lenient):
     assert options(fields).stream_error_on_invalid_http_messaging is lenient
 
 
+def test_metadata_is_off_unless_it_is_allowed():
+    assert options("").allow_metadata is False
+    assert options("allow_metadata: true").allow_metadata is True
+    assert options("allow_metadata: true").max_metadata_size == 1 << 20
+    assert options("allow_metadata: true, max_metadata_size: 9").max_metadata_size == 9
+
+
 def test_keepalive_arrives():
     given = "connection_keepalive: {interval: 30s, timeout: 5s, interval_jitter: {value: 10}}"
     assert options(given).keepalive == Keepalive(timeout=5, interval=30, jitter=0.1)
@@ -87,7 +94,7 @@ def test_the_limits_of_headers_are_those_of_the_manager():
 
 
 @pytest.mark.parametrize(
-    "field", ["allow_metadata: true", "max_metadata_size: 1", "use_oghttp2_codec: true",
+    "field", ["use_oghttp2_codec: true",
               "custom_settings_parameters: [{identifier: 10, value: 0}]"]
 )  # fmt: skip
 def test_what_is_not_supported_is_refused_by_name(field):

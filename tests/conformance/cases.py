@@ -131,6 +131,19 @@ def network_sweeps(version: int) -> Iterator[tuple[str, list[str]]]:
             yield phase, commands(table, names)
 
 
+METADATA_PHASES: Final = ("request_metadata", "response_metadata")
+"""Brought about by METADATA of HTTP/2."""
+
+
+def metadata_sweeps(version: int) -> Iterator[Case]:
+    """Every hostcall that leaves the stream alone, where a filter is told of METADATA."""
+    names = frozenset(imports(version))
+    for table in (READING, CHANGING):
+        for phase in METADATA_PHASES:
+            for program in programs(phase, table, names):
+                yield Case(version, phase, program)
+
+
 # What Envoy 1.40 does not survive, or answers with bytes that are no HTTP; test_decisions.py says
 # what meshproxy does.
 _TOO_EARLY: Final = ("request_headers", "request_body", "request_trailers")

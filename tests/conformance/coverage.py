@@ -18,9 +18,11 @@ PHASES: Final = {
     "configure": "proxy_on_configure",
     "request_headers": "proxy_on_request_headers",
     "request_body": "proxy_on_request_body",
+    "request_metadata": "proxy_on_request_metadata",
     "request_trailers": "proxy_on_request_trailers",
     "response_headers": "proxy_on_response_headers",
     "response_body": "proxy_on_response_body",
+    "response_metadata": "proxy_on_response_metadata",
     "response_trailers": "proxy_on_response_trailers",
     "http_call_response": "proxy_on_http_call_response",
     "tick": "proxy_on_tick",
@@ -43,9 +45,8 @@ PHASES: Final = {
 """The probe's phases and the callbacks they are."""
 
 ELSEWHERE: Final = {
-    "proxy_on_request_metadata": "Envoy calls it with `allow_metadata`, which is refused here",
-    "proxy_on_response_metadata": "Envoy calls it with `allow_metadata`, which is refused here",
-    "proxy_on_foreign_function": "nothing in Envoy calls it",
+    "proxy_on_foreign_function": "it is for the program that Envoy is built into: nothing of Envoy"
+    " calls it, and no hostcall, filter or configuration leads there",
 }
 """Callbacks that have no column, and why."""
 
@@ -55,6 +56,9 @@ def covered() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {name: set() for name in HOSTCALLS}
     for version in cases.VERSIONS.values():
         for case in (*cases.sweeps(version), *cases.decisions(version)):
+            for name in case.hostcalls:
+                found[name].add(case.phase)
+        for case in cases.metadata_sweeps(version):
             for name in case.hostcalls:
                 found[name].add(case.phase)
         for phase, program in cases.network_sweeps(version):

@@ -313,6 +313,12 @@ EXPORT(proxy_on_request_body) u32 on_request_body(u32 context, u32 size, u32 end
 EXPORT(proxy_on_response_body) u32 on_response_body(u32 context, u32 size, u32 end_of_stream) {
   return body("response_body", "response_body_end", context, size, end_of_stream);
 }
+EXPORT(proxy_on_request_metadata) u32 on_request_metadata(u32 context, u32 count) {
+  return STREAM_PHASE(request_metadata, 0, context, count);
+}
+EXPORT(proxy_on_response_metadata) u32 on_response_metadata(u32 context, u32 count) {
+  return STREAM_PHASE(response_metadata, 0, context, count);
+}
 EXPORT(proxy_on_request_trailers) u32 on_request_trailers(u32 context, u32 count) {
   return STREAM_PHASE(request_trailers, 0, context, count);
 }

@@ -80,6 +80,7 @@ class RecordedRequest:
         self.body = b""
         self.trailers: list[tuple[bytes, bytes]] | None = None
         self.ended = False
+        self.metadata: list[dict[bytes, bytes]] = []
         self.error: LocalReply | None = None
         self.reset: str | None = None
         self.watermarks: list[bool] = []
@@ -95,6 +96,9 @@ class RecordedRequest:
     def decode_trailers(self, trailers: HeaderMap) -> None:
         self.trailers = trailers.pairs
         self._end(True)
+
+    def decode_metadata(self, metadata: dict[bytes, bytes]) -> None:
+        self.metadata.append(metadata)
 
     def on_codec_error(self, reply: LocalReply) -> None:
         self.error = reply
@@ -138,6 +142,7 @@ class RecordedResponse:
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         self.trailers: list[tuple[bytes, bytes]] | None = None
+        self.metadata: list[dict[bytes, bytes]] = []
         self.ended = False
         self.reset: str | None = None
 
@@ -155,6 +160,9 @@ class RecordedResponse:
     def on_trailers(self, trailers: HeaderMap) -> None:
         self.trailers = trailers.pairs
         self.ended = True
+
+    def on_metadata(self, metadata: dict[bytes, bytes]) -> None:
+        self.metadata.append(metadata)
 
     def on_reset(self, reason: str, details: str) -> None:
         self.reset = reason

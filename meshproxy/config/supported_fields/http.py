@@ -41,7 +41,7 @@ FIELDS: Final[dict[str, str]] = {
         " max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream"
         " max_inbound_window_update_frames_per_data_frame_sent"
         " stream_error_on_invalid_http_messaging override_stream_error_on_invalid_http_message"
-        " connection_keepalive allow_connect"
+        " connection_keepalive allow_connect allow_metadata max_metadata_size"
     ),
     CORE + "KeepaliveSettings": "interval timeout interval_jitter connection_idle_interval",
     # ---- routes

@@ -32,6 +32,7 @@ from meshproxy.http.http1.head import (
     parse_trailers,
 )
 from meshproxy.http.http1.settings import Http1Settings
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.status import STATUS_TEXT
 
 # _reading; the BODY_* values of framing.py are its other states
@@ -152,6 +153,10 @@ class ClientCodec:
         if self._chunked:
             write_trailers(self.wire, trailers.pairs if self.settings.enable_trailers else [])
         self._end_request()
+
+    def encode_metadata(self, metadata: MetadataMap) -> bool:
+        """HTTP/1 has none."""
+        return False
 
     def _end_request(self) -> None:
         self._request_done = True

@@ -41,6 +41,7 @@ from meshproxy.http.http1.request_line import (
 )
 from meshproxy.http.http1.settings import Http1Settings
 from meshproxy.http.local_reply import LocalReply
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.status import status_lines
 from meshproxy.http.stream_info import HTTP10, HTTP11
 
@@ -416,6 +417,10 @@ class ServerCodec:
         if self._chunked:
             write_trailers(self.wire, trailers.pairs if self.settings.enable_trailers else [])
         self._response_complete()
+
+    def encode_metadata(self, metadata: MetadataMap) -> bool:
+        """HTTP/1 has none."""
+        return False
 
     def _response_complete(self) -> None:
         self._writing = FINISHED

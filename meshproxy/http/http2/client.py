@@ -21,6 +21,7 @@ from meshproxy.http.http2.keepalive import KeepalivePing
 from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.http.http2.stream import Http2Stream
 from meshproxy.http.http2.validation import VIOLATION, check_fields, read_response
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import HTTP2
 
 # Envoy's reset reasons
@@ -76,6 +77,10 @@ class ClientStream(Http2Stream):
         """End the request with trailers."""
         self.send_trailers(trailers)
 
+    def encode_metadata(self, metadata: MetadataMap) -> bool:
+        """Send METADATA of the request, which has begun."""
+        return self.send_metadata(metadata)
+
     # -- reading -----------------------------------------------------------------------------
 
     def on_headers(self, end_stream: bool, pairs: list[Pair]) -> str | None:
@@ -125,6 +130,11 @@ class ClientStream(Http2Stream):
         """A piece of the response's body."""
         if self.handler is not None and (data or end_stream):
             self.handler.on_data(data, end_stream)
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA of the response, which may come before it."""
+        if self.handler is not None:
+            self.handler.on_metadata(metadata)
 
     def on_reset(self, code: int) -> None:
         """The server gives the stream up."""

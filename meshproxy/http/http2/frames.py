@@ -21,6 +21,7 @@ PING: Final = 6
 GOAWAY: Final = 7
 WINDOW_UPDATE: Final = 8
 CONTINUATION: Final = 9
+METADATA: Final = 0x4D  # of Envoy, not of the RFC
 
 END_STREAM: Final = 0x1
 ACK: Final = 0x1
@@ -74,6 +75,11 @@ def header_block(block: bytes, end_stream: bool, stream_id: int, max_frame: int)
         for at, piece in enumerate(pieces[1:], 1)
     ]
     return b"".join(out)
+
+
+def extension(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    """A frame of a type that the RFC does not know."""
+    return _pack((len(payload) << 8) | kind, flags, stream_id) + payload
 
 
 def rst_stream(stream_id: int, code: int) -> bytes:

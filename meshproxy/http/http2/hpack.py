@@ -11,6 +11,7 @@ the tests.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from hpack.exceptions import HPACKError
@@ -343,4 +344,13 @@ class HeaderEncoder:
             self._size -= len(name) + len(value) + _ENTRY_OVERHEAD
 
 
-__all__ = ["BlockError", "BombError", "HeaderDecoder", "HeaderEncoder"]
+def literal_block(pairs: Iterable[Pair]) -> bytes:
+    """A block that leaves every table alone."""
+    out: list[bytes] = []
+    for name, value in pairs:
+        out += (b"\0", _integer_bytes(len(name), 0, 0x7F), name)
+        out += (_integer_bytes(len(value), 0, 0x7F), value)
+    return b"".join(out)
+
+
+__all__ = ["BlockError", "BombError", "HeaderDecoder", "HeaderEncoder", "literal_block"]

@@ -21,17 +21,21 @@ from meshproxy.http.http2.frames import (
     HAS_PRIORITY,
     HEADER_SIZE,
     MAX_WINDOW,
+    METADATA,
 )
 from meshproxy.http.http2.hpack import TOO_LARGE, BlockError, BombError, HeaderDecoder, Pair
 from meshproxy.http.http2.limits import (
     FORGIVEN_RESETS,
     MAX_CONTINUATIONS,
+    METADATA_WORK,
     RESET_WORK,
     SHIFT,
     SUSPICIOUS_TURN,
     TURN,
+    UNKNOWN_SHIFT,
     WORK,
 )
+from meshproxy.http.http2.metadata import MetadataReader
 from meshproxy.http.http2.output import Http2Output
 from meshproxy.http.http2.settings import MAX_FRAME_SIZE, Http2Settings
 
@@ -51,8 +55,9 @@ class _Block:
 class Http2Input(Http2Output):
     """What the peer sends. `last_received` counts frames: a sign of life."""
 
-    __slots__ = ("_block", "_decoder", "_handlers", "_held", "_left", "_preface_left",
-                 "_received_settings", "_rest", "_rest_at", "last_received", "resets")  # fmt: skip
+    __slots__ = ("_block", "_decoder", "_handlers", "_held", "_left", "_metadata",
+                 "_preface_left", "_received_settings", "_rest", "_rest_at", "last_received",
+                 "resets")  # fmt: skip
 
     # By the frame's type, up to CONTINUATION: gets flags, stream id and payload.
     _handlers: tuple[Callable[[int, int, bytes], None], ...]
@@ -68,6 +73,9 @@ class Http2Input(Http2Output):
         self._rest = b""  # what was read and is left for later turns, from `_rest_at`
         self._rest_at = 0
         self._block: _Block | None = None
+        self._metadata: MetadataReader | None = None
+        if settings.allow_metadata:
+            self._metadata = MetadataReader(settings.max_metadata_size, self.streams, stats)
         self._decoder = HeaderDecoder(
             settings.hpack_table_size, settings.max_headers_bytes, settings.max_headers_count
         )
@@ -147,8 +155,15 @@ class Http2Input(Http2Output):
                 handlers[kind](flags, stream_id & MAX_WINDOW, data[at + HEADER_SIZE : end])
                 if self.closed:
                     return
-            else:  # RFC 9113, 4.1: frames of unknown types are ignored
-                self._left -= 1
+            else:
+                self._left -= 1 + (length >> UNKNOWN_SHIFT)
+                # RFC 9113, 4.1: frames of unknown types are ignored.
+                if kind == METADATA and self._metadata is not None:
+                    self._left -= METADATA_WORK
+                    payload = data[at + HEADER_SIZE : end]
+                    self._metadata.take(flags, stream_id & MAX_WINDOW, payload)
+                    if self.closed:
+                        return
             at = end
             if self._left <= 0 and at < size:
                 self._put_off(data, at)

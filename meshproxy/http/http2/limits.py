@@ -27,6 +27,9 @@ FORGIVEN_RESETS: Final = 4
 # Of a frame, by its type from DATA on; and for so many of its bytes (as a shift) one more.
 WORK: Final = (4, 8, 1, 64, 8, 1, 2, 1, 1, 4)
 SHIFT: Final = (12, 5, 31, 31, 31, 31, 31, 31, 31, 5)
+# Of a frame of another type, and of METADATA where it is allowed: it is decoded like headers.
+UNKNOWN_SHIFT: Final = 5
+METADATA_WORK: Final = 7
 # Of an RST_STREAM that the peer makes us send.
 RESET_WORK: Final = 64
 

@@ -22,6 +22,7 @@ from meshproxy.http.http2.keepalive import KeepalivePing
 from meshproxy.http.http2.settings import Http2Settings
 from meshproxy.http.http2.stream import Http2Stream
 from meshproxy.http.http2.validation import VIOLATION, check_fields, read_request
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.stream_info import HTTP2, ResponseFlag
 
 # So many streams of a connection that is gone end in the same turn of the loop.
@@ -47,6 +48,10 @@ class ServerStream(Http2Stream):
         """A piece of the request's body."""
         if data or end_stream:
             self.decoder.decode_data(data, end_stream)
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA of the request."""
+        self.decoder.decode_metadata(metadata)
 
     def on_reset(self, code: int) -> None:
         """The client does not want the response."""
@@ -75,6 +80,10 @@ class ServerStream(Http2Stream):
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """Send its trailers."""
         self.send_trailers(trailers)
+
+    def encode_metadata(self, metadata: MetadataMap) -> bool:
+        """Send METADATA."""
+        return self.send_metadata(metadata)
 
     def reset_stream(self) -> None:
         """The response cannot be finished."""

@@ -33,6 +33,7 @@ class Http2Settings:
 
     Sizes are bytes. The `max_*_frames*` are the limits of `limits.py`. `buffer_limit` is how much
     of a body a stream keeps while its peer's window is closed before it asks its sender to wait.
+    `max_metadata_size` is the size of all METADATA that a stream may receive, before it is decoded.
     """
 
     max_headers_bytes: int = 60 * 1024
@@ -42,6 +43,8 @@ class Http2Settings:
     initial_stream_window_size: int = 16 * _MIB
     initial_connection_window_size: int = 24 * _MIB
     allow_connect: bool = False
+    allow_metadata: bool = False
+    max_metadata_size: int = _MIB
     max_outbound_frames: int = 10_000
     max_outbound_control_frames: int = 1000
     max_consecutive_inbound_frames_with_empty_payload: int = 1

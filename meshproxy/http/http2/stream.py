@@ -14,6 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.http2.metadata import metadata_frames
+from meshproxy.http.metadata import MetadataMap
 
 if TYPE_CHECKING:
     from meshproxy.http.http2.output import Http2Output
@@ -107,6 +109,15 @@ class Http2Stream:
             self._trailers_pending = trailers
         else:
             self.send_headers(trailers, True)
+
+    def send_metadata(self, metadata: MetadataMap) -> bool:
+        """METADATA, where both sides of this stream know it; it waits for no window. True: this
+        protocol has it."""
+        connection = self.connection
+        if connection.settings.allow_metadata and not (self.gone or self.local_closed):
+            for frame in metadata_frames(self.id, metadata, connection.peer_max_frame):
+                connection.write(frame)
+        return True
 
     def flush(self) -> None:
         """Send what the windows allow of what waits."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from meshproxy.http.grpc import CONTENT_TYPE, MessageError, MessageReader, encode_message
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.http.status import is_grpc
 from meshproxy.proxy_wasm.wire_format import WireError, bytes_field, last_int, message
 from meshproxy.upstream.health_check.config import GrpcHealthCheck
@@ -114,6 +115,9 @@ class GrpcProbe:
     def on_trailers(self, trailers: HeaderMap) -> None:
         """The status."""
         self._complete(trailers.get(b"grpc-status") == b"0" and self._is_serving(), True)
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA, which nobody waits for."""
 
     def on_reset(self, reason: str, details: str) -> None:
         """There is none."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meshproxy.http.header_map import HeaderMap
+from meshproxy.http.metadata import MetadataMap
 from meshproxy.upstream.health_check.config import MAX_BUFFER, HttpHealthCheck
 from meshproxy.upstream.health_check.host_health import Failure
 from meshproxy.upstream.health_check.http_client import USER_AGENT, CheckClient, stream_info
@@ -121,6 +122,9 @@ class HttpProbe:
     def on_trailers(self, trailers: HeaderMap) -> None:
         """Its end."""
         self._complete()
+
+    def on_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA, which nobody waits for."""
 
     def on_reset(self, reason: str, details: str) -> None:
         """There is none."""
