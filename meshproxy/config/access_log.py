@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from meshproxy.config.context import BuildContext
@@ -85,6 +86,9 @@ class AccessLogBuilder:
         path = logger.message.path if logger.type_name == _FILE else _STREAMS.get(logger.type_name)
         if path is None:
             return None
+        if logger.type_name == _FILE and not Path(path).parent.is_dir():
+            text = f"'{path}' cannot be opened: its folder is not there"
+            logger.error(self._problems, Code.INVALID, text, "path")
         render = self._render(logger)
         return AccessLogConfig(path, render, passes) if render is not None else None
 

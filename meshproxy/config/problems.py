@@ -21,8 +21,13 @@ _SENSITIVE: Final = (
 )
 _SENSITIVE_NAME: Final = re.compile(_SENSITIVE, re.IGNORECASE)
 _SENSITIVE_KEY: Final = re.compile(
-    rf"""^(.*?(?:{_SENSITIVE})[\w-]*["']?\s*:\s*)(\S.*)$""", re.IGNORECASE
+    # Where a secret lies is none: its file, or its place in a store of secrets.
+    rf"""^(.*?(?:{_SENSITIVE})(?!_?(?:key_?ref|store)\b)[\w-]*["']?\s*:\s*)"""
+    r"""(?!\{\s*["']?filename["']?\s*:)(\S.*)$""",
+    re.IGNORECASE,
 )
+# Fields of the Envoy API whose inline text is a template.
+_TEMPLATES: Final = re.compile(r"\.(?:text_format_source|body)\.inline_string$")
 # A line of a key in PEM or base64 has no blank and no punctuation of YAML.
 _BASE64_LINE: Final = re.compile(r"^\s*[A-Za-z0-9+/_-]{40,}=*\s*$|-----(BEGIN|END) ")
 
@@ -37,11 +42,15 @@ class Source:
         self.text = text
         self._lines: list[str] | None = None
 
-    def place(self, line: int, column: int) -> Place:
-        """The place of a 1-based line and column, with its line of text."""
+    def place(self, line: int, column: int, path: str = "") -> Place:
+        """The place of a 1-based line and column, with its line of text.
+
+        `path`: of the field that is there, where that is known.
+        """
         # A mark beyond the part that is quoted would point at nothing.
         excerpt = self.line(line)[:_EXCERPT_LENGTH] if column <= _EXCERPT_LENGTH else ""
-        return Place(self.name, line, column, redact(excerpt))
+        shown = excerpt if _TEMPLATES.search(path) else redact(excerpt)
+        return Place(self.name, line, column, shown)
 
     def line(self, number: int) -> str:
         """A line of the text by its 1-based number, empty if there is none."""
@@ -60,9 +69,9 @@ class Mark:
         self.line = line
         self.column = column
 
-    def place(self) -> Place:
-        """The position as a value, with its line of text."""
-        return self.source.place(self.line, self.column)
+    def place(self, path: str = "") -> Place:
+        """The position as a value, with its line of text; `path`: of the field that is there."""
+        return self.source.place(self.line, self.column, path)
 
     def inside(self, text: str, offset: int) -> Mark:
         """The mark of a character of the scalar `text` that begins here.
@@ -105,7 +114,7 @@ class Problems:
         if len(self.found) == MAX_FOUND - 1:
             code, expected, suggestion = Code.LIMIT, "", ""
             message = "there are more errors than these; they are not shown"
-        place = mark.place() if isinstance(mark, Mark) else mark
+        place = mark.place(path) if isinstance(mark, Mark) else mark
         self.found.append(ConfigError(code, message, place, path, expected, suggestion))
 
     def split(self, *, allow_unsupported: bool) -> tuple[list[ConfigError], list[ConfigError]]:

@@ -6,6 +6,7 @@ Owns the forms in which code can be named. Refuses to load any.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from meshproxy.config.document import At
@@ -37,15 +38,26 @@ def build_code(vm: At, problems: Problems) -> CodeSource | None:
         return None
     message = local.message
     if kind == "filename":
-        if not message.filename.startswith(_OCI):
-            return LocalFile(message.filename)
-        return _image(local, "filename", message.filename, problems)
+        if message.filename.startswith(_OCI):
+            return _image(local, "filename", message.filename, problems)
+        return _file(local, message.filename, problems)
     if kind == "environment_variable":
         text = "a module cannot come from an environment variable"
         local.error(problems, Code.UNSUPPORTED_VALUE, text, kind)
         return None
     is_bytes = kind == "inline_bytes"
     return InlineCode(message.inline_bytes if is_bytes else message.inline_string.encode())
+
+
+def _file(at: At, path: str, problems: Problems) -> LocalFile:
+    """A module on disk; it is read when its VM is built, but that it is there is known now."""
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        text = f"the file '{path}' cannot be read: {error.strerror}"
+        at.error(problems, Code.INVALID, text, "filename")
+    return LocalFile(path)
 
 
 def _image(at: At, field: str, url: str, problems: Problems) -> RemoteCode | None:

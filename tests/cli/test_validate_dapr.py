@@ -39,6 +39,15 @@ def test_every_error_has_its_place(tmp_path: Path, capsys):
     assert f"at {tmp_path}/a.yaml:1:1" in shown
 
 
+def test_a_file_that_is_no_yaml_is_an_error_to_who_asks(tmp_path: Path, capsys):
+    (tmp_path / "a.yaml").write_text("kind: [\n")
+    (tmp_path / "b.yaml").write_text(GOOD)
+    assert validate("--resources-path", str(tmp_path)) == 1
+    shown = capsys.readouterr().err
+    assert shown.count(f"{tmp_path}/a.yaml:2:1: ") == 1
+    assert "has 1 error" in shown
+
+
 def test_names_may_be_the_same_where_no_app_sees_both(tmp_path: Path):
     scoped = [GOOD + f"scopes: [{app}]\n" for app in "ab"]
     (tmp_path / "a.yaml").write_text("---\n".join(scoped))

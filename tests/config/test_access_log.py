@@ -104,6 +104,12 @@ def test_a_bad_operator_in_json_is_an_error():
     assert error.path.endswith("log_format.json_format")
 
 
+def test_a_file_in_a_folder_that_is_not_there_is_refused():
+    error = error_of(document(", path: /none/here/log"))
+    assert error.path.endswith("typed_config.path")
+    assert "its folder is not there" in error.message
+
+
 def test_an_access_log_without_a_type_is_refused():
     text = LISTENER.replace(
         "stat_prefix: ingress", "stat_prefix: x\n          access_log: [{name: f}]"

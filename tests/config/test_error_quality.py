@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshproxy.config.problems import redact
+from meshproxy.config.problems import Source, redact
 from tests.config.support import LISTENER, cluster_with, error_of, routes
 
 CASES = [
@@ -73,3 +73,29 @@ def test_secrets_are_blanked_out_of_quoted_lines(line):
     assert "[redacted]" in redact(line)
     assert "hunter2" not in redact(line)
     assert "VJTUt9" not in redact(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["secretKeyRef: {name: redis, key: pass}", "secretStore: vault", "secret_store: vault",
+     "private_key: {filename: a.key}", '"private_key": {"filename": "a.key"}'],
+)  # fmt: skip
+def test_where_a_secret_lies_is_shown(line):
+    assert redact(line) == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["private_key: {filename: a, inline_string: hunter2}", "secretKeyRef: {}, password: hunter2",
+     "{private_key: {filename: a}, password: {inline_string: hunter2}}"],
+)  # fmt: skip
+def test_a_secret_behind_its_place_is_not(line):
+    assert "hunter2" not in redact(line)
+
+
+def test_the_text_of_a_template_is_shown_and_that_of_a_key_is_not():
+    source = Source("f", "inline_string: hunter2")
+    log = "access_log[0].typed_config.log_format.text_format_source.inline_string"
+    assert source.place(1, 1, log).excerpt == "inline_string: hunter2"
+    for path in ("", "tls_certificates[0].private_key.inline_string", log + ".x"):
+        assert source.place(1, 1, path).excerpt == "inline_string: [redacted]"

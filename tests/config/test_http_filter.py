@@ -20,7 +20,7 @@ SWITCH = f"'@type': {URL}envoy.config.route.v3.FilterConfig"
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
 PLUGIN = (
     f"{{'@type': {URL}{WASM}, config: {{name: other,"
-    " vm_config: {code: {local: {filename: /f.wasm}}}}}"
+    " vm_config: {code: {local: {filename: /dev/null}}}}}"
 )
 
 

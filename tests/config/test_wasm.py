@@ -9,7 +9,7 @@ from meshproxy.wasm.limits import Limits
 from tests.config.support import LISTENER, URL, error_of, load
 
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
-VM = "vm_config: {code: {local: {filename: /f.wasm}}}"
+VM = "vm_config: {code: {local: {filename: /dev/null}}}"
 
 
 def document(config):
@@ -32,7 +32,7 @@ def test_every_field_of_a_plugin_arrives(monkeypatch):
         f"{{name: nn, root_id: r, failure_policy: FAIL_CLOSED, configuration: {{'@type':"
         f" {URL}google.protobuf.StringValue, value: text}}, allow_on_headers_stop_iteration: true,"
         " capability_restriction_config: {allowed_capabilities: {proxy_log: {}}}, vm_config:"
-        " {vm_id: v, runtime: envoy.wasm.runtime.v8, code: {local: {filename: /f.wasm}},"
+        " {vm_id: v, runtime: envoy.wasm.runtime.v8, code: {local: {filename: /dev/null}},"
         f" configuration: {{'@type': {URL}google.protobuf.BytesValue, value: AAE=}},"
         " environment_variables: {host_env_keys: [FROM_HOST, NOT_THERE], key_values: {a: b}}}}"
     )
@@ -41,7 +41,7 @@ def test_every_field_of_a_plugin_arrives(monkeypatch):
     assert config.failure_policy == FAIL_CLOSED
     assert config.configuration == b"text"
     assert config.vm.configuration == b"\x00\x01"
-    assert config.vm.code == LocalFile("/f.wasm")
+    assert config.vm.code == LocalFile("/dev/null")
     assert config.vm.environment_variables == {"FROM_HOST": "h", "a": "b"}
     assert config.allowed_capabilities == {"proxy_log"}
     assert config.allow_on_headers_stop_iteration
@@ -50,7 +50,7 @@ def test_every_field_of_a_plugin_arrives(monkeypatch):
 def variables(text, keys=""):
     """A plugin with these environment variables."""
     environment = f"environment_variables: {{{keys} key_values: {{{text}}}}}"
-    return f"{{vm_config: {{code: {{local: {{filename: /f}}}}, {environment}}}}}"
+    return f"{{vm_config: {{code: {{local: {{filename: /dev/null}}}}, {environment}}}}}"
 
 
 def test_our_options_stand_among_the_variables_and_the_guest_does_not_see_them(monkeypatch):
@@ -81,7 +81,7 @@ def test_the_nearest_option_is_named():
     assert error.suggestion == "MESHPROXY_COMPAT"
 
 
-CODE = "vm_config: {code: {local: {filename: /f}}}"
+CODE = "vm_config: {code: {local: {filename: /dev/null}}}"
 
 
 def test_a_plugin_has_the_defaults_of_envoy():
@@ -137,17 +137,19 @@ def test_code_can_be_inline(source, code):
         ("{vm_config: {code: {remote: {http_uri: {uri: 'http://x', cluster: b, timeout: 1s},"
          " sha256: x}}}}", "'x' is not a SHA-256"),
         ("{vm_config: {code: {local: {filename: 'oci://x/UPPER'}}}}", "is no repository"),
-        ("{vm_config: {runtime: envoy.wasm.runtime.null, code: {local: {filename: /f.wasm}}}}",
+        ("{vm_config: {code: {local: {filename: /none.wasm}}}}",
+         "the file '/none.wasm' cannot be read: No such file or directory"),
+        ("{vm_config: {runtime: envoy.wasm.runtime.null, code: {local: {filename: /dev/null}}}}",
          "compiled into Envoy"),
-        ("{vm_config: {runtime: envoy.wasm.runtime.v9, code: {local: {filename: /f.wasm}}}}",
+        ("{vm_config: {runtime: envoy.wasm.runtime.v9, code: {local: {filename: /dev/null}}}}",
          "unknown runtime 'envoy.wasm.runtime.v9'"),
-        ("{vm_config: {allow_precompiled: true, code: {local: {filename: /f.wasm}}}}",
+        ("{vm_config: {allow_precompiled: true, code: {local: {filename: /dev/null}}}}",
          "precompiled code is not taken"),
         ("{vm_config: {code: {local: {environment_variable: A}}}}", "environment variable"),
         (f"{{failure_policy: FAIL_OPEN, fail_open: true, {CODE}}}", "cannot both be set"),
         (f"{{reload_config: {{backoff: {{base_interval: 1s, max_interval: 2s}}}}, {CODE}}}",
          "'max_interval' of BackoffStrategy is not supported"),
-        ("{vm_config: {code: {local: {filename: /f}}, environment_variables:"
+        ("{vm_config: {code: {local: {filename: /dev/null}}, environment_variables:"
          " {host_env_keys: [A], key_values: {A: b}}}}", "the variable 'A' is given twice"),
     ],
 )  # fmt: skip
@@ -175,7 +177,7 @@ def service(fields):
 def test_a_bootstrap_extension_is_a_service(text, singleton):
     (found,) = load(extension(service(f"config: {{name: p, {VM}}}{text}"))).wasm_services
     assert (found.name, found.plugin.name, found.singleton) == ("s", "p", singleton)
-    assert found.plugin.vm.code == LocalFile("/f.wasm")
+    assert found.plugin.vm.code == LocalFile("/dev/null")
 
 
 @pytest.mark.parametrize(
@@ -286,5 +288,5 @@ def test_an_image_may_be_named_as_a_file_or_as_a_url():
 @pytest.mark.parametrize("name", ["", "v8", "wamr", "wasmtime", "wavm"])
 def test_every_runtime_of_envoy_means_the_one_there_is(name):
     runtime = f"runtime: envoy.wasm.runtime.{name}," if name else ""
-    found = plugin(f"{{vm_config: {{{runtime} code: {{local: {{filename: /f.wasm}}}}}}}}").vm
+    found = plugin(f"{{vm_config: {{{runtime} code: {{local: {{filename: /dev/null}}}}}}}}").vm
     assert found.runtime == f"envoy.wasm.runtime.{name or 'v8'}"

@@ -28,7 +28,9 @@ def check_resources(
     for component in found.components:
         note_metadata(component, problems)
     errors, warnings = problems.split(allow_unsupported=allow_unsupported)
-    return tuple(errors), (*found.warnings, *warnings)
+    # A sidecar starts without a file that is no YAML; who asks whether it is right hears no.
+    passed_over = [each for each in found.warnings if each not in found.unreadable]
+    return (*errors, *found.unreadable), (*passed_over, *warnings)
 
 
 def note_duplicates(found: Resources, problems: Problems) -> None:

@@ -54,6 +54,11 @@ def _check_type(type_name: str, version: str, spec: Fields) -> None:
         return
     category = type_name.partition(".")[0]
     known = COMPONENTS.of(category)
+    versions = [each for each in known if each.partition("/")[0] == type_name]
+    if versions:
+        text = f"couldn't find component {type_name}/{version}"
+        spec.error(Code.TYPE_UNKNOWN, text, "version", expected=", ".join(versions))
+        return
     if category not in CATEGORIES:
         text, expected = f"incorrect type {type_name}", " or ".join(f"{c}.*" for c in CATEGORIES)
     elif not known:

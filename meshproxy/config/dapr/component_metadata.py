@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from meshproxy.config.problems import Problems
+from meshproxy.config.problems import Problems, nearest
 from meshproxy.dapr.common_metadata import check_metadata
 from meshproxy.dapr.component import (
     Checkable,
@@ -36,8 +36,7 @@ def note_metadata(spec: ComponentSpec, problems: Problems) -> None:
             return
         culprit = _culprit(spec, reason)
         if culprit is None:
-            code = Code.REQUIRED if reason.startswith("missing") else Code.BAD_VALUE
-            problems.add(code, f"{spec.name}: {reason}", spec.place, "spec.metadata")
+            _note_whole(spec, reason, problems)
             return
         index, item = culprit
         if item.name.lower() in unknown:
@@ -45,6 +44,20 @@ def note_metadata(spec: ComponentSpec, problems: Problems) -> None:
         path = f"spec.metadata[{index}]"
         problems.add(Code.BAD_VALUE, f"{spec.name}: {reason}", item.place, path)
         unknown.add(item.name.lower())
+
+
+def _note_whole(spec: ComponentSpec, reason: str, problems: Problems) -> None:
+    """Note what is wrong with no entry, but with all of them: often one of them is misspelt."""
+    code = Code.REQUIRED if reason.startswith("missing") else Code.BAD_VALUE
+    text, words = f"{spec.name}: {reason}", reason.split()
+    for index, item in enumerate(spec.metadata):
+        near = nearest(item.name, words)
+        if near:
+            place, path = item.place, f"spec.metadata[{index}].name"
+            problems.add(code, f"{text}; found '{item.name}'", place, path, suggestion=near)
+            return
+    place = spec.metadata[0].place if spec.metadata else spec.place
+    problems.add(code, text, place, "spec.metadata")
 
 
 def _refusal(spec: ComponentSpec, unknown: set[str]) -> str:

@@ -76,7 +76,13 @@ POSTGRES = item("connectionString", "host=localhost")
             9,
             "primaryEncryptionKey: failed to extract encryption key: no secretKeyRef",
         ),
-        ("state.redis", [item("redisPort", "1")], 1, "missing redisHost"),
+        ("state.redis", [item("redisDB", "1")], 8, "missing redisHost"),
+        (
+            "state.redis",
+            [item("x", "1"), item("redisHots", "a")],
+            9,
+            "missing redisHost; found 'redisHots'",
+        ),
         ("state.redis", [], 1, "missing redisHost"),
         (
             "lock.redis",

@@ -137,7 +137,12 @@ MISTAKES = {
         "'secretstores.local.file'?)",
     ),
     "an unknown category": ("secretstores.local.file", "banana.x", 7, "incorrect type banana.x"),
-    "a version that is not there": ("version: v1", "version: v9", 7, "secretstores.local.file/v9"),
+    "a version that is not there": (
+        "version: v1",
+        "version: v9",
+        8,
+        "secretstores.local.file/v9; expected secretstores.local.file/v1",
+    ),
     "a bad duration": ("1m30s", "soon", 10, "'soon' is not a duration; expected one such as"),
     "a bad truth value": ("ignoreErrors: true", "ignoreErrors: 7", 9, "is not a truth value"),
     "an unknown field": ("ignoreErrors", "ignoreError", 9, "did you mean 'ignoreErrors'"),
