@@ -195,6 +195,7 @@ CASES = [
         answering(b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + EMPTY),
         listener="proxied100",
         answers=2,
+        log_lines=2,  # its own, and that of the request which follows
     ),
     Case(
         "trailers passed on",
