@@ -13,6 +13,8 @@ from tests.support.processes import STOP_TIMEOUT_S
 class Handler(BaseHTTPRequestHandler):
     """One request at a time of one connection; `app` is the server that it belongs to."""
 
+    disable_nagle_algorithm = True  # head and body are two writes
+
     app: Any
 
     def body(self) -> bytes:
