@@ -26,8 +26,8 @@ _SENSITIVE_KEY: Final = re.compile(
     r"""(?!\{\s*["']?filename["']?\s*:)(\S.*)$""",
     re.IGNORECASE,
 )
-# Fields of the Envoy API whose inline text is a template.
-_TEMPLATES: Final = re.compile(r"\.(?:text_format_source|body)\.inline_string$")
+# A field of the Envoy API whose inline text is a template.
+_TEMPLATES: Final = re.compile(r"\.text_format_source\.inline_string$")
 # A line of a key in PEM or base64 has no blank and no punctuation of YAML.
 _BASE64_LINE: Final = re.compile(r"^\s*[A-Za-z0-9+/_-]{40,}=*\s*$|-----(BEGIN|END) ")
 

@@ -108,7 +108,7 @@ POSTGRES = item("connectionString", "host=localhost")
             9,
             "concurrency is 0; expected at least 1",
         ),
-        ("state.sqlite", [item("cleanupInterval", "1h")], 1, "missing connection string"),
+        ("state.sqlite", [item("cleanupInterval", "1h")], 8, "missing connection string"),
         (
             "state.sqlite",
             [item("connectionString", "x.db"), item("busyTimeout", "2 s")],
@@ -128,7 +128,7 @@ POSTGRES = item("connectionString", "host=localhost")
             "cleanupInterval: 'x' is not a duration",
         ),
         ("state.postgresql", [], 1, "missing connection string"),
-        ("configuration.postgresql", [POSTGRES], 1, "missing postgreSQL configuration table name"),
+        ("configuration.postgresql", [POSTGRES], 8, "missing postgreSQL configuration table name"),
         (
             "bindings.postgresql",
             [POSTGRES, item("timeout", "1ms")],
