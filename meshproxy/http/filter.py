@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 if TYPE_CHECKING:
     from meshproxy.http.buffer import Buffer
     from meshproxy.http.header_map import HeaderMap
@@ -174,6 +176,7 @@ class HttpFilter(Protocol):
 NOT_SILENT: Final[frozenset[str]] = frozenset()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class StreamFilter:
     """A filter that lets everything pass. Subclasses override the phases they care about.
 

@@ -46,6 +46,7 @@ class Requests:
         self._request_bytes = metrics.http.request_bytes.at()
         self._response_bytes = metrics.http.response_bytes.at()
         self._known: dict[tuple[bytes, bytes, int], tuple[Series, Series, Series]] = {}
+        self._at_app: dict[tuple[bytes, bytes, int], tuple[Series, Series, Series, Series]] = {}
 
     def ended(self, info: StreamInfo, method: bytes, path: bytes, caller: bytes) -> None:
         """A stream is complete; `method`, `path` and `caller` are those that it came with."""
@@ -103,20 +104,33 @@ class Requests:
         end = info.upstream_response_end or self._now()
         elapsed = (end - start) * 1000 if start is not None else 0.0
         headers = info.request_headers or HeaderMap()
-        path = _text(headers, b":path").partition("?")[0]
+        path = (headers.get(b":path") or b"").partition(b"?")[0]
         if grpc:
-            self._grpc(self._metrics.grpc.client, info, path, elapsed)
+            self._grpc(self._metrics.grpc.client, info, path.decode("latin-1"), elapsed)
             return
+        key = (headers.get(b":method") or b"", path, info.response_code or 0)
+        calls, latency, sent, received = self._at_app.get(key) or self._series_at_app(*key)
+        calls.value += 1
+        latency.record(elapsed)
+        sent.record(info.bytes_received)
+        received.record(info.bytes_sent)
+
+    def _series_at_app(
+        self, method: bytes, path: bytes, status: int
+    ) -> tuple[Series, Series, Series, Series]:
+        """Those of a call of the app; they are remembered as those of `_series` are."""
         http = self._metrics.http
-        labels = (
-            _text(headers, b":method") if self._verbs else "",
-            self._metrics.path_label(path),
-            str(info.response_code or 0),
+        shown = self._metrics.path_label(path.decode("latin-1"))
+        labels = (method.decode("latin-1") if self._verbs else "", shown, str(status))
+        found = (
+            http.completed_count.at(*labels),
+            http.roundtrip_latency.at(*labels),
+            http.sent_bytes.at(*labels),
+            http.received_bytes.at(),
         )
-        http.completed_count.at(*labels).value += 1
-        http.roundtrip_latency.at(*labels).record(elapsed)
-        http.sent_bytes.at(*labels).record(info.bytes_received)
-        http.received_bytes.at().record(info.bytes_sent)
+        if len(self._at_app) < MAX_SERIES:
+            self._at_app[method, path, status] = found
+        return found
 
     def _sent(self, info: StreamInfo, app_id: str, elapsed: float) -> None:
         runtime, status = self._metrics.runtime, str(info.response_code or 0)
@@ -174,7 +188,3 @@ def grpc_number_of(info: StreamInfo) -> str:
         if value is not None:
             return value.decode("ascii") if value.isdigit() else "2"
     return "2"
-
-
-def _text(headers: HeaderMap, name: bytes) -> str:
-    return (headers.get(name) or b"").decode("latin-1")

@@ -9,6 +9,7 @@ Source: daprd v1.18, pkg/diagnostics.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from meshproxy.dapr import invocation
 from meshproxy.dapr.tracing import context as trace
@@ -24,7 +25,7 @@ from meshproxy.http_filters.dapr_metrics import grpc_status_of
 _INVOKE = "/v1.0/invoke/"
 _METHOD = "/method/"
 _USER_HEADER = b"dapr-"
-_SECRET = (invocation.API_TOKEN,)
+_SECRET: Final[tuple[bytes, ...]] = (invocation.API_TOKEN,)
 _MAX_ATTRIBUTE = 1024
 NO_BAGGAGE = LocalReply(400, "dapr_baggage", b"invalid baggage header")
 
