@@ -281,7 +281,7 @@ class Exchange(ClientStream):
         assert client.codec is not None
         super().__init__(client.codec)
         self._client: Http2Client | None = client
-        self._request = request
+        self._request: PoolRequest | None = request
         self.wire = client.wire
         self.served = client.served
 
@@ -292,7 +292,8 @@ class Exchange(ClientStream):
 
     def watermark(self, high: bool) -> None:
         """The request is sent faster than it can be taken, or no more."""
-        self._request.on_upstream_watermark(high)
+        if self._request is not None:
+            self._request.on_upstream_watermark(high)
 
     def end(self) -> None:
         """The exchange is over."""
@@ -323,6 +324,7 @@ class Exchange(ClientStream):
         self.reset()
 
     def _release(self) -> None:
+        self._request = None  # hot: as all that has ended, without the cycle collector
         client, self._client = self._client, None
         if client is not None:
             client.on_exchange_end()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from meshproxy.http.http2.frames import MAX_STREAM_ID
@@ -21,6 +24,7 @@ from meshproxy.upstream.host import EndpointConfig, Host
 from meshproxy.upstream.http2_pool import Http2Client, Http2Pool
 from meshproxy.upstream.pools import make_pool
 from tests.support.http2_frames import (
+    END_HEADERS,
     GOAWAY,
     HEADERS,
     PREFACE,
@@ -381,3 +385,28 @@ def test_a_full_connection_makes_every_request_wait(high):
     if not high:
         client.on_watermark(False)
     assert seen == ([True, True] if high else [True, True, False, False])
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        (headers(1, OK),),
+        (rst(1),),
+        (headers(1, OK, END_HEADERS), rst(1)),
+        (headers(1, (("no-status", "1"),)),),
+        (frame(GOAWAY, 0, 0, number(0) + number(0)),),
+    ],
+)
+def test_a_request_whose_exchange_is_over_dies_without_the_cycle_collector(octets):
+    world = World()
+    request = world.begin()
+    client, _ = world.connect()
+    gc.disable()
+    try:
+        for each in octets:
+            client.codec.dispatch(each)
+        assert request.ended or request.reset is not None
+        request = weakref.ref(request)
+        assert request() is None
+    finally:
+        gc.enable()

@@ -136,6 +136,10 @@ class ClientStream(Http2Stream):
         if self.handler is not None:
             self.handler.on_metadata(metadata)
 
+    def cut(self) -> None:
+        """The response is complete, or nobody wants it."""
+        self.handler = None
+
     def on_reset(self, code: int) -> None:
         """The server gives the stream up."""
         self.end_with(_REASONS.get(code, REMOTE_RESET), "")

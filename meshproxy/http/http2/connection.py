@@ -231,6 +231,7 @@ class Http2Connection(Http2Input):
         """End a stream from here."""
         self._forget(stream)
         self.send_reset(stream.id, code)
+        stream.cut()
 
     def send_reset(self, stream_id: int, code: int) -> None:
         """RST_STREAM; frames that cross it are no error."""
@@ -249,6 +250,7 @@ class Http2Connection(Http2Input):
     def close_stream(self, stream: Http2Stream) -> None:
         """A stream has ended well, on both sides."""
         self._forget(stream)
+        stream.cut()
 
     def _forget(self, stream: Http2Stream) -> None:
         if self.streams.pop(stream.id, None) is not None:

@@ -211,6 +211,9 @@ class Http2Stream:
             size, self._unread = self._unread, 0
             self.connection.acknowledge_connection(size)
 
+    def cut(self) -> None:
+        """Nobody is told anything of it any more, so that nobody is kept."""
+
     @property
     def waiting_end(self) -> int:
         """How many bytes wait for a window with the end behind them; -1: none do."""

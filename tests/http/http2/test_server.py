@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import h2.config
 import h2.connection
 import h2.events
@@ -231,3 +234,49 @@ def test_an_upgraded_connection_begins_with_its_request_answered_as_stream_1():
     assert [each.stream for each in server.send(START, headers(3)) if each.kind == HEADERS] == [
         1, 1, 3, 3,
     ]  # fmt: skip
+
+
+def half(request: RecordedRequest) -> None:
+    request.encoder.encode_headers(HeaderMap([(b":status", b"200")]), False)
+
+
+def given_up(request: RecordedRequest) -> None:
+    request.encoder.reset_stream()
+
+
+@pytest.mark.parametrize(
+    ("answer", "octets"),
+    [
+        (echo, headers(1)),
+        (echo, post(1) + data(1, b"abc")),
+        (echo, post(1) + headers(1, (("a", "b"),))),
+        (given_up, headers(1)),
+        (half, headers(1) + rst(1)),
+        (half, post(1) + data(1, b"abc") + data(1, b"too late")),
+        (half, headers(1, (("no-method", "x"),))),
+        (half, post(1) + headers(1, (("no trailer", "b"),))),
+        (half, headers(1) + data(0, b"")),
+    ],
+)
+def test_whoever_answered_a_stream_that_has_ended_dies_without_the_cycle_collector(answer, octets):
+    server = Server(answer)
+    gc.disable()
+    try:
+        server.send(START + octets)
+        (request,) = map(weakref.ref, server.requests)
+        server.requests.clear()
+        assert request() is None
+    finally:
+        gc.enable()
+
+
+def test_so_does_one_who_answered_before_the_request_was_complete():
+    server = Server()
+    gc.disable()
+    try:
+        server.send(START + post(1))
+        server.requests[0].encoder.encode_headers(HeaderMap([(b":status", b"200")]), True)
+        request = weakref.ref(server.requests.pop())
+        assert request() is None
+    finally:
+        gc.enable()
