@@ -3,9 +3,9 @@
     [DAPRD=/path/of/daprd] python -m tests.perf.dapr [--seconds 5] [--rounds 3] [--only invoke]
 
 `invoke`: a thousand calls a second with 1 KB each way, over HTTP and over gRPC, from app to app
-through two sidecars, each on a core of its own as they are on two machines; what the way adds to
-that of the same calls without them, and the processor time of both sidecars. The app answers at
-once. Each way is measured in turn with the direct one, and the medians are shown. With a daprd, it
+through two sidecars. A core stands for a machine: on one are the callers and their sidecar, on the
+other the app, which answers at once, and its own. Each way is measured in turn with the direct one;
+shown are the medians of what it adds, and the processor time of both sidecars. With a daprd, it
 goes through two of those, too, in each round, and what is ours is shown as a part of theirs.
 `state`: the highest rate of reading and writing 1 KB on one core, and the processor time of a
 request, which a busy machine disturbs less.
@@ -242,8 +242,8 @@ def through(protocol: str, port: int, grpc_port: int) -> Way:
 
 def invoke(protocol: str, options: argparse.Namespace, bar: float) -> None:
     """The rows of one protocol."""
-    other = options.cpus[1]
-    with app(protocol, other) as port, ExitStack() as stack:
+    here, there = options.cpus
+    with app(protocol, there) as port, ExitStack() as stack:
         direct = (
             Way(port, "/1kb") if protocol == "http" else Way(port, "/echo.Echo/Call", _GRPC, False)
         )
@@ -254,11 +254,11 @@ def invoke(protocol: str, options: argparse.Namespace, bar: float) -> None:
             name: through(protocol, each[0].port, each[0].grpc_port) for name, each in kinds.items()
         }
         for way in ways.values():
-            times(way, 1, other)
+            times(way, 1, here)
         samples: dict[str, list[Sample]] = {name: [] for name in kinds}
         for _ in range(options.rounds):
             for name, sidecars in kinds.items():
-                samples[name].append(sample(ways[name], direct, sidecars, options.seconds, other))
+                samples[name].append(sample(ways[name], direct, sidecars, options.seconds, here))
     found = {
         name: Sample(*map(statistics.median, zip(*each, strict=True)))
         for name, each in samples.items()
