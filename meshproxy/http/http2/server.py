@@ -52,6 +52,9 @@ class _Nobody:
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Its trailers."""
 
+    def decode_metadata(self, metadata: MetadataMap) -> None:
+        """METADATA of it."""
+
     def on_codec_error(self, reply: LocalReply) -> None:
         """The rest of it cannot be read."""
 
