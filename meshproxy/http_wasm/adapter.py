@@ -40,7 +40,11 @@ class LongResults:
         self._engine = engine
         self._long = [item for item in imports if is_long(item)]
         halves = [Import(each.module, each.name, each.parameters, ("i32",)) for each in self._long]
-        self.imports: Sequence[Import] = [*halves, HIGH] if halves else []
+        self._own: Sequence[Import] = [*halves, HIGH] if halves else []
+
+    def wants(self, imports: Sequence[Import]) -> Sequence[Import]:
+        """The halves of long results."""
+        return self._own
 
     def replace(
         self,

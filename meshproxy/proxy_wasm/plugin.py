@@ -90,14 +90,17 @@ class Plugin:
     def replace(self, loaded: Loaded, batch: int) -> None:
         """Serve new streams by this code; the old VM ends with its last stream.
 
-        A canary is configured first. Raises ModuleError, and then nothing has changed. Plugins of
-        one `batch` share VMs as those of the start do.
+        Raises ModuleError, and then nothing has changed: a VM that other plugins have moved to
+        already is joined after a canary only. Plugins of one `batch` share VMs as those of the
+        start do.
         """
         config = self.config if self.pending else self._config_while_serving
         key = f"{self.config.vm_key(loaded.code)} {batch}"
-        self._pool.canary(config, loaded.module)
+        if key in self._pool.vms:
+            self._pool.canary(config, loaded.module)
         root = self._pool.root(config, loaded.module, key)
         old = self._root
+        self._pool.spares.drop(self._vm_key)
         self._loaded, self._vm_key = loaded, key
         self.pending = False
         self._restart = restart_policy(self.config, self._dispatcher)
@@ -114,6 +117,7 @@ class Plugin:
         """The plugin is not configured any more; its streams may go on."""
         self._closed = True
         self._pool.plugins.remove(self)
+        self._pool.spares.drop(self._vm_key)
         root, self._root = self._root, None
         if root is not None:
             self._pool.release(root)
@@ -125,11 +129,18 @@ class Plugin:
             if self._root is root:
                 self._root = None
                 self.last_failure = root.vm.failure
+                self._prepare()
                 self.on_failed()
 
         root.vm.on_failed.append(failed)
         self._silent = silent_phases(root.vm.exports.present())
         self._root = root
+
+    def _prepare(self) -> None:
+        """What has failed may fail again: link the VM after the next one ahead."""
+        restart, loaded = self._restart, self._loaded
+        if restart is not None and restart.spares and loaded is not None and not self._closed:
+            self._pool.spares.make(self._vm_key, self._config_while_serving, loaded.module)
 
     @property
     def restarts(self) -> bool:
@@ -163,7 +174,7 @@ class Plugin:
         loaded = self._loaded
         if loaded is None:
             return
-        if not restart.begin():
+        if not restart.begin(linked=self._pool.spares.ready(self._vm_key)):
             self.stats.vm_reload_backoff.value += 1
             return
         clock = self._pool.services.monotonic

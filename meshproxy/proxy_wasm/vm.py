@@ -58,7 +58,8 @@ class Failure:
 
 
 class Vm:
-    """A started VM, ready for roots and streams. Raises ModuleError where it cannot be.
+    """A VM: linked when it is made, which any thread may do; ready for roots and streams when it
+    has been started. Both raise ModuleError where it cannot be.
 
     `context` is whom a hostcall acts on; `current` whose callback runs, None while no guest code
     does. `plugin` is the first plugin: it lends its name to messages before there is a root.
@@ -95,9 +96,9 @@ class Vm:
         "vm_id",
     )
 
-    def __init__(
-        self, services: Services, module: CompiledModule, plugin: PluginConfig, boot: Boot
-    ) -> None:
+    context: Context
+
+    def __init__(self, services: Services, module: CompiledModule, plugin: PluginConfig) -> None:
         self.services = services
         self.plugin = plugin
         self.vm_id = plugin.vm.vm_id
@@ -114,7 +115,6 @@ class Vm:
         self.on_failed: list[Callable[[], None]] = []
         self.call_data = b""
         self.current: Context | None = None
-        self.context: Context = boot(self)
         self._next_id = 1
         self._last_tokens = [0, 0, 0]
         self.abi_version = abi_version(module)
@@ -138,11 +138,19 @@ class Vm:
         self.exports = Exports()
         try:
             bind_exports(self, instance, plugin.allowed_capabilities)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, root: RootContext) -> None:
+        """Run what guests run before any callback, on behalf of their first root."""
+        self.context = root
+        try:
             self._start()
         except BaseException:
             self.close()
             raise
-        services.shared_data.acquire(self.vm_id)
+        self.services.shared_data.acquire(self.vm_id)
 
     @property
     def digest(self) -> str:
@@ -326,10 +334,6 @@ class Vm:
         if self.core is not None:
             self.core.close()
         self._instance.close()
-
-
-Boot = Callable[[Vm], "Context"]
-"""Makes the context that hostcalls act on before there is a root."""
 
 
 def abi_version(module: CompiledModule) -> int:

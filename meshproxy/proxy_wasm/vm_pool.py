@@ -13,6 +13,7 @@ from meshproxy.proxy_wasm.config import PluginConfig
 from meshproxy.proxy_wasm.reload import Reloader
 from meshproxy.proxy_wasm.root_context import RootContext
 from meshproxy.proxy_wasm.services import Services
+from meshproxy.proxy_wasm.spares import Spares
 from meshproxy.proxy_wasm.vm import Vm
 from meshproxy.stats.metrics import WasmRuntimeStats, WasmStats
 from meshproxy.wasm.engine import CompiledModule
@@ -30,6 +31,7 @@ class VmPool:
         services.store.refreshers.append(self._refresh)
         self.plugins: list[Plugin] = []
         self.reloader = Reloader(self)
+        self.spares = Spares(services)
         self._vms: dict[str, Vm] = {}
         self._batch = 0
         self._digests: set[str] = set()  # of compiled code that is kept
@@ -48,7 +50,7 @@ class VmPool:
         self._digests.add(module.digest)
         vm = self._vms.get(key)
         if vm is None or vm.failed is not None:
-            root = self.fresh(plugin, module)
+            root = self.fresh(plugin, module, self.spares.take(key))
             self._vms[key] = root.vm
         else:
             found = vm.roots.get(plugin.key)
@@ -60,10 +62,13 @@ class VmPool:
         root.users += 1
         return root
 
-    def fresh(self, plugin: PluginConfig, module: CompiledModule) -> RootContext:
-        """A root context in a VM of its own, not in the pool: also a canary of a new one."""
-        vm = Vm(self.services, module, plugin, lambda made: RootContext(made, plugin))
-        root = vm.context.root
+    def fresh(
+        self, plugin: PluginConfig, module: CompiledModule, linked: Vm | None = None
+    ) -> RootContext:
+        """A root context in a VM of its own, not in the pool. `linked`: one that was made ahead."""
+        vm = linked or Vm(self.services, module, plugin)
+        root = RootContext(vm, plugin)
+        vm.start(root)
         try:
             root.configure()
         except ModuleError:
@@ -78,7 +83,10 @@ class VmPool:
         return root
 
     def canary(self, plugin: PluginConfig, module: CompiledModule) -> None:
-        """Start and configure a throw-away VM. Raises ModuleError as the real one would."""
+        """Start and configure a throw-away VM. Raises ModuleError as the real one would.
+
+        It is for code that shall join others in their VM: a new VM is its own canary.
+        """
         self._digests.add(module.digest)
         root = self.fresh(plugin, module)
         root.users = 1

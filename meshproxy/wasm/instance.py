@@ -41,9 +41,8 @@ Raises LookupError with the reason where there is none."""
 class Inner(Protocol):
     """Something in the same store that answers some of the guest's imports without leaving Wasm."""
 
-    @property
-    def imports(self) -> Sequence[Import]:
-        """What it wants from the shim itself, whatever the guest imports."""
+    def wants(self, imports: Sequence[Import]) -> Sequence[Import]:
+        """What it wants from the shim itself, for a guest with these imports."""
 
     def replace(
         self,
@@ -52,7 +51,7 @@ class Inner(Protocol):
         functions: Sequence[Func],
         own: Sequence[Func],
     ) -> Sequence[Func]:
-        """The functions for the guest's imports; `own` are the ones for `self.imports`."""
+        """The functions for the guest's imports; `own` are those that it `wants`."""
 
 
 class Instance:
@@ -84,7 +83,7 @@ class Instance:
         self.gate = Gate(store)
         self.gate.set_deadline(ticks(limits.start_timeout))
         imports = module.function_imports
-        extra = inner.imports if inner is not None else ()
+        extra = inner.wants(imports) if inner is not None else ()
         linked = self._link(engine, [*imports, *extra], resolve)
         functions: Sequence[Func] = linked[: len(imports)]
         if inner is not None:

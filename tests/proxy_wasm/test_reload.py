@@ -155,18 +155,29 @@ def test_what_cannot_be_started_leaves_the_old_code_serving(served, code, reason
     assert living(served.world) == 1
 
 
-def test_a_canary_that_works_and_a_vm_that_does_not_leave_the_old_one(tmp_path):
+def test_new_code_starts_once_and_is_its_own_canary(served, caplog):
+    started = """(func (export "proxy_on_configure") (param i32 i32) (result i32)
+      (drop (call $proxy_log (i32.const 4) "configured"/)) (i32.const 1))"""
+    served.write(module(2, started))
+    served.reload()
+    assert caplog.text.count("configured") == 1
+    assert served.version() == 2
+
+
+def test_code_that_does_not_work_twice_does_not_join_the_vm_where_it_works(tmp_path):
     world = World()
     world.plugin(filter_text(""), vm_id="v")  # keeps the shared data
-    served = Filter(world, tmp_path / "f.wasm", module(1), vm_id="v")
+    first = Filter(world, tmp_path / "f.wasm", module(1), vm_id="v")
+    served = Filter(world, tmp_path / "f.wasm", vm_id="v", root_id="other")
     second_start = """(func (export "proxy_on_vm_start") (param i32 i32) (result i32)
       (if (i32.eqz (call $proxy_get_shared_data "k"/ (i32.const 16) (i32.const 20) (i32.const 24)))
         (then (return (i32.const 0))))
       (drop (call $proxy_set_shared_data "k"/ "v"/ (i32.const 0))) (i32.const 1))"""
     served.write(module(2, second_start))
     served.reload("p")
-    assert "proxy_on_vm_start returned false" in served.outcomes[0].error
-    assert served.version() == 1
+    assert [each.error == "" for each in served.outcomes] == [True, False]
+    assert "proxy_on_vm_start returned false" in served.outcomes[1].error
+    assert (first.version(), served.version()) == (2, 1)
 
 
 def test_a_trap_after_a_reload_restarts_the_new_code(served):

@@ -102,6 +102,31 @@ def test_without_a_policy_vms_that_start_slowly_take_no_larger_part_of_the_time(
     assert count == pytest.approx(started, abs=1)
 
 
+@pytest.mark.parametrize(("cost", "started"), [(0.0001, 500), (0.001, 50), (0.05, 1)])
+def test_vms_that_were_linked_ahead_start_beyond_the_limit_for_their_share_of_the_time(
+    cost, started
+):
+    clock = Clock()
+    restart = policy(clock, UNSPECIFIED)
+    assert restart.spares
+    while restart.begin():
+        restart.took(0.0)
+    count = 0
+    for _ in range(100_000):  # ten seconds in which one waits all the time
+        if restart.begin(linked=True):
+            restart.took(cost)
+            count += 1
+        clock.advance(0.0001)
+    rest = 10 * MAX_RESTARTS + 1  # those that there would be without them
+    assert started <= count <= started * 1.1 + rest
+
+
+def test_fail_reload_waits_whether_a_vm_is_linked_or_not():
+    restart = policy(Clock(), FAIL_RELOAD)
+    assert not restart.spares
+    assert not restart.begin(linked=True)
+
+
 def test_without_a_policy_a_start_that_failed_is_the_last_of_its_interval():
     clock = Clock()
     restart = policy(clock, UNSPECIFIED)
