@@ -56,6 +56,19 @@ MAX_PROPERTIES: Final = 1 << 20
 """Bytes that one stream may remember with `proxy_set_property`."""
 
 
+MAX_MAP: Final = 16 << 20
+"""Bytes of a header map that a guest may make. Envoy has no limit, so that one callback fills the
+memory; what is larger than LARGE, or one of more than MANY, is worth adding up."""
+LARGE: Final = 4096
+MANY: Final = 1024
+
+
+def outgrows(headers: HeaderMap, name: bytes, value: bytes) -> bool:
+    """Whether a map would become too large with this field."""
+    size = sum([len(name) + len(value) for name, value in headers.pairs])
+    return size + len(name) + len(value) > MAX_MAP
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Context:
     """A context of a VM. `maps` holds, by map type, the maps that may be changed now.
@@ -221,6 +234,8 @@ class Context:
         key = known_name(name) or canonical(name)
         if not key or 10 in value or 13 in value or 0 in value:
             return self._unfit(name)
+        if (len(value) > LARGE or len(headers.pairs) > MANY) and outgrows(headers, key, value):
+            return self._unfit(name)
         self.encoded = None
         if key[0] == 58:  # a colon: there is one value, and it stands in front
             if key not in PSEUDO[map_type]:
@@ -243,6 +258,8 @@ class Context:
                 return self.missing_map(map_type)
         key = known_name(name) or canonical(name)
         if not key or 10 in value or 13 in value or 0 in value:
+            return self._unfit(name)
+        if (len(value) > LARGE or len(headers.pairs) > MANY) and outgrows(headers, key, value):
             return self._unfit(name)
         self.encoded = None
         if key[0] != 58:
@@ -307,7 +324,7 @@ class Context:
         """Fields were added, set or removed; their names are among these."""
 
     def _unfit(self, name: bytes) -> int:
-        """A field that could not be sent is ignored. Returns a status.
+        """A field that could not be sent, or is too much, is ignored. Returns a status.
 
         Envoy says OK and answers 503 later; the Rust SDK panics on every other status.
         """

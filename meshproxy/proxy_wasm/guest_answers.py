@@ -79,9 +79,17 @@ def fix_content_length(headers: HeaderMap, length: int, end_stream: bool) -> Non
         headers.remove(b"content-length")
 
 
+MAX_BODY: Final = 64 << 20
+"""What a guest may make of a body; Envoy has no limit, so that one callback fills the memory."""
+
+
 def change_buffer(buffer: Buffer, start: int, size: int, data: bytes, strict: bool) -> bool:
-    """Replace `size` bytes from `start`. False where Envoy refuses: in the middle, if `strict`."""
+    """Replace `size` bytes from `start`. False where Envoy refuses: in the middle, if `strict`; and
+    where a body would grow beyond MAX_BODY."""
     length = buffer.length
+    new = length - min(size, max(0, length - start)) + len(data)
+    if new > MAX_BODY and new > length:
+        return False
     if start >= length:
         # So do an empty body, and Envoy: whatever `size` says, there is nothing to replace.
         buffer.append(data)

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from wasmtime import wat2wasm
 
@@ -15,6 +17,33 @@ def test_a_timed_call_is_the_call():
     assert timed(lambda *arguments: sum(arguments), noted.append)(1, 2, 3) == 6
     assert len(noted) == 1
     assert noted[0] > 0
+
+
+def test_giving_the_map_is_time_of_a_headers_callback(harness, monkeypatch):
+    given = []
+
+    def slow(core, map_type, context):
+        given.append(map_type)
+        time.sleep(0.002)
+
+    monkeypatch.setattr("meshproxy.proxy_wasm.core.abi_core.AbiCore.give", slow)
+    monkeypatch.setattr("meshproxy.proxy_wasm.core.abi_core.AbiCore.take_back", lambda core: None)
+    loaded = harness.load(
+        bytes(
+            wat2wasm(
+                filter_text("""(func (export "proxy_on_request_headers") (param i32 i32 i32)
+                  (result i32) (i32.const 0))""")
+            )
+        )
+    )
+    vm = loaded.plugin.vm
+    vm.core.wanted[0] = True
+    watch = Stopwatch()
+    watch.attach(vm)
+    loaded.request()
+    assert given == [0]
+    [phase] = watch.phases()
+    assert phase.p50 >= 0.002
 
 
 def test_every_callback_is_timed_from_the_start_on(harness):
