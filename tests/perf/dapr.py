@@ -254,7 +254,7 @@ def invoke(protocol: str, options: argparse.Namespace, bar: float) -> None:
             name: through(protocol, each[0].port, each[0].grpc_port) for name, each in kinds.items()
         }
         for way in ways.values():
-            times(way, 1, here)
+            times(way, 3, here)
         samples: dict[str, list[Sample]] = {name: [] for name in kinds}
         for _ in range(options.rounds):
             for name, sidecars in kinds.items():
