@@ -10,17 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import toolchains
+from tests.support.dapr_apps.blocks import TICK, resources, result_of
 from tests.support.dapr_apps.run import Run
-from tests.support.eventually import eventually
 
 SOURCES = Path(__file__).parents[1] / "support" / "dapr_js"
-COMPONENT = """\
----
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: {{name: {name}}}
-spec: {{type: {type}, metadata: [{metadata}]}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -32,31 +25,10 @@ def peer(tmp_path_factory):
     return ["node", str(folder / "peer.js")]
 
 
-@pytest.fixture
-def resources(tmp_path, redis_server):
-    secrets = tmp_path / "secrets.json"
-    secrets.write_text('{"key": "value"}')
-    host = f'{{name: redisHost, value: "{redis_server.address}"}}'
-    components = (
-        ("mem", "state.in-memory", ""),
-        ("bus", "pubsub.in-memory", ""),
-        (
-            "vault",
-            "secretstores.local.file",
-            f"{{name: secretsFile, value: {secrets}}}",
-        ),
-        ("files", "bindings.localstorage", f"{{name: rootPath, value: {tmp_path}/files}}"),
-        ("tick", "bindings.cron", '{name: schedule, value: "@every 1s"}'),
-        ("conf", "configuration.redis", host),
-        ("locks", "lock.redis", host),
-    )
-    return "".join(COMPONENT.format(name=n, type=t, metadata=m) for n, t, m in components)
-
-
 @pytest.mark.parametrize(
     ("protocol", "heard"), [("HTTP", "HTTP"), ("GRPC", "HTTP"), ("GRPC", "GRPC")]
 )
-def test_every_block_and_a_server_that_hears(peer, resources, redis_server, protocol, heard):
+def test_every_block_and_a_server_that_hears(peer, tmp_path, redis_server, protocol, heard):
     pytest.importorskip("dapr")
     redis_server.client.set("greeting", "hello||1")
     env = {
@@ -66,17 +38,9 @@ def test_every_block_and_a_server_that_hears(peer, resources, redis_server, prot
     }
     flags = ("--app-protocol", heard.lower())
     ready = "app is subscribed to topic routed"
-    with Run("js", resources, peer, *flags, ready=ready, env=env) as run:
-
-        def is_over():
-            if "WATCHING" in run.log:
-                redis_server.client.set("greeting", "changed||2")
-            return run.process.poll() is not None
-
-        eventually(is_over, 60)
-        log = run.log
-        assert run.process.returncode == 0, log
-    result = json.loads(log.partition("== APP == RESULT ")[2].partition("\n")[0])
+    components = resources(tmp_path, redis_server.address, TICK)
+    with Run("js", components, peer, *flags, ready=ready, env=env) as run:
+        result = result_of(run, redis_server)
     assert result["saved"] is True
     assert result["state"] == [{"n": 1}, "text"]
     assert result["bulk"] == ["a", "none"]

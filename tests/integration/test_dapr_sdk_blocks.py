@@ -5,18 +5,12 @@ One sidecar with real components; each client runs in a process of its own, as a
 
 import pytest
 
+from tests.support.dapr_apps.blocks import resources
 from tests.support.dapr_apps.client import run_script
 from tests.support.sidecar import Sidecar
 
 pytest.importorskip("dapr")
 
-COMPONENT = """\
----
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: {{name: {name}}}
-spec: {{type: {type}, metadata: [{metadata}]}}
-"""
 HANDLED = """
 def handled(heard, text):
     import time
@@ -152,23 +146,7 @@ with DaprClient() as client:
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory, _redis):
     folder = tmp_path_factory.mktemp("resources")
-    secrets = folder / "secrets.json"
-    secrets.write_text('{"key": "value"}')
-    host = f'{{name: redisHost, value: "{_redis.address}"}}'
-    components = (
-        ("mem", "state.in-memory", ""),
-        ("bus", "pubsub.in-memory", ""),
-        (
-            "vault",
-            "secretstores.local.file",
-            f"{{name: secretsFile, value: {folder}/secrets.json}}",
-        ),
-        ("files", "bindings.localstorage", f"{{name: rootPath, value: {folder}/files}}"),
-        ("conf", "configuration.redis", host),
-        ("locks", "lock.redis", host),
-    )
-    text = "".join(COMPONENT.format(name=n, type=t, metadata=m) for n, t, m in components)
-    (folder / "components.yaml").write_text(text)
+    (folder / "components.yaml").write_text(resources(folder, _redis.address))
     with Sidecar("blocks", "--resources-path", str(folder)) as running:
         yield running
 

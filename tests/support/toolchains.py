@@ -35,16 +35,26 @@ def copied(folder: Path, to: Path, *patterns: str) -> Path:
     return to
 
 
-def fetch(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+def fetch(
+    command: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT_S,
+) -> None:
     """Get what the sources depend on; a machine without a network does not test this."""
-    code, text = _run(command, folder, env)
+    code, text = _run(command, folder, env, timeout)
     if code:
         without(f"{' '.join(command)} ended with {code}\n{text[-1000:]}")
 
 
-def build(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+def build(
+    command: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT_S,
+) -> None:
     """Run one step of a build. Fails the test with what the compiler says."""
-    code, text = _run(command, folder, env)
+    code, text = _run(command, folder, env, timeout)
     if code:
         pytest.fail(f"{' '.join(command)} ended with {code}\n{text[-4000:]}")
 
@@ -55,7 +65,9 @@ def said(command: Sequence[str]) -> str:
     return done.stdout.strip()
 
 
-def _run(command: Sequence[str], folder: Path, env: Mapping[str, str] | None) -> tuple[int, str]:
+def _run(
+    command: Sequence[str], folder: Path, env: Mapping[str, str] | None, timeout: float
+) -> tuple[int, str]:
     done = subprocess.run(
         command,
         cwd=folder,
@@ -63,6 +75,6 @@ def _run(command: Sequence[str], folder: Path, env: Mapping[str, str] | None) ->
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=TIMEOUT_S,
+        timeout=timeout,
     )
     return done.returncode, done.stdout.decode(errors="replace")
