@@ -209,10 +209,16 @@ def soak(folder: Path, enough: Callable[[int, float], float]) -> None:
                 first, turns = turn_until(running, sidecar, app, enough)
             finally:
                 running.stop()
-            assert not running.failures, f"{running.failures}\n{sidecar.log[-3000:]}"
+            assert not running.failures, f"{running.failures}\n{unusual(sidecar.log)}"
             growth = rss_bytes(sidecar.process.pid) - first
             print(f"\n{turns} turns, no failure of {running.totals()}, {growth / 1e6:+.1f} MB")
             assert growth <= GROWTH
+
+
+def unusual(log: str) -> str:
+    """The last lines that are not of requests that went well."""
+    lines = [line for line in log.splitlines() if "|200|flags=-|" not in line]
+    return "\n".join(lines[-60:])
 
 
 def ports_of(listed: dict) -> dict[str, int]:
