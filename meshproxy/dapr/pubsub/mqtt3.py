@@ -23,6 +23,7 @@ from meshproxy.dapr.pubsub.broker import (
     PublishRequest,
     Unsubscribe,
 )
+from meshproxy.dapr.pubsub.side_by_side import side_by_side
 from meshproxy.dapr.pubsub.workers import is_single
 
 _RETAIN: Final = "retain"
@@ -72,15 +73,8 @@ class MqttPubSub:
         await client.publish(request.topic, request.data, retain=retain)
 
     async def bulk_publish(self, requests: Sequence[PublishRequest]) -> list[ComponentError | None]:
-        """One after the other: MQTT has no bulk, and keeps an order."""
-        outcomes: list[ComponentError | None] = []
-        for request in requests:
-            try:
-                await self.publish(request)
-                outcomes.append(None)
-            except ComponentError as error:
-                outcomes.append(error)
-        return outcomes
+        """All on their way at one time, in their order."""
+        return await side_by_side(self.publish, requests)
 
     async def subscribe(
         self, topic: str, metadata: Mapping[str, str], handler: Handler

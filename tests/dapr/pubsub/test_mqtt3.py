@@ -194,6 +194,41 @@ def test_a_slow_app_bounds_what_waits_that_needs_no_acknowledgement(
     run(main())
 
 
+def test_a_bulk_is_on_its_way_in_its_order_before_its_first_message_is_confirmed(
+    mosquitto_server, app
+):
+    async def main():
+        broker, taken, begun = await opened(mosquitto_server, app), [], []
+
+        async def take(message):
+            taken.append(message.data)
+
+        await broker.subscribe(app, {}, take)
+        publish, all_begun = broker._client.publish, asyncio.Event()
+
+        async def counted(topic, data, *, retain):
+            begun.append(data)
+            if len(begun) == 50:
+                all_begun.set()
+            await publish(topic, data, retain=retain)
+            await all_begun.wait()  # for ever, where the next waits for this one
+
+        broker._client.publish = counted
+        data = [str(number).encode() for number in range(50)]
+        async with asyncio.timeout(20):
+            outcomes = await broker.bulk_publish([PublishRequest(app, each) for each in data])
+        assert outcomes == [None] * 50
+
+        async def all_taken():
+            return len(taken) >= 50
+
+        await until(all_taken)
+        assert taken == data
+        await broker.close()
+
+    run(main())
+
+
 def test_a_retained_message_says_so(mosquitto_server, app):
     async def main():
         broker = await opened(mosquitto_server, app)
