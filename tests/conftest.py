@@ -37,6 +37,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("meshproxy")
 
 
+@pytest.hookimpl(trylast=True)  # after the profile of hypothesis is chosen
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Fence(LONG_LIMIT_S) if fuzz.is_long() else Fence(), "fence")
 

@@ -27,7 +27,7 @@ class Fence:
     """A pytest plugin; register it once. Tests that are marked `long` are not fenced."""
 
     def __init__(self, limit_s: float = LIMIT_S, again_s: float = AGAIN_S) -> None:
-        self._limit = limit_s
+        self.limit_s = limit_s
         self._again = again_s
         self._watched = False
         # Now, while pytest does not capture it.
@@ -73,14 +73,14 @@ class Fence:
 
         def end(number: int, frame: object) -> None:
             __tracebackhide__ = True
-            pytest.fail(f"the {phase} has not ended within {self._limit} s\n{_stacks()}")
+            pytest.fail(f"the {phase} has not ended within {self.limit_s} s\n{_stacks()}")
 
         if not self._watched:  # once a test: it costs a thread
-            faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=self._stderr)
+            faulthandler.dump_traceback_later(2 * self.limit_s, exit=True, file=self._stderr)
             self._watched = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGALRM, end)
-            signal.setitimer(signal.ITIMER_REAL, self._limit, self._again)
+            signal.setitimer(signal.ITIMER_REAL, self.limit_s, self._again)
         try:
             yield
         finally:
