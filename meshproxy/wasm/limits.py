@@ -26,7 +26,7 @@ class Limits:
 
     memory_size: bytes of linear memory; `memory.grow` beyond it fails inside the guest.
     callback_timeout: seconds of the processor that one callback may use (measured in ticks of
-        10 ms, never shorter), or ten times as long of the clock on the wall.
+        10 ms, never shorter), or ten times as long of the clock on the wall while the process runs.
     start_timeout: the same for `_initialize`, `_start`, `on_vm_start` and `on_configure` together.
     restart_timeout: the same for a VM that starts while others serve, if that is shorter.
     paused_timeout: seconds that a stream may wait for its guest to let it go on.
@@ -54,6 +54,9 @@ def ticks(seconds: float) -> int:
 SLOWEST: Final = 10
 """How many times longer than by the processor's clock an epoch may last on the wall."""
 
+LATE: Final = 5 * TICK
+"""Seconds of real time that count between two looks at the clocks."""
+
 
 def thread_clock() -> Callable[[], float]:
     """The processor time, in seconds, of the thread that asks; time itself where a system has no
@@ -75,7 +78,8 @@ def thread_clock() -> Callable[[], float]:
 class Meter:
     """Counts epochs of TICK: by the processor time of a thread, which is not its guests' fault when
     others have the processor; by a tenth of real time where that is longer, since a thread that
-    the clock is not of may run guests as well."""
+    the clock is not of may run guests as well. While even whoever asks did not get the processor,
+    the whole process stood still, and a guest among it."""
 
     __slots__ = ("_processor", "_used", "_wall", "used", "wall")
 
@@ -87,7 +91,8 @@ class Meter:
     def epochs(self) -> int:
         """Whole epochs that have passed since the last call."""
         used, wall = self._processor(), self._wall()
-        self._used += max(used - self.used, (wall - self.wall) / SLOWEST)
+        real = min(wall - self.wall, LATE)
+        self._used += max(used - self.used, real / SLOWEST)
         self.used, self.wall = used, wall
         passed = int(self._used / TICK)
         self._used -= passed * TICK

@@ -21,8 +21,8 @@ from tests.support.sidecar_nursery import Nursery
 from tests.support.state_writer import Writer, acknowledged, resources
 from tests.support.toolchains import without
 
-PARTS = range(4)
-KILLS = 50  # in each part
+PARTS = range(8)
+KILLS = 25  # in each part
 LONG_KILLS = 1000
 SERVERS = {  # and the stores in each, with their metadata
     "redis": {"redis": {}},

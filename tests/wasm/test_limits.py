@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from meshproxy.wasm.limits import SLOWEST, TICK, Meter, thread_clock
+from meshproxy.wasm.limits import LATE, SLOWEST, TICK, Meter, thread_clock
 
 
 class Clock:
@@ -13,6 +13,15 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+def looked_at(meter, wall, seconds):
+    """Epochs of so much real time, looked at in every tick."""
+    found = 0
+    for _ in range(round(seconds / TICK)):
+        wall.now += TICK
+        found += meter.epochs()
+    return found
 
 
 @pytest.fixture
@@ -35,12 +44,20 @@ def test_an_epoch_is_a_tick_of_the_processor(clocks):
 def test_a_thread_that_does_not_get_the_processor_has_its_time_left(clocks):
     processor, wall = clocks
     meter = Meter(processor, wall)
-    wall.now += 9 * TICK
-    assert meter.epochs() == 0
+    assert looked_at(meter, wall, 9 * TICK) == 0
     processor.now += 1.2 * TICK
     assert meter.epochs() == 2  # 0.9 of waiting, and its own
-    wall.now += 20.1 * SLOWEST * TICK
-    assert meter.epochs() == 20
+    assert looked_at(meter, wall, 20.1 * SLOWEST * TICK) == 20
+
+
+def test_a_process_that_has_stood_still_takes_no_time_from_its_guests(clocks):
+    processor, wall = clocks
+    meter = Meter(processor, wall)
+    wall.now += 1000
+    assert meter.epochs() == 0
+    wall.now += LATE
+    processor.now += 1.1 * TICK
+    assert meter.epochs() == 1
 
 
 def test_a_thread_that_has_ended_leaves_real_time(clocks):
@@ -51,5 +68,4 @@ def test_a_thread_that_has_ended_leaves_real_time(clocks):
     thread.join(10)
     assert found, "the thread has not ended"
     meter = Meter(found[0], wall)
-    wall.now += 3.5 * SLOWEST * TICK
-    assert meter.epochs() == 3
+    assert looked_at(meter, wall, 3.5 * SLOWEST * TICK) == 3
