@@ -33,6 +33,7 @@ PATH = "/size/100"
 HEADERS = [(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", PATH)]
 CERTIFICATES = ("first", "second", "third")
 ON_A_CONNECTION = 50  # requests
+PATIENCE_S = 60.0  # for an answer: a busy machine may let everything stand for seconds
 SHORT = 6  # rounds of changes
 LONG_S = 600.0
 WARM = 0.2  # of the time, after which memory is measured
@@ -102,9 +103,12 @@ class Soak:
             for each in components.glob("other*"):
                 each.unlink()
         before, saved = self.seen["tls", certificate], self.seen["changing", 204]
-        eventually(lambda: self.seen["wasm", str(turn)] > 0 or bool(self.failures))
-        eventually(lambda: self.seen["tls", certificate] > before or bool(self.failures))
-        eventually(lambda: self.seen["changing", 204] > saved or bool(self.failures))
+        for is_seen in (
+            lambda: self.seen["wasm", str(turn)] > 0,
+            lambda: self.seen["tls", certificate] > before,
+            lambda: self.seen["changing", 204] > saved,
+        ):
+            eventually(lambda is_seen=is_seen: is_seen() or bool(self.failures), PATIENCE_S)
 
     def totals(self) -> dict[str, int]:
         """How much of each there was; by their codes where these are several."""
@@ -123,7 +127,7 @@ class Soak:
                 self.failures.append(f"{work.__name__}: {error!r}")
 
     def _http1(self) -> None:
-        with RawClient(self._ports["main"]) as client:
+        with RawClient(self._ports["main"], timeout_s=PATIENCE_S) as client:
             for _ in range(ON_A_CONNECTION):
                 answer = client.request(http_request(PATH))
                 assert (answer.status, len(answer.body)) == (200, 100), answer
@@ -131,13 +135,14 @@ class Soak:
 
     def _http2(self) -> None:
         with Http2Client(self._ports["main"]) as client:
+            client.sock.settimeout(PATIENCE_S)
             for _ in range(ON_A_CONNECTION):
                 answer = client.request(HEADERS)
                 assert (answer.status, len(answer.body)) == ("200", 100), answer
                 self.seen["http2", 200] += 1
 
     def _wasm(self) -> None:
-        with RawClient(self._ports["wasm"]) as client:
+        with RawClient(self._ports["wasm"], timeout_s=PATIENCE_S) as client:
             for _ in range(ON_A_CONNECTION):
                 answer = client.request(http_request(PATH))
                 assert answer.status == 200, answer
@@ -145,7 +150,7 @@ class Soak:
                 self.seen["wasm", answer.get("x-version")] += 1
 
     def _tls(self) -> None:
-        with RawClient(self._ports["tls"]) as client:
+        with RawClient(self._ports["tls"], timeout_s=PATIENCE_S) as client:
             client.socket = self._context.wrap_socket(client.socket)
             answer = client.request(http_request(PATH))
             assert answer.status == 200, answer
@@ -170,7 +175,7 @@ class Soak:
 
     @contextmanager
     def _api(self) -> Iterator[Callable[..., tuple[int, bytes]]]:
-        connection = HTTPConnection("127.0.0.1", self._sidecar.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self._sidecar.port, timeout=PATIENCE_S)
 
         def ask(method: str, path: str, body: object = None) -> tuple[int, bytes]:
             connection.request(method, path, None if body is None else json.dumps(body))
