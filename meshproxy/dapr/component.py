@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
 from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.dapr.quantity import quantity_of
 from meshproxy.errors import Place
 from meshproxy.network.tasks import TaskOwner
 
@@ -153,6 +154,16 @@ class Metadata(Mapping[str, str]):
         if minimum is not None and number < minimum:
             raise ComponentError(f"{name} is {number}; expected at least {minimum}")
         return number
+
+    def size(self, name: str, default: int) -> int:
+        """A number of bytes, or a quantity of Kubernetes such as `64Ki`."""
+        text = self.get(name, "")
+        if not text:
+            return default
+        found = quantity_of(text)
+        if found is None:
+            raise ComponentError(f"{name} is '{text}'; expected a size such as 4Mi, 64Ki or 1000")
+        return found
 
     def boolean(self, name: str, default: bool = False) -> bool:
         """A truth value in any of the spellings that Dapr takes."""

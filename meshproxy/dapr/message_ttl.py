@@ -22,8 +22,10 @@ def message_ttl(metadata: Mapping[str, str]) -> float | None:
     text = Metadata(metadata).first(*_NAMES)
     if not text:
         return None
+    if text == "0":
+        return 0.0  # of durations Go takes this one without a unit
     try:
-        return max(seconds_of(text), 0.0) if text != "0" else _seconds(text)
+        return max(seconds_of(text), 0.0)
     except DurationError:
         return _seconds(text)
 

@@ -62,7 +62,7 @@ class MessageReader:
                 raise MessageError(INTERNAL, "a message is compressed, which was not offered")
             size = int.from_bytes(held[at + 1 : at + PREFIX_SIZE], "big")
             if size > self.max_size:
-                text = f"a message of {size} bytes, of which {self.max_size} are taken"
+                text = f"grpc: received message larger than max ({size} vs. {self.max_size})"
                 raise MessageError(RESOURCE_EXHAUSTED, text)
             end = at + PREFIX_SIZE + size
             if end > len(held):

@@ -161,6 +161,8 @@ class StreamInfo:
     upstream_tls: Any = None  # network.tls.info.TlsInfo of the upstream connection
     attempt_count: int = 0
 
+    operation: str = ""  # what the filter of an API has taken the request for, by its name
+
     # Created on first write: most requests have neither.
     dynamic_metadata: dict[str, dict[str, Any]] | None = None
     filter_state: dict[str, bytes] | None = None

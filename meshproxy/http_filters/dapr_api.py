@@ -32,6 +32,7 @@ _BAD_PATH = LocalReply(
     headers=((b"content-type", b"text/plain; charset=utf-8"),),
     close=True,
 )
+_INVOCATION = "InvokeService"
 _NOT_FOUND = LocalReply(404, "dapr_not_found", b"404 page not found\n")
 
 
@@ -89,9 +90,12 @@ class DaprFilter(InvokingFilter):
             named = invoker.ways.externals.endpoints
             target = invocation.target_of(headers, invoker.sidecar.identity, named)
             if isinstance(target, ApiError):
+                self.callbacks.info.operation = _INVOCATION
                 return self.refuse(reply_of(error_response(target)))
+            self.callbacks.info.operation = f"{_INVOCATION}/{target.app_id}"
             return self.invoke(headers, target)
         self._endpoint, self._params = found
+        self.callbacks.info.operation = found[0].name
         if declares_more(headers, self._config.max_body):
             return self.refuse(reply_of(TOO_LARGE))
         if end_stream:

@@ -190,9 +190,18 @@ class DaprGrpcFilter(StreamFilter):
         except ApiError as error:
             self._fail(error)
             return
+        if len(answer) > self._config.max_message:
+            self._fail(self._too_large(answer))
+            return
         self._begin(metadata)
         self.callbacks.encode_data(encode_message(answer), False)
         self._end(_OK)
+
+    def _too_large(self, message: bytes) -> ApiError:
+        """What is sent has the same limit as what is received, as in daprd."""
+        most = self._config.max_message
+        text = f"grpc: trying to send message larger than max ({len(message)} vs. {most})"
+        return ApiError("ERR_BODY_READ", text, 413, Grpc.RESOURCE_EXHAUSTED)
 
     async def _serve(self, method: Method, stream: MessageStream) -> None:
         try:
@@ -207,9 +216,13 @@ class DaprGrpcFilter(StreamFilter):
 
     def _send(self, message: bytes) -> None:
         """One message of a stream."""
-        if not self._answered:
-            self._begin()
-            self.callbacks.encode_data(encode_message(message), False)
+        if self._answered:
+            return
+        if len(message) > self._config.max_message:
+            self._fail(self._too_large(message))
+            return
+        self._begin()
+        self.callbacks.encode_data(encode_message(message), False)
 
     def _begin(self, metadata: Pairs = ()) -> None:
         if not self._begun:

@@ -76,7 +76,7 @@ class GrpcProxyFilter(InvokingFilter):
         messages.feed(data.peek())
         if messages.largest <= self._most:
             return CONTINUE
-        text = f"a message of {messages.largest} bytes, of which {self._most} are taken"
+        text = f"grpc: received message larger than max ({messages.largest} vs. {self._most})"
         return self.fail(ApiError("ERR_BODY_READ", text, 413, Grpc.RESOURCE_EXHAUSTED))
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> int:

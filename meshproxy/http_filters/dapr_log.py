@@ -22,10 +22,14 @@ _GRPC: Final = logging.getLogger("meshproxy.dapr.runtime.grpc.api-info")
 
 @dataclass(frozen=True, slots=True)
 class ApiLogging:
-    """Whether calls are logged, and those for health with them."""
+    """Whether calls are logged, and those for health with them.
+
+    `obfuscate_urls`: over HTTP by the name of the call, not by its path, which has keys in it.
+    """
 
     enabled: bool = False
     omit_health_checks: bool = False
+    obfuscate_urls: bool = False
 
 
 def api_log(settings: ApiLogging, now: Callable[[], float] = time.monotonic) -> FilterFactory:
@@ -61,7 +65,9 @@ class ApiLogFilter(StreamFilter):
             return
         info = self.callbacks.info
         elapsed = int((self._now() - info.start) * 1000)
-        fields: dict[str, str | int] = {"method": self._method, "duration": elapsed}
+        named = self._settings.obfuscate_urls and not self._grpc
+        method = info.operation if named else self._method
+        fields: dict[str, str | int] = {"method": method, "duration": elapsed}
         if self._agent:
             fields["useragent"] = self._agent
         if self._grpc:

@@ -88,6 +88,7 @@ class PublicFilter(_AskedFilter):
             self.callbacks.send_local_reply(_NOT_FOUND)
         else:
             endpoint, params = found
+            self.callbacks.info.operation = endpoint.name
             request = HttpRequest.of(method, params, query, headers)
             self.callbacks.spawn(self._answer(endpoint, request), f"dapr {endpoint.path}")
         return STOP_ITERATION

@@ -16,6 +16,7 @@ from meshproxy.dapr.message_ttl import message_ttl
         ({"ttl": "1m30s", "ttlInSeconds": "7"}, 90.0),
         ({"ttlInSeconds": "500ms"}, 0.5),
         ({"ttl": "-5s"}, 0.0),
+        ({"ttlInSeconds": "0"}, 0.0),
     ],
 )
 def test_a_duration_or_a_number_of_seconds_is_taken(metadata, expected):
@@ -28,7 +29,7 @@ def test_a_duration_or_a_number_of_seconds_is_taken(metadata, expected):
         ("soon", "ttl value must be a valid integer: actual is 'soon'"),
         ("1.5", "ttl value must be a valid integer: actual is '1.5'"),
         ("-1", "ttl value must be higher than zero: actual is '-1'"),
-        ("0", "ttl value must be higher than zero: actual is '0'"),
+        ("00", "ttl value must be higher than zero: actual is '0'"),
     ],
 )
 def test_anything_else_is_refused(text, expected):

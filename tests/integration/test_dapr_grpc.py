@@ -300,6 +300,8 @@ def test_a_failure_over_http_has_its_code_and_details(invoke):
     info = error_details_pb2.ErrorInfo()
     assert rpc_status.from_call(error).details[0].Unpack(info)
     assert (info.domain, info.metadata["http.code"]) == ("dapr.io", "404")
+    with pytest.raises(grpc.RpcError, match="I'm a teapot"):
+        invoke("caller", "status/418", verb="GET")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,30 @@ def test_calls_are_logged_where_that_is_wanted(tmp_path):
         assert " scope=dapr.runtime.grpc.api-info " in rpc
 
 
+def test_calls_are_logged_by_their_names_where_a_path_shall_not_be_seen(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(LOGGING.replace("omitHealthChecks", "obfuscateURLs"))
+    with Sidecar("app", "--config", str(config), "--log-as-json") as sidecar:
+        sidecar.call("GET", "/v1.0/state/store/secret")
+        sidecar.call("POST", "/v1.0/invoke/other/method/secret")
+        sidecar.call("GET", "/secret")
+        sidecar.call("GET", "/v1.0/healthz")
+        with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
+            call = channel.unary_unary("/dapr.proto.runtime.v1.Dapr/GetState")
+            with pytest.raises(grpc.RpcError):
+                call(b"", timeout=20)
+        sidecar.wait_for("gRPC API Called")
+        lines = [json.loads(line) for line in sidecar.log.splitlines() if "API Called" in line]
+    assert [line["method"] for line in lines] == [
+        "GetState",
+        "InvokeService/other",
+        "InvokeService",
+        "Healthz",
+        "/dapr.proto.runtime.v1.Dapr/GetState",
+    ]
+    assert "secret" not in json.dumps(lines)
+
+
 def test_unix_sockets_take_the_place_of_ports(tmp_path):
     arguments = ("--unix-domain-socket", str(tmp_path), "--log-as-json")
     sidecar = Sidecar("app", *arguments)

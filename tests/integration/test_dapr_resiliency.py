@@ -251,8 +251,11 @@ def test_a_call_over_grpc_is_under_the_policies_too(sidecar, app):
         answer = stub.InvokeService(request, timeout=TIMEOUT_S)
         assert b'"body"' in answer.data.value
         assert len(app.requests) == 3
+        app.failures += [302]  # over gRPC a redirect is no answer
+        assert b'"body"' in stub.InvokeService(request, timeout=TIMEOUT_S).data.value
+        assert len(app.requests) == 5
         app.failures += [503, 502, 404]
         with pytest.raises(grpc.RpcError) as raised:
             stub.InvokeService(request, timeout=TIMEOUT_S)
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-    assert len(app.requests) == 6
+    assert len(app.requests) == 8

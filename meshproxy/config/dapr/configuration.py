@@ -93,9 +93,10 @@ def _logging(spec: Fields | None, found: Resources) -> None:
     calls = spec.one("apiLogging")
     if calls is not None:
         found.api_logging = ApiLogging(
-            calls.boolean("enabled"), omit_health_checks=calls.boolean("omitHealthChecks")
+            calls.boolean("enabled"),
+            omit_health_checks=calls.boolean("omitHealthChecks"),
+            obfuscate_urls=calls.boolean("obfuscateURLs"),
         )
-        calls.unsupported("obfuscateURLs")
         calls.end()
     spec.end()
 

@@ -43,7 +43,8 @@ class ConfigurationApi:
             policy = self._sidecar.resiliency.outbound(store, CONFIGURATION)
             return await policy.run(lambda: found.get(keys, metadata))
         except ComponentError as error:
-            text = f"failed to get {list(keys)} from Configuration store {store}: {error}"
+            named = " ".join(keys)
+            text = f"failed to get [{named}] from Configuration store {store}: {error}"
             raise ApiError("ERR_CONFIGURATION_GET", text) from error
 
     async def subscribe(
@@ -60,7 +61,8 @@ class ConfigurationApi:
             policy = self._sidecar.resiliency.outbound(store, CONFIGURATION)
             end = await policy.run(lambda: found.subscribe(keys, metadata, handler(name)))
         except ComponentError as error:
-            text = f"failed to subscribe {list(keys)} from Configuration store {store}: {error}"
+            named = " ".join(keys)
+            text = f"failed to subscribe [{named}] from Configuration store {store}: {error}"
             code = "ERR_CONFIGURATION_SUBSCRIBE"
             raise ApiError(code, text, 500, Grpc.INVALID_ARGUMENT) from error
         self._subscriptions[name] = _Watch(end)

@@ -89,7 +89,7 @@ class InvokeApi:
             except Unreachable:
                 invoker.unreachable(target)  # perhaps it is elsewhere before the next attempt
                 raise
-            if not 200 <= answer.status < 400:
+            if not 200 <= answer.status < 300:  # over HTTP a redirect is an answer, as in daprd
                 raise _Refused(answer)
             return answer
 

@@ -29,6 +29,18 @@ class Answered(ComponentError):
         self.metadata: Final = metadata
 
 
+def metadata_headers(metadata: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that tell an answer's metadata to the app, in either protocol."""
+    return tuple(
+        (
+            f"metadata.{name}".lower().encode("latin-1", "replace"),
+            value.encode("latin-1", "replace"),
+        )
+        for name, value in metadata.items()
+        if value.isprintable()
+    )
+
+
 EventHandler = Callable[[BindingData], Awaitable[bytes]]
 """Takes an event and returns the app's answer; raises ComponentError where the app refuses it."""
 

@@ -1,7 +1,7 @@
 """`bindings.http`: a request to one HTTP service.
 
 Metadata: `url`; `errorIfNot2XX` (true), which a call may override; `responseTimeout` (none);
-`securityToken` with `securityTokenHeader`; `maxResponseBodySize` (100Mi, bytes); `MTLSRootCA`,
+`securityToken` with `securityTokenHeader`; `maxResponseBodySize` (100Mi); `MTLSRootCA`,
 `MTLSClientCert`, `MTLSClientKey` (PEM, or files).
 A call's metadata: `path`, put after the URL; every name that begins with a capital is a header.
 The answer's metadata are `statusCode`, `status` and the headers.
@@ -9,14 +9,14 @@ The answer's metadata are `statusCode`, `status` and the headers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from meshproxy.dapr.bindings.binding import OUTPUT_BINDING, Answered, BindingData
-from meshproxy.dapr.bindings.localstorage import plain
-from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata, is_truthy
 from meshproxy.dapr.tls_client import client_context
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _TLS: Final = {
 }
 """The names that `tls_client.py` has for them."""
 _RENEGOTIATION: Final = "MTLSRenegotiation"
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _ERROR_IF_NOT_2XX: Final = "errorIfNot2XX"
 
 
@@ -69,7 +71,7 @@ class HttpBinding:
             raise ComponentError(f"url is '{self._url}'; expected http:// or https:// and a host")
         self._strict = metadata.boolean(_ERROR_IF_NOT_2XX, True)
         self._timeout = metadata.seconds("responseTimeout", 0.0)
-        self._largest = metadata.integer("maxResponseBodySize", _LARGEST, minimum=1)
+        self._largest = metadata.size("maxResponseBodySize", _LARGEST)
         token, header = metadata.get("securityToken", ""), metadata.get("securityTokenHeader", "")
         if bool(token) != bool(header):
             raise ComponentError("securityToken and securityTokenHeader are needed together")
@@ -88,11 +90,13 @@ class HttpBinding:
         method = "POST" if operation == "create" else operation.upper()
         metadata = Metadata(request.metadata)
         url = self._url_of(metadata.get("path", ""))
-        strict = metadata.boolean(_ERROR_IF_NOT_2XX, self._strict)
-        headers = {**_headers(request.metadata), **self._headers}
+        given = metadata.get(_ERROR_IF_NOT_2XX, "")
+        strict = is_truthy(given) if given else self._strict
+        headers = _merged(self._headers, _headers(request.metadata))
+        _check(f'{method.capitalize()} "{url}"', headers)
         body = None
         if method in _WITH_BODY:
-            body = plain(request.data)
+            body = request.data
             _default(headers, "Content-Type")
         _default(headers, "Accept")
         try:
@@ -103,9 +107,12 @@ class HttpBinding:
                     "status": f"{response.status} {response.reason or ''}".strip(),
                 }
                 for name in response.headers:
-                    shown[name] = ", ".join(response.headers.getall(name))
+                    shown["-".join(part.capitalize() for part in name.split("-"))] = ", ".join(
+                        response.headers.getall(name)
+                    )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ComponentError(f"{method} {self._url}: {str(error) or 'timeout'}") from error
+            text = f'{method.capitalize()} "{url}": {_reason(error)}'
+            raise ComponentError(text) from error
         if strict and not 200 <= response.status < 300:
             raise Answered(f"received status code {response.status}", shown)
         return BindingData(answer, shown)
@@ -114,7 +121,7 @@ class HttpBinding:
         pieces, size = [], 0
         async for piece in response.content.iter_any():
             size += len(piece)
-            if size > self._largest:
+            if 0 < self._largest < size:
                 raise ComponentError(f"the answer has more than {self._largest} bytes")
             pieces.append(piece)
         return b"".join(pieces)
@@ -158,7 +165,33 @@ def _default(headers: dict[str, str], name: str) -> None:
 
 def _headers(metadata: Mapping[str, str]) -> dict[str, str]:
     headers = {name: value for name, value in metadata.items() if name[:1].isupper()}
-    for name in ("traceparent", "tracestate"):
-        if name in metadata:
-            headers[name] = metadata[name]
+    for name in ("traceparent", "tracestate", "baggage"):
+        if metadata.get(name):
+            headers = _merged(headers, {name: metadata[name]})
     return headers
+
+
+def _merged(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Both; of a name that is in both, whatever its case, that of the others."""
+    names = {name.lower() for name in others}
+    return {**{key: each for key, each in headers.items() if key.lower() not in names}, **others}
+
+
+def _check(request: str, headers: Mapping[str, str]) -> None:
+    """What is no name or no value of a header would be another request. Raises ComponentError."""
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise ComponentError(f'{request}: net/http: invalid header field name "{name}"')
+        if not _VALUE.fullmatch(value):
+            raise ComponentError(f'{request}: net/http: invalid header field value for "{name}"')
+
+
+def _reason(error: Exception) -> str:
+    """Why there was no answer; of a refused connection as Go says it."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    inner = getattr(error, "os_error", None)
+    if isinstance(inner, ConnectionRefusedError):
+        host, port = getattr(error, "host", ""), getattr(error, "port", "")
+        return f"dial tcp {host}:{port}: connect: connection refused"
+    return str(error) or "timeout"

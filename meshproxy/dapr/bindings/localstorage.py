@@ -1,7 +1,7 @@
 """`bindings.localstorage`: files below one folder. Metadata: `rootPath`.
 
-A call names its file by the metadata `fileName`; no name leads out of the folder, by `..`, by a
-link, or otherwise. What is created is taken for base64 where it can be. Files are read and written
+A call names its file by the metadata `fileName`; no name leads out of the folder: `..` ends at it,
+a link is refused. What is created is taken for base64 where it can be. Files are read and written
 in a thread.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import posixpath
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -67,9 +68,22 @@ class LocalStorageBinding:
     # -- in a thread -----------------------------------------------------------------------------
 
     def _create(self, request: BindingData) -> BindingData:
-        path = self._inside(request.metadata.get(_FILE_NAME, "") or str(uuid.uuid4()))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_decoded(plain(request.data)))
+        path = self._at(request.metadata.get(_FILE_NAME, "") or str(uuid.uuid4()))
+        folder = path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            text = f"error creating directory {folder}: mkdir {folder}: not a directory"
+            raise ComponentError(text) from error
+        except OSError as error:
+            text = f"error creating directory {folder}: mkdir {folder}: {_said(error)}"
+            raise ComponentError(text) from error
+        try:
+            path.write_bytes(_decoded(_plain(request.data)))
+        except OSError as error:
+            raise ComponentError(
+                f"error creating file {path}: open {path}: {_said(error)}"
+            ) from error
         return BindingData(orjson.dumps({_FILE_NAME: str(path.relative_to(self._root))}))
 
     def _get(self, request: BindingData) -> BindingData:
@@ -78,12 +92,16 @@ class LocalStorageBinding:
             return BindingData(path.read_bytes())
         except FileNotFoundError:
             raise ComponentError(f"file not found: {path}") from None
+        except IsADirectoryError as error:
+            text = f"error reading file {path}: read {path}: is a directory"
+            raise ComponentError(text) from error
         except OSError as error:
-            raise ComponentError(f"error reading file {path}: {error.strerror}") from error
+            raise ComponentError(
+                f"error opening path {path}: open {path}: {_said(error)}"
+            ) from error
 
     def _list(self, request: BindingData) -> BindingData:
-        name = request.metadata.get(_FILE_NAME, "")
-        path = self._inside(name) if name else self._root
+        path = self._named(request)
         if not path.exists():
             text = f"error getting stats for path {path}: stat {path}: no such file or directory"
             raise ComponentError(text)
@@ -101,23 +119,26 @@ class LocalStorageBinding:
             else:
                 path.unlink()
         except OSError as error:
-            reason = (error.strerror or "").lower()
-            text = f"error deleting file {path}: remove {path}: {reason}"
+            text = f"error deleting file {path}: remove {path}: {_said(error)}"
             raise ComponentError(text) from error
 
     def _named(self, request: BindingData) -> Path:
-        name = request.metadata.get(_FILE_NAME, "")
-        if not name:
-            raise ComponentError(f"the metadata '{_FILE_NAME}' is missing")
-        return self._inside(name)
+        return self._at(request.metadata.get(_FILE_NAME, ""))
 
-    def _inside(self, name: str) -> Path:
+    def _at(self, name: str) -> Path:
+        """The path of a name; `..` ends at the folder, as in daprd, and a link that leads out of
+        it is refused.
+        """
         if "\0" in name:
             raise ComponentError(f"'{_FILE_NAME}' is no name of a file")
-        path = (self._root / name.lstrip("/")).resolve()
-        if path == self._root or self._root not in path.parents:
+        path = (self._root / posixpath.normpath(f"/{name}").lstrip("/")).resolve()
+        if self._root not in (path, *path.parents):
             raise ComponentError(f"'{name}' leads out of the folder")
         return path
+
+
+def _said(error: OSError) -> str:
+    return (error.strerror or "").lower()
 
 
 def _decoded(data: bytes) -> bytes:
@@ -128,7 +149,7 @@ def _decoded(data: bytes) -> bytes:
         return data
 
 
-def plain(data: bytes) -> bytes:
+def _plain(data: bytes) -> bytes:
     """A JSON text without its quotes; anything else as it is."""
     if data[:1] != b'"':
         return data

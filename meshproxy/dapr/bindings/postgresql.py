@@ -23,6 +23,7 @@ from meshproxy.dapr.postgresql import FAILURES, open_pool, pool_options
 
 EXEC: Final = "exec"
 _ZEROS: Final = re.compile(r"(\.\d*?)0+(?=Z|[+-]\d\d:\d\d$)")
+_COUNTS: Final = re.compile(r"the server expects (\d+) arguments? for this query, (\d+) w")
 QUERY: Final = "query"
 CLOSE: Final = "close"
 
@@ -107,7 +108,9 @@ def _said(error: Exception) -> str:
     """As Go's client says it."""
     if isinstance(error, asyncpg.PostgresError):
         return f"ERROR: {error} (SQLSTATE {error.sqlstate})"
-    return str(error)
+    text = str(error)
+    counts = _COUNTS.match(text)
+    return text if counts is None else f"expected {counts[1]} arguments, got {counts[2]}"
 
 
 def _duration(seconds: float) -> str:

@@ -46,7 +46,8 @@ class RedisBinding:
         key = request.metadata.get("key", "")
         if not key:
             raise ComponentError("redis binding: missing key in request metadata")
-        ttl = message_ttl(request.metadata)
+        # Read before anything is written, so that what is refused has changed nothing.
+        ttl = message_ttl(request.metadata) if operation in ("create", "increment") else None
         if operation == "create":
             seconds = None if ttl is None else int(ttl)
             await client.call(client.redis.set(key, request.data, ex=seconds or None))
@@ -61,6 +62,6 @@ class RedisBinding:
             if ttl is not None:
                 await client.call(client.command("EXPIRE", key, int(ttl)))
             return None
-        word = "GETDEL" if request.metadata.get("delete", "").lower() == "true" else "GET"
+        word = "GETDEL" if request.metadata.get("delete") == "true" else "GET"
         value = await client.call(client.command(word, key))
         return BindingData(value or b"")

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata, Permanent
 from meshproxy.dapr.configuration.configuration_store import (
     ConfigurationItem,
     Items,
@@ -32,6 +32,7 @@ logger: Final = logging.getLogger("meshproxy.dapr.contrib")
 
 CHANNEL: Final = "pgNotifyChannel"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+_KEY: Final = re.compile(r"[A-Za-z0-9./_]*")
 _AGAIN: Final = 1.0  # seconds until a lost connection is made again
 _MOST_WAITING: Final = 10_000
 """Keys whose change the app has not taken yet; of one key only the newest value waits."""
@@ -83,6 +84,9 @@ class PostgresConfigurationStore:
         """The items of these keys, or of all."""
         if self._pool is None:
             raise ComponentError(f"{self._name} is closed")
+        for key in keys:
+            if not _KEY.fullmatch(key):
+                raise Permanent(f"invalid key : '{key}'")
         statement = f"SELECT key, value, version, metadata::text FROM {self._table}"  # noqa: S608
         try:
             if keys:
@@ -198,8 +202,8 @@ class _Listener:
         if len(self._waiting) >= _MOST_WAITING and key not in self._waiting:
             logger.error("%s: too many changes wait: that of %s is passed over", self._name, key)
             return
-        removed = str(document.get("action", "")).upper() == "DELETE"
-        self._waiting[str(key)] = ConfigurationItem("") if removed else _item(row)
+        # A row that is deleted, too: its trigger says what it was, and the app is told that.
+        self._waiting[str(key)] = _item(row)
         self._something.set()
 
 

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from meshproxy.dapr.api import Api
 
 HTTP_STATUS: Final = b"dapr-http-status"
+_GO: Final = {
+    413: "Request Entity Too Large",
+    414: "Request URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    418: "I'm a teapot",
+    422: "Unprocessable Entity",
+}
+"""Where Go's phrase is another one than that of some Python."""
 _MOST: Final = 63  # characters of the body that the details have room for
 _PERMANENT: Final = frozenset(
     b"accept accept-charset accept-language accept-ranges authorization cache-control cookie date "
@@ -101,7 +109,7 @@ def _message_of(answer: Answer) -> str:
 def _of_http(answer: Answer, metadata: tuple[tuple[bytes, bytes], ...]) -> ApiError:
     """A failure over HTTP."""
     try:
-        phrase = HTTPStatus(answer.status).phrase
+        phrase = _GO.get(answer.status) or HTTPStatus(answer.status).phrase
     except ValueError:
         phrase = ""
     shown = answer.body.decode("utf-8", "replace")[:_MOST]

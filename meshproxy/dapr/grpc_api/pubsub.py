@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from meshproxy.dapr.api.pubsub import Entry
+from meshproxy.dapr.api.pubsub_errors import not_published
 from meshproxy.dapr.api_error import ApiError, Grpc
 from meshproxy.dapr.app_channel import RETRY, TopicEvent
 from meshproxy.dapr.cloud_event import Trace
@@ -38,9 +39,9 @@ async def _bulk_publish(api: Api, request: Any, metadata: HeaderMap) -> Reply:
     failed = await api.pubsub.bulk_publish(
         request.pubsub_name, request.topic, entries, _trace(metadata), dict(request.metadata)
     )
-    return Reply(
-        {"failedEntries": [{"entry_id": name, "error": reason} for name, reason in failed]}
-    )
+    if failed:  # which of them it was has no place beside an error of gRPC, as in daprd
+        raise not_published(request.pubsub_name, request.topic, failed[0][1])
+    return Reply()
 
 
 def _trace(metadata: HeaderMap) -> Trace:

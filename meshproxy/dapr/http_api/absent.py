@@ -63,46 +63,54 @@ async def _delete_job(api: Api, request: HttpRequest) -> HttpResponse:
 
 def _actors() -> tuple[Endpoint, ...]:
     one = "/v1.0/actors/{type}/{id}"
+    reminder, timer = f"{one}/reminders/{{name}}", f"{one}/timers/{{name}}"
     return (
-        endpoint("GET POST DELETE PUT", f"{one}/method/{{name}}", _ACTOR),
-        endpoint("GET", f"{one}/state/{{name}}", _ACTOR),
-        endpoint("POST PUT", f"{one}/state", _actor_with_body),
-        endpoint("POST PUT", f"{one}/reminders/{{name}}", _actor_with_body),
-        endpoint("GET DELETE", f"{one}/reminders/{{name}}", _ACTOR),
-        endpoint("POST PUT", f"{one}/timers/{{name}}", _actor_with_body),
-        endpoint("DELETE", f"{one}/timers/{{name}}", _ACTOR),
+        endpoint("GET POST DELETE PUT", f"{one}/method/{{name}}", _ACTOR, "InvokeActor"),
+        endpoint("GET", f"{one}/state/{{name}}", _ACTOR, "GetActorState"),
+        endpoint("POST PUT", f"{one}/state", _actor_with_body, "ExecuteActorStateTransaction"),
+        endpoint("POST PUT", reminder, _actor_with_body, "RegisterActorReminder"),
+        endpoint("GET", reminder, _ACTOR, "GetActorReminder"),
+        endpoint("DELETE", reminder, _ACTOR, "UnregisterActorReminder"),
+        endpoint("POST PUT", timer, _actor_with_body, "RegisterActorTimer"),
+        endpoint("DELETE", timer, _ACTOR, "UnregisterActorTimer"),
     )
 
 
 def _jobs(version: str) -> tuple[Endpoint, ...]:
     path = f"/{version}/jobs/{{name}}"
     return (
-        endpoint("POST", path, _schedule_job),
-        endpoint("GET", path, _get_job),
-        endpoint("DELETE", path, _delete_job),
+        endpoint("POST", path, _schedule_job, "ScheduleJob"),
+        endpoint("GET", path, _get_job, "GetJob"),
+        endpoint("DELETE", path, _delete_job, "DeleteJob"),
     )
 
 
 def _workflows(version: str) -> tuple[Endpoint, ...]:
     one = f"/{version}/workflows/{{component}}/{{name}}"
-    verbs = ("start", "pause", "resume", "terminate", "purge", "raiseEvent/{event}")
+    verbs = {verb.lower(): verb for verb in ("Start", "Pause", "Resume", "Terminate", "Purge")}
+    verbs["raiseEvent/{event}"] = "RaiseEvent"
     return (
-        endpoint("GET", one, _ACTOR),
-        *(endpoint("POST", f"{one}/{verb}", _ACTOR) for verb in verbs),
+        endpoint("GET", one, _ACTOR, "GetWorkflow"),
+        *(
+            endpoint("POST", f"{one}/{path}", _ACTOR, f"{verb}Workflow")
+            for path, verb in verbs.items()
+        ),
     )
 
 
 def _subtle() -> tuple[Endpoint, ...]:
-    verbs = ("getkey", "encrypt", "decrypt", "wrapkey", "unwrapkey", "sign", "verify")
+    verbs = ("GetKey", "Encrypt", "Decrypt", "WrapKey", "UnwrapKey", "Sign", "Verify")
     path = "/v1.0-alpha1/subtlecrypto/{name}"
-    return tuple(endpoint("POST", f"{path}/{verb}", _SUBTLE) for verb in verbs)
+    return tuple(
+        endpoint("POST", f"{path}/{verb.lower()}", _SUBTLE, f"Subtle{verb}") for verb in verbs
+    )
 
 
 ENDPOINTS: Final = (
-    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/encrypt", _CRYPTO),
-    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/decrypt", _CRYPTO),
-    endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _converse),
-    endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _converse),
+    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/encrypt", _CRYPTO, "Encrypt"),
+    endpoint("PUT", "/v1.0-alpha1/crypto/{name}/decrypt", _CRYPTO, "Decrypt"),
+    endpoint("POST", "/v1.0-alpha1/conversation/{name}/converse", _converse, "Converse"),
+    endpoint("POST", "/v1.0-alpha2/conversation/{name}/converse", _converse, "Converse"),
     *_subtle(),
     *_actors(),
     *(each for version in ("v1.0", "v1.0-alpha1") for each in _jobs(version)),

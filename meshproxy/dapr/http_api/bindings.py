@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from meshproxy.dapr.api_error import ApiError
-from meshproxy.dapr.bindings.binding import Answered, BindingData
+from meshproxy.dapr.bindings.binding import Answered, BindingData, metadata_headers
 from meshproxy.dapr.http_api.document import Document
 from meshproxy.dapr.http_api.messages import (
     JSON,
@@ -27,11 +26,11 @@ async def _invoke(api: Api, request: HttpRequest) -> HttpResponse:
     document = Document(request.json())
     operation = document.text("operation")
     body = orjson.dumps(document.value("data"))  # `null` where there is none, as in daprd
-    metadata = {**document.texts("metadata"), **request.metadata}
-    for name in ("traceparent", "tracestate"):
-        value = request.header(name.encode())
+    metadata = dict(document.texts("metadata"))
+    for name in ("traceparent", "tracestate", "baggage"):
+        value = request.headers.joined(name.encode())
         if value is not None:
-            metadata.setdefault(name, value)
+            metadata[name] = value.decode("latin-1")
     data = BindingData(body, metadata)
     try:
         answer = await api.bindings.invoke(request.params["name"], operation, data)
@@ -39,22 +38,13 @@ async def _invoke(api: Api, request: HttpRequest) -> HttpResponse:
         if not isinstance(error.__cause__, Answered):
             raise
         response = error_response(error)
-        shown = _headers(error.__cause__.metadata)
+        shown = metadata_headers(error.__cause__.metadata)
         return HttpResponse(response.status, response.body, (*response.headers, *shown))
     if answer is None:
         return NO_CONTENT
-    return HttpResponse(200, answer.data, ((b"content-type", JSON), *_headers(answer.metadata)))
+    return HttpResponse(
+        200, answer.data, ((b"content-type", JSON), *metadata_headers(answer.metadata))
+    )
 
 
-def _headers(metadata: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [
-        (
-            f"metadata.{name}".lower().encode("latin-1", "replace"),
-            value.encode("latin-1", "replace"),
-        )
-        for name, value in metadata.items()
-        if value.isprintable()
-    ]
-
-
-ENDPOINTS: Final = (endpoint("POST PUT", "/v1.0/bindings/{name}", _invoke),)
+ENDPOINTS: Final = (endpoint("POST PUT", "/v1.0/bindings/{name}", _invoke, "InvokeBinding"),)

@@ -76,11 +76,11 @@ def _item(item: ConfigurationItem) -> dict[str, Any]:
 
 
 ENDPOINTS: Final = tuple(
-    endpoint("GET", f"/{version}/configuration/{path}", operation)
+    endpoint("GET", f"/{version}/configuration/{path}", operation, f"{verb}Configuration")
     for version in ("v1.0", "v1.0-alpha1")
-    for path, operation in (
-        ("{store}", _get),
-        ("{store}/subscribe", _subscribe),
-        ("{store}/{id}/unsubscribe", _unsubscribe),
+    for path, operation, verb in (
+        ("{store}", _get, "Get"),
+        ("{store}/subscribe", _subscribe, "Subscribe"),
+        ("{store}/{id}/unsubscribe", _unsubscribe, "Unsubscribe"),
     )
 )

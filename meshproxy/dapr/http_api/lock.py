@@ -28,6 +28,6 @@ async def _unlock(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 ENDPOINTS: Final = (
-    endpoint("POST", "/v1.0-alpha1/lock/{store}", _try_lock),
-    endpoint("POST", "/v1.0-alpha1/unlock/{store}", _unlock),
+    endpoint("POST", "/v1.0-alpha1/lock/{store}", _try_lock, "TryLock"),
+    endpoint("POST", "/v1.0-alpha1/unlock/{store}", _unlock, "Unlock"),
 )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from meshproxy.dapr.api.pubsub import Entry
+from meshproxy.dapr.api.pubsub_errors import not_published
 from meshproxy.dapr.api_error import MALFORMED, ApiError
+from meshproxy.dapr.bindings.binding import metadata_headers
 from meshproxy.dapr.cloud_event import OCTET_STREAM, is_cloud_event, is_json, media_type
 from meshproxy.dapr.http_api.document import Document, items
 from meshproxy.dapr.http_api.messages import (
@@ -53,7 +55,9 @@ async def _bulk_publish(api: Api, request: HttpRequest) -> HttpResponse:
         return NO_CONTENT
     listed = [{"entryId": name, "error": reason} for name, reason in failed]
     answer = json_response({"failedEntries": listed, "errorCode": _FAILED}, 500)
-    return HttpResponse(answer.status, answer.body, ((b"content-type", JSON),))
+    reason = f"api error: code = Internal desc = {not_published(pubsub, topic, failed[0][1])}"
+    told = metadata_headers({"responseData": answer.body.decode(), "error": reason})
+    return HttpResponse(answer.status, answer.body, ((b"content-type", JSON), *told))
 
 
 class _Form:
@@ -88,7 +92,9 @@ def _data(event: Any, kind: str) -> bytes:
 
 
 ENDPOINTS: Final = (
-    endpoint(_WRITE, "/v1.0/publish/{pubsub}/{topic*}", _publish),
-    endpoint(_WRITE, "/v1.0/publish/bulk/{pubsub}/{topic*}", _bulk_publish),
-    endpoint(_WRITE, "/v1.0-alpha1/publish/bulk/{pubsub}/{topic*}", _bulk_publish),
+    endpoint(_WRITE, "/v1.0/publish/{pubsub}/{topic*}", _publish, "PublishEvent"),
+    endpoint(_WRITE, "/v1.0/publish/bulk/{pubsub}/{topic*}", _bulk_publish, "BulkPublishEvent"),
+    endpoint(
+        _WRITE, "/v1.0-alpha1/publish/bulk/{pubsub}/{topic*}", _bulk_publish, "BulkPublishEvent"
+    ),
 )

@@ -23,6 +23,6 @@ async def _get_bulk(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 ENDPOINTS: Final = (
-    endpoint("GET", "/v1.0/secrets/{store}/bulk", _get_bulk),
-    endpoint("GET", "/v1.0/secrets/{store}/{key}", _get),
+    endpoint("GET", "/v1.0/secrets/{store}/bulk", _get_bulk, "GetBulkSecret"),
+    endpoint("GET", "/v1.0/secrets/{store}/{key}", _get, "GetSecret"),
 )

@@ -37,12 +37,12 @@ async def _shutdown(api: Api, request: HttpRequest) -> HttpResponse:
 
 
 PUBLIC: Final = (
-    endpoint("GET", "/v1.0/healthz", _healthz, public=True),
-    endpoint("GET", "/v1.0/healthz/outbound", _outbound, public=True),
-    endpoint("GET", "/v1.0/metadata", _get_metadata),
+    endpoint("GET", "/v1.0/healthz", _healthz, "Healthz", public=True),
+    endpoint("GET", "/v1.0/healthz/outbound", _outbound, "HealthzOutbound", public=True),
+    endpoint("GET", "/v1.0/metadata", _get_metadata, "GetMetadata"),
 )
 ENDPOINTS: Final = (
     *PUBLIC,
-    endpoint("PUT", "/v1.0/metadata/{key}", _put_metadata),
-    endpoint("POST", "/v1.0/shutdown", _shutdown),
+    endpoint("PUT", "/v1.0/metadata/{key}", _put_metadata, "PutMetadata"),
+    endpoint("POST", "/v1.0/shutdown", _shutdown, "Shutdown"),
 )

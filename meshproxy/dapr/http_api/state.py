@@ -178,11 +178,16 @@ def _plainly(operation: Operation, field: str | None = None) -> Operation:
 
 
 ENDPOINTS: Final = (
-    endpoint(_WRITE, "/v1.0/state/{store}", _plainly(_save)),
-    endpoint("GET", "/v1.0/state/{store}/{key}", _plainly(_get)),
-    endpoint("DELETE", "/v1.0/state/{store}/{key}", _plainly(_delete)),
-    endpoint(_WRITE, "/v1.0/state/{store}/bulk", _plainly(_get_bulk)),
+    endpoint(_WRITE, "/v1.0/state/{store}", _plainly(_save), "SaveState"),
+    endpoint("GET", "/v1.0/state/{store}/{key}", _plainly(_get), "GetState"),
+    endpoint("DELETE", "/v1.0/state/{store}/{key}", _plainly(_delete), "DeleteState"),
+    endpoint(_WRITE, "/v1.0/state/{store}/bulk", _plainly(_get_bulk), "GetBulkState"),
     # Of a transaction's keys daprd has lost the name by then.
-    endpoint(_WRITE, "/v1.0/state/{store}/transaction", _plainly(_transact, field="")),
-    endpoint(_WRITE, "/v1.0-alpha1/state/{store}/query", _query),
+    endpoint(
+        _WRITE,
+        "/v1.0/state/{store}/transaction",
+        _plainly(_transact, field=""),
+        "ExecuteStateTransaction",
+    ),
+    endpoint(_WRITE, "/v1.0-alpha1/state/{store}/query", _query, "QueryStateAlpha1"),
 )

@@ -29,17 +29,22 @@ class BadEscape(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One entry. `public`: served without a token, and whatever the configuration allows."""
+    """One entry. `name`: what daprd calls it. `public`: served without a token, and whatever the
+    configuration allows.
+    """
 
     methods: frozenset[str]
     path: str
     operation: Operation
+    name: str
     public: bool = False
 
 
-def endpoint(methods: str, path: str, operation: Operation, *, public: bool = False) -> Endpoint:
+def endpoint(
+    methods: str, path: str, operation: Operation, name: str, *, public: bool = False
+) -> Endpoint:
     """An entry; `methods` are separated by blanks, `path` begins with the version."""
-    return Endpoint(frozenset(methods.split()), path, operation, public)
+    return Endpoint(frozenset(methods.split()), path, operation, name, public)
 
 
 class _Node:

@@ -1,8 +1,8 @@
 """`secretstores.local.file`: a JSON file as secrets, for development. Knows no other store.
 
 Metadata: `secretsFile`; `nestedSeparator` (`:`), which joins the names of nested objects;
-`multiValued`, with which the objects on the first level are secrets of several keys. The file is
-read once, when the component starts.
+`multiValued`, with which the objects on the first level are secrets of several keys, its texts
+secrets of one, and nothing else a secret. The file is read once, when the component starts.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class LocalFileSecretStore:
         if multi:
             self.features = frozenset({MULTIPLE_KEY_VALUES_PER_SECRET})
             self._secrets = {
-                name: dict(_flat(value, separator)) if isinstance(value, dict) else {name: one}
+                name: {name: value} if isinstance(value, str) else dict(_flat(value, separator))
                 for name, value in document.items()
-                for one in [_text(value)]
+                if isinstance(value, str | dict)
             }
         else:
             self._secrets = {name: {name: value} for name, value in _flat(document, separator)}
@@ -82,6 +82,8 @@ def _read(path: Path) -> dict[str, Any]:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise ComponentError(f"{path}:{error.lineno}:{error.colno}: not valid JSON") from None
+    if document is None:
+        return {}
     if not isinstance(document, dict):
         raise ComponentError(f"the file '{path}' is not a JSON object of secrets")
     return document

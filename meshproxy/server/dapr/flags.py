@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from meshproxy.dapr.app_settings import PROTOCOLS, AppHealthSettings, AppSettings
 from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.dapr.quantity import UNITS, quantity_of
 from meshproxy.server.dapr.options import ALL_ADDRESSES, RECONCILE_INTERVAL, DaprOptions, Edges
 from meshproxy.server.flags import FlagError
 
@@ -22,10 +23,6 @@ TEXT: Final = "string"
 NUMBER: Final = "int"
 SWITCH: Final = ""
 MANY: Final = "strings"
-_SUFFIXES: Final = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
-}  # fmt: skip
-_QUANTITY: Final = re.compile(r"(\d+)(k|M|G|Ki|Mi|Gi|)")
 
 
 class Flag(NamedTuple):
@@ -354,9 +351,9 @@ def _size(given: Mapping[str, Any], name: str, older: str, unit: str) -> int:
     if name not in given and given.get(older, -1) != -1:  # -1: the default, as in daprd
         if given[older] < 1:
             raise _invalid(older, str(given[older]), "a number above 0, or -1 for the default")
-        return int(given[older]) * _SUFFIXES[unit]
+        return int(given[older]) * UNITS[unit]
     text = given.get(name, _BY_NAME[name].default)
-    match = _QUANTITY.fullmatch(text)
-    if match is None or not int(match[1]):
+    size = quantity_of(text)
+    if not size:
         raise _invalid(name, text, "a size such as 4Mi, 64Ki or 1000")
-    return int(match[1]) * _SUFFIXES[match[2]]
+    return size

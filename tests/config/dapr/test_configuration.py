@@ -88,8 +88,10 @@ def test_a_strict_sandbox_is_every_wasm_middlewares(tmp_path, strict, expected):
 def test_the_log_of_calls_is_read(tmp_path):
     text = "  logging: {apiLogging: {enabled: true, omitHealthChecks: true}}\n"
     assert configured(tmp_path, text)[0].api_logging == ApiLogging(True, True)
-    _, errors = configured(tmp_path, "  logging: {apiLogging: {obfuscateURLs: true}}\n")
-    assert errors == [":5:41: spec.logging.apiLogging.obfuscateURLs: is not supported"]
+    text = "  logging: {apiLogging: {obfuscateURLs: true}}\n"
+    assert configured(tmp_path, text)[0].api_logging == ApiLogging(obfuscate_urls=True)
+    _, errors = configured(tmp_path, "  logging: {apiLogging: {obfuscateURLs: 5}}\n")
+    assert len(errors) == 1
     _, errors = configured(tmp_path, "  components: {deny: state.redis}\n")
     assert len(errors) == 1
 

@@ -47,7 +47,7 @@ def with_service(work, **metadata):
         ("get", b"", {}, b"GET /base "),
         ("get", b"", {"path": "/a/b?c=1"}, b"GET /base/a/b?c=1 "),
         ("create", b'{"n":1}', {"path": "x"}, b'POST /base/x {"n":1}'),
-        ("put", b'"plain"', {}, b"PUT /base plain"),
+        ("put", b'"text"', {}, b'PUT /base "text"'),
         ("delete", b'{"not":"sent"}', {}, b"DELETE /base "),
     ],
 )
@@ -60,14 +60,14 @@ def test_an_operation_is_a_request(operation, data, metadata, expected):
     assert (answer.metadata["statusCode"], answer.metadata["status"]) == ("200", "200 OK")
 
 
-def test_names_with_a_capital_are_headers_and_the_token_is_put_in():
+def test_names_with_a_capital_are_headers_and_may_replace_the_token():
     async def work(binding):
-        metadata = {"X-Mine": "yes", "other": "no", "X-Auth": "forged"}
+        metadata = {"X-Mine": "yes", "other": "no", "X-AUTH": "mine"}
         return await binding.invoke("post", BindingData(b"{}", metadata))
 
     answer = with_service(work, securityToken="t", securityTokenHeader="X-Auth")
     seen = {name: answer.metadata[name] for name in ("X-Seen", "X-Type", "X-Token")}
-    assert seen == {"X-Seen": "yes", "X-Type": "application/json", "X-Token": "t"}
+    assert seen == {"X-Seen": "yes", "X-Type": "application/json", "X-Token": "mine"}
 
 
 def test_a_status_that_is_no_success_is_an_error_unless_it_may_not_be():
@@ -98,11 +98,59 @@ def test_an_answer_has_a_limit():
     with_service(work, maxResponseBodySize="10")
 
 
+def test_a_token_is_put_in():
+    async def work(binding):
+        return await binding.invoke("get", BindingData())
+
+    answer = with_service(work, securityToken="t", securityTokenHeader="X-Auth")
+    assert answer.metadata["X-Token"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"Bad Name": "x"}, 'Post ".*/base": net/http: invalid header field name "Bad Name"'),
+        ({"X:Y": "x"}, 'invalid header field name "X:Y"'),
+        ({"X-\u00e9": "x"}, "invalid header field name"),
+        ({"X-Bad": "a\nb: c"}, 'invalid header field value for "X-Bad"'),
+        ({"baggage": "a\r\nb: c"}, 'invalid header field value for "baggage"'),
+    ],
+)
+def test_what_is_no_header_is_not_sent(metadata, expected):
+    async def work(binding):
+        with pytest.raises(ComponentError, match=expected):
+            await binding.invoke("create", BindingData(b"{}", metadata))
+
+    with_service(work)
+
+
+@pytest.mark.parametrize(("given", "fails"), [("", True), ("true", True), ("odd", False)])
+def test_of_a_call_only_a_yes_makes_a_status_an_error(given, fails):
+    async def work(binding):
+        metadata = {"path": "?status=503", "errorIfNot2XX": given}
+        try:
+            await binding.invoke("get", BindingData(metadata=metadata))
+        except Answered:
+            return True
+        return False
+
+    assert with_service(work) is fails
+
+
+def test_a_size_may_have_a_unit():
+    async def work(binding):
+        assert (await binding.invoke("post", BindingData(b"x" * 900))).data
+        with pytest.raises(ComponentError, match="more than 1024 bytes"):
+            await binding.invoke("post", BindingData(b"x" * 1025))
+
+    with_service(work, maxResponseBodySize="1Ki")
+
+
 def test_a_service_that_is_not_there_is_an_error():
     async def main():
         binding = HttpBinding(ComponentContext("service"))
         await binding.init(Metadata({"url": "http://127.0.0.1:1"}))
-        with pytest.raises(ComponentError, match=r"GET http://127\.0\.0\.1:1"):
+        with pytest.raises(ComponentError, match=r"^Get .* dial tcp 127\.0\.0\.1:1: .* refused$"):
             await binding.invoke("get", BindingData())
         await binding.close()
 
@@ -120,6 +168,7 @@ def test_a_service_that_is_not_there_is_an_error():
         ({"url": "http://h", "securityToken": "x"}, "are needed together"),
         ({"url": "http://h", "responseTimeout": "soon"}, "responseTimeout: 'soon'"),
         ({"url": "http://h", "errorIfNot2XX": "maybe"}, "expected true or false"),
+        ({"url": "http://h", "maxResponseBodySize": "1 MB"}, "expected a size such as 4Mi"),
     ],
 )
 def test_bad_metadata_is_refused_by_name(metadata, expected):

@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from meshproxy.dapr.api import Api
 from meshproxy.dapr.api_error import ApiError, Grpc
-from meshproxy.dapr.component import Identity
+from meshproxy.dapr.component import ComponentError, Identity
 from meshproxy.dapr.grpc_api import GRPC_API, perform
 from meshproxy.dapr.grpc_api.status import details_bin
 from meshproxy.dapr.sidecar import Sidecar
@@ -85,6 +85,22 @@ def test_an_etag_guards_and_a_stale_one_is_aborted(client):
             pb.DeleteStateRequest(store_name="mem", key="k", etag=common_pb2.Etag(value="0")),
         )
     assert raised.value.grpc is Grpc.ABORTED
+
+
+def test_a_bulk_of_which_something_was_not_published_is_an_error(monkeypatch):
+    async def half(requests):
+        return [None, ComponentError("full")]
+
+    life = runtime([component("bus", "pubsub.in-memory")])
+    run(life.start())
+    monkeypatch.setattr(life.find("pubsub", "bus"), "bulk_publish", half)
+    kind = {"event": b"x", "content_type": "text/plain"}
+    entries = [pb.BulkPublishRequestEntry(entry_id=name, **kind) for name in "12"]
+    request = pb.BulkPublishRequest(pubsub_name="bus", topic="t", entries=entries)
+    client = Client(Sidecar(Identity("app"), life))
+    with pytest.raises(ApiError, match="publishing to topic t in pubsub bus: full") as raised:
+        client("BulkPublishEvent", request)
+    assert raised.value.grpc is Grpc.INTERNAL
 
 
 def test_options_are_taken_by_their_numbers(client):

@@ -94,17 +94,46 @@ def test_data_that_is_no_text_is_written_as_json_under_a_new_name(files):
     assert (root / json.loads(created.body)["fileName"]).read_bytes() == b'{"n":1}'
 
 
-@pytest.mark.parametrize(
-    "name", ["../outside", "a/../../outside", "/../outside", "link", ".", "\0"]
-)
+@pytest.mark.parametrize("name", ["link", "\0"])
 @pytest.mark.parametrize("operation", ["create", "get", "delete", "list"])
-def test_no_name_leads_out_of_the_folder(files, name, operation):
+def test_no_link_leads_out_of_the_folder(files, name, operation):
     spec, root = files
     root.mkdir()
     (root / "link").symlink_to(root.parent / "outside")
     (answer,) = invoked(spec, (operation, "x", {"fileName": name}))
     assert error(answer)[:2] == (500, "ERR_INVOKE_OUTPUT_BINDING")
     assert (root.parent / "outside").read_text() == "secret"
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/../outside"])
+def test_the_way_up_ends_at_the_folder(files, name):
+    spec, root = files
+    created, got, listed, deleted = invoked(
+        spec,
+        ("create", "x", {"fileName": name}),
+        ("get", None, {"fileName": name}),
+        ("list", None, {"fileName": ".."}),
+        ("delete", None, {"fileName": name}),
+    )
+    assert json.loads(created.body) == {"fileName": "outside"}
+    assert got.body == b"x"
+    assert json.loads(listed.body) == [str(root.resolve() / "outside")]
+    assert deleted.status == 204
+    assert (root.parent / "outside").read_text() == "secret"
+
+
+def test_the_folder_is_no_file(files):
+    spec, root = files
+    calls = [("create", "x", {"fileName": "a"}), ("create", "x", {"fileName": "a/b"})]
+    calls += [(each, "x", {"fileName": "."}) for each in ("create", "get", "delete")]
+    _, below, *answers = invoked(spec, *calls)
+    path = root.resolve()
+    assert error(below)[2].endswith(f"creating directory {path}/a: mkdir {path}/a: not a directory")
+    assert [error(each)[2].rpartition(": error ")[2] for each in answers] == [
+        f"creating file {path}: open {path}: is a directory",
+        f"reading file {path}: read {path}: is a directory",
+        f"deleting file {path}: remove {path}: directory not empty",
+    ]
 
 
 def test_keys_of_redis(redis_server):
@@ -131,6 +160,24 @@ def test_keys_of_redis(redis_server):
         (200, b""),
     ]
     assert "missing key in request metadata" in error(answers[-1])[2]
+
+
+def test_a_time_to_live_is_read_where_something_is_written(redis_server):
+    spec = component("keys", "bindings.redis", {"redisHost": redis_server.address})
+    bad = {"key": "k", "ttlInSeconds": "x", "delete": "TRUE"}
+    _, refused, got, still, ended, deleted = invoked(
+        spec,
+        ("create", 1, {"key": "k"}),
+        ("create", 2, bad),
+        ("get", None, bad),
+        ("get", None, {"key": "k"}),
+        ("create", 2, {"key": "e", "ttlInSeconds": "0"}),
+        ("delete", None, bad),
+    )
+    assert "ttl value must be a valid integer" in error(refused)[2]
+    assert [got.body, still.body] == [b"1", b"1"], "only `true` removes what is read"
+    assert (ended.status, deleted.status) == (204, 204)
+    assert redis_server.client.keys() == []
 
 
 def test_a_time_to_live_is_the_keys(redis_server):

@@ -183,6 +183,10 @@ def test_the_entries_that_failed_are_named(monkeypatch):
                 "errorCode": "ERR_PUBSUB_PUBLISH_MESSAGE",
             },
         )
+        told = dict(answer.headers)
+        assert told[b"metadata.responsedata"] == answer.body
+        reason = b"error when publishing to topic orders in pubsub bus: full"
+        assert told[b"metadata.error"] == b"api error: code = Internal desc = " + reason
 
     with_client(work)
 

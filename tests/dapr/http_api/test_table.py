@@ -12,11 +12,11 @@ async def operation(api, request):
 
 TABLE = Table(
     [
-        endpoint("POST PUT", "/v1.0/state/{store}", operation),
-        endpoint("GET DELETE", "/v1.0/state/{store}/{key}", operation),
-        endpoint("POST PUT", "/v1.0/state/{store}/bulk", operation),
-        endpoint("POST", "/v1.0/publish/{pubsub}/{topic*}", operation),
-        endpoint("POST", "/v1.0/publish/bulk/{pubsub}/{topic*}", operation),
+        endpoint("POST PUT", "/v1.0/state/{store}", operation, "x"),
+        endpoint("GET DELETE", "/v1.0/state/{store}/{key}", operation, "x"),
+        endpoint("POST PUT", "/v1.0/state/{store}/bulk", operation, "x"),
+        endpoint("POST", "/v1.0/publish/{pubsub}/{topic*}", operation, "x"),
+        endpoint("POST", "/v1.0/publish/bulk/{pubsub}/{topic*}", operation, "x"),
     ]
 )
 
@@ -74,9 +74,16 @@ def test_a_broken_escape_is_refused(path):
 
 def test_two_entries_for_one_request_are_refused():
     with pytest.raises(ValueError, match="two operations for GET /a/"):
-        Table([endpoint("GET", "/a/{x}", operation), endpoint("GET PUT", "/a/{x}", operation)])
+        Table(
+            [
+                endpoint("GET", "/a/{x}", operation, "x"),
+                endpoint("GET PUT", "/a/{x}", operation, "x"),
+            ]
+        )
     with pytest.raises(ValueError, match="elsewhere"):
-        Table([endpoint("GET", "/a/{x}", operation), endpoint("PUT", "/a/{y}", operation)])
+        Table(
+            [endpoint("GET", "/a/{x}", operation, "x"), endpoint("PUT", "/a/{y}", operation, "x")]
+        )
 
 
 @pytest.mark.parametrize(

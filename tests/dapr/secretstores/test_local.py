@@ -53,6 +53,12 @@ def test_a_secret_can_have_several_keys(tmp_path):
     assert store.features == {"MULTIPLE_KEY_VALUES_PER_SECRET"}
 
 
+@pytest.mark.parametrize("value", [5, True, None, ["x"]])
+def test_with_several_keys_only_texts_and_objects_are_secrets(tmp_path, value):
+    store = file_store(tmp_path, {"a": value, "b": "text"}, multiValued="true")
+    assert run(store.bulk_get_secret({})) == {"b": {"b": "text"}}
+
+
 def test_a_secret_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(SecretNotFound, match="secret none not found"):
         run(file_store(tmp_path, DOCUMENT).get_secret("none", {}))
