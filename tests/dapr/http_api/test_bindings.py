@@ -193,7 +193,7 @@ def test_a_time_to_live_is_the_keys(redis_server):
         ("none", {"operation": "get"}, (500, "couldn't find output binding none")),
         ("files", {}, (500, "operation field is missing from request")),
         ("files", {"operation": "fly"}, (500, "binding files does not support operation fly")),
-        ("files", {"operation": "get"}, (500, "the metadata 'fileName' is missing")),
+        ("files", {"operation": "get"}, (500, "is a directory")),
         ("files", {"operation": 5}, (400, "'operation' is not a text")),
         ("files", {"operation": "get", "metadata": {"a": 1}}, (400, "'metadata' is not")),
         ("files", [], (400, "expected an object")),
