@@ -110,8 +110,8 @@ TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (r"%!s\(.*\)", r".*", "Go's word for a value of the wrong type"),
     (
-        r".*: (ERR|NOPERM) .*",
-        r".*: redis: .*",
+        r"(.*: )?(redis streams: error from publish: )?(ERR|NOPERM) .*",
+        r"(.*: )?redis: .*",
         "Redis's error without its word in capitals",
     ),
     (
