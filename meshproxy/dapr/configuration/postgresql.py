@@ -202,8 +202,8 @@ class _Listener:
         if len(self._waiting) >= _MOST_WAITING and key not in self._waiting:
             logger.error("%s: too many changes wait: that of %s is passed over", self._name, key)
             return
-        # A row that is deleted, too: its trigger says what it was, and the app is told that.
-        self._waiting[str(key)] = _item(row)
+        removed = str(document.get("action", "")).upper() == "DELETE"
+        self._waiting[str(key)] = ConfigurationItem("") if removed else _item(row)
         self._something.set()
 
 

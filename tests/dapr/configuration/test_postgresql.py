@@ -80,17 +80,6 @@ def test_a_notification_of_another_form_is_passed_over(server):
     assert with_store(server, work) == {"k": ConfigurationItem("v", "1", {"n": "1"})}
 
 
-def test_a_row_that_is_deleted_is_told_as_it_was(server):
-    async def work(store):
-        heard: asyncio.Queue = asyncio.Queue()
-        await store.subscribe([], {"pgNotifyChannel": "config"}, heard.put)
-        payload = '{"action": "DELETE", "data": {"key": "k", "value": "v", "version": "1"}}'
-        await asyncio.to_thread(server.command, "SELECT pg_notify('config', $1)", payload)
-        return await asyncio.wait_for(heard.get(), 20)
-
-    assert with_store(server, work) == {"k": ConfigurationItem("v", "1")}
-
-
 @pytest.mark.parametrize("key", ["*", "a b", "a' OR '1'='1", "\u00e9"])
 def test_a_key_of_other_signs_is_refused(server, key):
     async def work(store):
