@@ -158,7 +158,7 @@ def told(side: Side, store: str) -> dict[str, str]:
     return {"pgNotifyChannel": f"{CHANNEL}_{side.kind}"} if store == "table" else {}
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", ["table"])  # of Redis see `test_other_blocks.py`
 def test_a_watcher_over_grpc(pair, store, request):
     changer = Changer(request)
 
