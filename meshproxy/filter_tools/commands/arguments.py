@@ -105,7 +105,7 @@ def add_request(parser: Parser) -> None:
     group.add_argument("--grpc-callout", action="append", default=[], type=grpc_callout,
                        metavar="CLUSTER=CODE[:MESSAGE]",
                        help="answer every gRPC call to this cluster")  # fmt: skip
-    group.add_argument("--route", action="append", default=[], type=assignment,
+    group.add_argument("--route", action="append", default=[], type=route,
                        metavar="PREFIX=CLUSTER", help="(/=upstream)")  # fmt: skip
     group.add_argument("--advance", type=seconds_up_to_a_day, default=0.0, metavar="SECONDS",
                        help="let so much time pass after the request: ticks, timeouts")  # fmt: skip
@@ -246,24 +246,29 @@ def status(text: str) -> int:
     return int(text)
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """`KEY=VALUE`."""
+def assignment(text: str, expected: str = "KEY=VALUE") -> tuple[str, str]:
+    """`KEY=VALUE`; `expected` is what a flag calls it."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, not '{text}'")
+        raise argparse.ArgumentTypeError(f"expected {expected}, not '{text}'")
     return key, value
+
+
+def route(text: str) -> tuple[str, str]:
+    """`PREFIX=CLUSTER`."""
+    return assignment(text, "PREFIX=CLUSTER")
 
 
 def callout(text: str) -> tuple[str, Response]:
     """`CLUSTER=STATUS[:BODY]`."""
-    cluster, answer = assignment(text)
+    cluster, answer = assignment(text, "CLUSTER=STATUS[:BODY]")
     code, _, body = answer.partition(":")
     return cluster, Response(status(code), body=content(body))
 
 
 def grpc_callout(text: str) -> tuple[str, GrpcResponse]:
     """`CLUSTER=CODE[:MESSAGE]`; the message of an error is its text."""
-    cluster, answer = assignment(text)
+    cluster, answer = assignment(text, "CLUSTER=CODE[:MESSAGE]")
     code, _, message = answer.partition(":")
     if not (code.isascii() and code.isdigit() and int(code) <= 16):
         raise argparse.ArgumentTypeError(f"expected a gRPC code from 0 to 16, not '{code}'")

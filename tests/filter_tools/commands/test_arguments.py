@@ -11,6 +11,7 @@ from meshproxy.filter_tools.commands.arguments import (
     grpc_callout,
     header,
     request_line,
+    route,
     seconds_up_to_a_day,
     source_address,
     status,
@@ -65,6 +66,20 @@ def test_a_grpc_callout_has_a_code_and_a_message_or_a_text():
 def test_a_wrong_value_is_refused_and_quoted(read, text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"expected|is no IP address"):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("read", "wanted"),
+    [
+        (assignment, "KEY=VALUE"),
+        (route, "PREFIX=CLUSTER"),
+        (callout, r"CLUSTER=STATUS\[:BODY\]"),
+        (grpc_callout, r"CLUSTER=CODE\[:MESSAGE\]"),
+    ],
+)
+def test_what_was_expected_is_called_as_in_the_help(read, wanted):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"expected {wanted}, not 'x'"):
+        read("x")
 
 
 def test_content_comes_from_a_file_where_it_says_so(tmp_path):
