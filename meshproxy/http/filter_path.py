@@ -80,7 +80,7 @@ class PathCalls:
         self.trailers: list[TrailersCall | None] = [_call(kind, phases[2]) for kind in kinds]
         self.metadata: list[MetadataCall | None] = [_call(kind, phases[3]) for kind in kinds]
         # What a request's path ends in is a filter, too, and sees headers first. A codec does not.
-        self.metadata_follows = phases is DECODING
+        self.metadata_follows = phases[3] == DECODING[3]  # compiled, a tuple has no identity
         self.watches_data = any(self.data)  # some filter wants to see the body
 
 
