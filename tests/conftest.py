@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import fuzz
 from tests.support.fence import LONG_LIMIT_S, Fence
+from tests.support.kafka_server import KafkaServer
 from tests.support.mosquitto_server import MosquittoServer
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -79,6 +80,15 @@ def rabbitmq_server() -> Iterator[RabbitServer]:
     if not RabbitServer.available():
         without("no RabbitMQ: apt-get install rabbitmq-server")
     with RabbitServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    """A running broker; its topics and groups stay. Only long tests have it: it takes seconds."""
+    if not KafkaServer.available():
+        without("no Kafka: it needs java (17 or newer) and mvn, and what Maven then fetches")
+    with KafkaServer() as server:
         yield server
 
 

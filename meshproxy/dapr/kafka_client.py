@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -26,6 +28,7 @@ from meshproxy.dapr.kafka_settings import KafkaSettings
 from meshproxy.dapr.pubsub.broker import Message
 from meshproxy.dapr.pubsub.side_by_side import side_by_side
 from meshproxy.dapr.pubsub.workers import drain
+from meshproxy.dapr.resiliency.retry import Backoff
 from meshproxy.network.tasks import TaskOwner, spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
@@ -36,7 +39,6 @@ Take = Callable[[Sequence[Message]], Awaitable[int]]
 Raises ComponentError where that is none.
 """
 
-_AGAIN: Final = 1.0  # seconds until a lost group is joined again
 _POLL: Final = 200  # milliseconds
 _FOREVER: Final = 86_400_000  # milliseconds that an app may take for its records
 _KEYS: Final = ("partitionKey", "__key")
@@ -58,6 +60,8 @@ class KafkaProducer:
 
     async def open(self) -> None:
         """Connect. Raises ComponentError."""
+        if self._settings.login is not None:
+            await self._settings.login.check()
         producer = aiokafka.AIOKafkaProducer(partitioner=partition_of, **self._settings.producer)
         try:
             await producer.start()
@@ -151,6 +155,7 @@ class KafkaConsumer:
             try:
                 consumer.subscribe(list(self._topics), listener=_Listener(self._leave))
                 await consumer.start()
+                await self._anchor(consumer)  # from here on nothing is passed over
                 if not joined.done():
                     joined.set_result(None)
                 await self._poll(consumer)
@@ -163,7 +168,7 @@ class KafkaConsumer:
                 await self._leave(list(self._busy))
                 with suppress(KafkaError, OSError):
                     await consumer.stop()
-            await self._ends_within(_AGAIN)
+            await self._ends_within(self._settings.retry_interval)
 
     async def _poll(self, consumer: Any) -> None:
         while not self._ending.is_set():
@@ -195,10 +200,13 @@ class KafkaConsumer:
         self._leaving.difference_update(partitions)
 
     async def _work(self, consumer: Any, partition: TopicPartition, records: Sequence[Any]) -> None:
+        tries = None
         try:
             while records and not (self._ending.is_set() or partition in self._leaving):
-                done = await self._try(records)
+                tries = tries or Backoff(self._settings.backoff, time.monotonic(), random.random)
+                done = await self._try(records, tries)
                 if done:
+                    tries = None
                     await self._commit(consumer, partition, records[done - 1].offset + 1)
                 records = records[done:]
         finally:
@@ -208,17 +216,18 @@ class KafkaConsumer:
                     consumer.seek(partition, records[0].offset)
                 consumer.resume(partition)
 
-    async def _try(self, records: Sequence[Any]) -> int:
-        """How many of them are done with."""
+    async def _try(self, records: Sequence[Any], tries: Backoff) -> int:
+        """How many of them are done with; none: there is a next try now."""
         try:
             return await self._take([self._message(each) for each in records])
         except ComponentError as error:
             first = records[0]
             text = "Error processing Kafka message: %s/%d/%d. Error: %s."
             logger.error(text, first.topic, first.partition, first.offset, error)
-        if not self._settings.retries:
+        wait = tries.next(time.monotonic()) if self._settings.retries else None
+        if wait is None:
             return 1  # as daprd: the next one that succeeds is committed with it
-        await self._ends_within(self._settings.retry_interval)
+        await self._ends_within(wait)
         return 0
 
     async def _commit(self, consumer: Any, partition: TopicPartition, offset: int) -> bool:
@@ -250,7 +259,9 @@ class KafkaConsumer:
             shown = settings.shown(name, value)
             if shown is not None:
                 metadata[name] = shown
-        return Message(record.topic, record.value or b"", metadata=metadata)
+        # A record without a value deletes what its key stands for; daprd shows it as JSON's null.
+        data = b"null" if record.value is None else record.value
+        return Message(record.topic, data, metadata=metadata)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped

@@ -10,14 +10,16 @@ from meshproxy.dapr.component import ComponentContext, ComponentError, Identity,
 from meshproxy.dapr.components import COMPONENTS
 from tests.support.fake_kafka import Cluster, library
 
+
+def _kafka(brokers):
+    return {
+        "brokers": brokers, "authType": "none", "topics": (topic := uuid.uuid4().hex),
+        "publishTopic": topic, "consumeRetryEnabled": "true", "backOffDuration": "1ms",
+    }  # fmt: skip
+
+
 QUEUES = {
-    "bindings.kafka/v1": (
-        "fake_kafka",
-        lambda _: {
-            "brokers": "b:1", "authType": "none", "topics": "t", "publishTopic": "t",
-            "consumeRetryEnabled": "true", "consumeRetryInterval": "1",
-        },
-    ),
+    "bindings.kafka/v1": ("fake_kafka", lambda _: _kafka("b:1")),
     "bindings.mqtt3/v1": (
         "mosquitto_server",
         lambda server: {"url": server.url, "topic": uuid.uuid4().hex},
@@ -31,6 +33,8 @@ QUEUES = {
     ),
 }  # fmt: skip
 """Those whose output comes in again: the fixture of each server, and the metadata."""
+REAL = {"bindings.kafka/v1": ("kafka_server", lambda server: _kafka(server.address))}
+"""Servers that take long to start, for the long tests, beside those that stand for them."""
 ALONE = frozenset({"bindings.cron/v1"})
 """Inputs with nothing to be put into."""
 STORES = frozenset(COMPONENTS.of("bindings")) - QUEUES.keys() - ALONE
@@ -48,13 +52,20 @@ def constructed(type_name):
     return COMPONENTS.constructor(name, version)(context)
 
 
-@pytest.fixture(params=sorted(QUEUES))
+@pytest.fixture(
+    params=[
+        *((name, QUEUES) for name in sorted(QUEUES)),
+        *(pytest.param((name, REAL), marks=pytest.mark.long) for name in REAL),
+    ],
+    ids=lambda param: param[0] if param[1] is QUEUES else f"{param[0]}-real",
+)
 def made(request):
     """A function that makes one more component for the same queue."""
-    fixture, metadata_of = QUEUES[request.param]
+    type_name, servers = request.param
+    fixture, metadata_of = servers[type_name]
     metadata = metadata_of(request.getfixturevalue(fixture))
     app = Identity(uuid.uuid4().hex)
-    name, _, version = request.param.partition("/")
+    name, _, version = type_name.partition("/")
 
     async def make(**more):
         binding = COMPONENTS.constructor(name, version)(ComponentContext("in", identity=app))

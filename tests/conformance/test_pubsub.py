@@ -43,8 +43,15 @@ def _mqtt(server):
     return {"url": server.url, "consumerID": uuid.uuid4().hex}
 
 
-def _kafka(patched):
-    return {"brokers": "b:1", "authType": "none", "consumeRetryInterval": "1ms"}
+def _kafka(server):
+    """Of a real broker, or of the fake that stands for every one."""
+    brokers = "b:1" if server is None else server.address
+    return {
+        "brokers": brokers,
+        "authType": "none",
+        "consumerGroup": uuid.uuid4().hex,
+        "backOffDuration": "1ms",
+    }
 
 
 SERVERS = {
@@ -56,6 +63,8 @@ SERVERS = {
     "pubsub.redis/v1": ("redis_server", _redis),
 }
 """For each component the fixture of its server, and the metadata that make redelivery fast."""
+REAL = {"pubsub.kafka/v1": ("kafka_server", _kafka)}
+"""Servers that take long to start, for the long tests, beside those that stand for them."""
 ORDERED = frozenset(
     {"pubsub.in-memory/v1", "pubsub.kafka/v1", "pubsub.jetstream/v1", "pubsub.mqtt3/v1"}
 )
@@ -68,15 +77,27 @@ def fake_kafka(monkeypatch) -> None:
     monkeypatch.setattr("meshproxy.dapr.kafka_client.aiokafka", library(Cluster()))
 
 
-@pytest.fixture(params=COMPONENTS.of("pubsub"))
-def type_name(request) -> str:
+@pytest.fixture(
+    params=[
+        *((name, SERVERS) for name in COMPONENTS.of("pubsub")),
+        *(pytest.param((name, REAL), marks=pytest.mark.long) for name in REAL),
+    ],
+    ids=lambda param: param[0] if param[1] is SERVERS else f"{param[0]}-real",
+)
+def case(request):
     return request.param
 
 
 @pytest.fixture
-def metadata(type_name, request):
+def type_name(case) -> str:
+    return case[0]
+
+
+@pytest.fixture
+def metadata(case, request):
     """What leads to the server of a component."""
-    fixture, metadata_of = SERVERS[type_name]
+    name, servers = case
+    fixture, metadata_of = servers[name]
     return metadata_of(request.getfixturevalue(fixture) if fixture else None)
 
 

@@ -21,7 +21,7 @@ class Record(NamedTuple):
     offset: int
     timestamp: int
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
 
 
@@ -42,9 +42,14 @@ class Cluster:
             raise KafkaConnectionError(f"{call} is to fail")
 
     def append(
-        self, topic: str, value: bytes, key: bytes | None, headers: Any, partition: int | None
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Any,
+        partition: int | None,
     ) -> None:
-        number = sum(key or value) % PARTITIONS if partition is None else partition
+        number = sum(key or value or b"") % PARTITIONS if partition is None else partition
         log = self.logs[TopicPartition(topic, number)]
         log.append(Record(topic, number, len(log), 1000, key, value, tuple(headers)))
         self.changed.set()

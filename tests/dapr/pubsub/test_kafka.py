@@ -5,15 +5,22 @@ import asyncio
 import pytest
 from aiokafka.structs import TopicPartition
 
+from meshproxy.dapr import kafka_settings
 from meshproxy.dapr.component import ComponentContext, ComponentError, Identity, Metadata
 from meshproxy.dapr.kafka_settings import KafkaSettings
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.kafka import KafkaPubSub
+from meshproxy.dapr.resiliency.retry import RetryPolicy
 from tests.dapr.pubsub.support import Gate, Inbox, until
 from tests.dapr.support import run
 from tests.support.fake_kafka import Cluster, library
 
-METADATA = {"brokers": "a:1, b:2", "authType": "none", "consumeRetryInterval": "1"}
+METADATA = {
+    "brokers": "a:1, b:2",
+    "authType": "none",
+    "backOffDuration": "1",
+    "consumeRetryInterval": "1",
+}
 EVEN, ODD = b"\x00", b"\x01"  # keys of the two partitions
 
 
@@ -21,7 +28,6 @@ EVEN, ODD = b"\x00", b"\x01"  # keys of the two partitions
 def cluster(monkeypatch):
     made = Cluster()
     monkeypatch.setattr("meshproxy.dapr.kafka_client.aiokafka", library(made))
-    monkeypatch.setattr("meshproxy.dapr.kafka_client._AGAIN", 0.001)
     return made
 
 
@@ -146,6 +152,55 @@ def test_without_retries_a_refused_record_is_passed_over(cluster):
     run(main())
 
 
+def test_a_refused_record_comes_again_as_often_as_the_metadata_say(cluster):
+    async def main():
+        broker = await opened(backOffMaxRetries="2")
+        inbox = Inbox()
+        inbox.fail = True
+        await broker.subscribe("orders", {}, inbox.take)
+        for data in (b"0", b"1"):
+            await publish(broker, data)
+        assert [(await inbox.next()).data for _ in range(6)] == [b"0"] * 3 + [b"1"] * 3
+        await broker.close()
+
+    run(main())
+
+
+def test_when_a_refused_record_comes_again_is_as_in_daprd():
+    settings = KafkaSettings(Metadata({**METADATA, "backOffDuration": ""}), "app", retries=True)
+    assert settings.backoff == RetryPolicy()  # each 5 seconds, for ever
+    more = {
+        "backOffPolicy": "exponential",
+        "backOffInitialInterval": "10ms",
+        "backOffMultiplier": "3",
+        "backOffRandomizationFactor": "0",
+        "backOffMaxInterval": "2s",
+        "backOffMaxElapsedTime": "1m",
+    }
+    settings = KafkaSettings(Metadata({**METADATA, **more}), "app", retries=True)
+    expected = RetryPolicy(True, 0.001, 0.01, 3.0, 0.0, 2.0, 60.0)
+    assert settings.backoff == expected
+
+
+def test_a_record_without_a_value_is_jsons_null(cluster):
+    async def main():
+        broker = await opened()
+        inbox = Inbox()
+        await broker.subscribe("orders", {}, inbox.take)
+        cluster.append("orders", None, EVEN, (), 0)
+        await publish(broker, b"")
+        assert [(await inbox.next()).data for _ in range(2)] == [b"null", b""]
+        await broker.close()
+
+    run(main())
+
+
+def test_a_compression_without_its_library_is_refused(monkeypatch):
+    monkeypatch.setitem(kafka_settings._LIBRARIES, "zstd", lambda: False)
+    with pytest.raises(ComponentError, match="compression 'zstd' needs the package cramjam"):
+        KafkaSettings(Metadata({**METADATA, "compression": "zstd"}), "app", retries=True)
+
+
 def test_a_second_sidecar_takes_over_what_the_first_has_not_begun(cluster):
     async def main():
         first, second = await opened(), await opened()
@@ -265,7 +320,7 @@ def test_how_one_logs_in(metadata, expected):
     [
         ({"brokers": ""}, "missing brokers"),
         ({"authType": ""}, "'authType' attribute was missing or empty"),
-        ({"authType": "oidc"}, "authType is 'oidc'; expected one of none, password"),
+        ({"authType": "awsiam"}, "authType is 'awsiam'; expected one of none, password"),
         ({"authType": "certificate"}, "missing caCert"),
         ({"authType": "password"}, "missing saslUsername"),
         ({"authType": "password", "saslMechanism": "x"}, "saslMechanism is 'X'; expected one of"),
@@ -274,6 +329,12 @@ def test_how_one_logs_in(metadata, expected):
         ({"compression": "x"}, "compression is 'x'; expected one of none, gzip"),
         ({"schemaRegistryURL": "http://x"}, "the metadata 'schemaRegistryURL' is not supported"),
         ({"excludeHeaderMetaRegex": "("}, "excludeHeaderMetaRegex: "),
+        ({"authType": "mtls", "disableTls": "true"}, "authType 'mtls' needs TLS"),
+        ({"backOffPolicy": "x"}, "backOffPolicy is 'x'; expected one of constant, exponential"),
+        ({"backOffMultiplier": "x"}, "backOffMultiplier is 'x'; expected a number, 0 or more"),
+        ({"backOffMultiplier": "-1"}, "backOffMultiplier is '-1'; expected a number"),
+        ({"backOffDuration": "x"}, "backOffDuration: 'x' is not a duration"),
+        ({"backOffMaxRetries": "x"}, "backOffMaxRetries is 'x'; expected a whole number"),
         ({"sessionTimeout": "x"}, "sessionTimeout: 'x' is not a duration"),
     ],
 )
