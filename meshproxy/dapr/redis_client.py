@@ -2,10 +2,12 @@
 
 Owns Dapr's names and defaults, what is refused by name, and the repeating of what may be repeated.
 
+With `failover`, `redisHost` are Sentinels, by commas, which know the server `sentinelMasterName`.
+
 Metadata: `redisHost` (host:port), `redisPort`, `redisUsername`, `redisPassword`, `redisDB`,
 `enableTLS`, `insecureSkipTLSVerify`, `clientCert`, `clientKey` (PEM), `redisMaxRetries`,
 `redisMinRetryInterval`, `redisMaxRetryInterval`, `dialTimeout`, `readTimeout`, `poolSize`,
-`poolTimeout`. Source: https://docs.dapr.io/reference/components-reference/supported-state-stores/setup-redis/.
+`poolTimeout`, `failover`, `sentinelMasterName`, `sentinelUsername`, `sentinelPassword`. Source: https://docs.dapr.io/reference/components-reference/supported-state-stores/setup-redis/.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
@@ -26,6 +28,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.dapr.redis_sentinel import Address, Sentinels, to_master
 from meshproxy.dapr.tls_client import client_context
 from meshproxy.network.tasks import TaskOwner
 
@@ -37,7 +40,7 @@ T = TypeVar("T")
 DEFAULT_PORT: Final = 6379
 _CANCEL_AGAIN: Final = 0.1  # seconds
 _PER_CPU: Final = 10  # connections, as in go-redis
-_REFUSED: Final = ("failover", "useEntraID", "useAzureAD", "useOIDC")
+_REFUSED: Final = ("useEntraID", "useAzureAD", "useOIDC")
 """Switches whose silence would connect to the wrong server, or without the right to."""
 _WITHOUT_EFFECT: Final = (
     "idleCheckFrequency",
@@ -46,6 +49,7 @@ _WITHOUT_EFFECT: Final = (
     "minIdleConns",
     "writeTimeout",
 )
+_OF_SENTINEL: Final = ("sentinelMasterName", "sentinelUsername", "sentinelPassword")
 
 
 class RedisClient:
@@ -57,15 +61,18 @@ class RedisClient:
         for each in _WITHOUT_EFFECT:
             if each in metadata:
                 logger.warning("%s: the metadata '%s' has no effect here", name, each)
-        self.host, self.port = _address(metadata)
+        self.failover: Final = metadata.boolean("failover")
+        if not self.failover:
+            for each in _OF_SENTINEL:
+                if metadata.get(each, ""):
+                    logger.warning("%s: '%s' has no effect without failover", name, each)
+        self._addresses: Final = _addresses(metadata, several=self.failover)
         self.database: Final = metadata.integer("redisDB", 0, minimum=0)
         self._retries: Final = metadata.integer("redisMaxRetries", 3, minimum=-1)
         self._wait: Final = milliseconds(metadata, "redisMinRetryInterval", 0.008)
         self._longest: Final = milliseconds(metadata, "redisMaxRetryInterval", 2.0)
         self.read_timeout: Final = milliseconds(metadata, "readTimeout", 3.0) or None
         options: dict[str, Any] = {
-            "host": self.host,
-            "port": self.port,
             "db": self.database,
             "username": metadata.get("redisUsername") or None,
             "password": metadata.get("redisPassword") or None,
@@ -79,6 +86,12 @@ class RedisClient:
         if metadata.boolean("enableTLS"):
             connection = _SecureConnection
             options["tls"] = _tls(metadata)
+        if self.failover:
+            sentinels = _sentinels(metadata, self._addresses, connection, options)
+            options |= {"sentinels": sentinels}
+            connection = to_master(connection)
+        else:
+            options["host"], options["port"] = self._addresses[0]
         self._options: Final = {**options, "connection_class": connection}
         pool = BlockingConnectionPool(
             max_connections=metadata.integer("poolSize", 0, minimum=0)
@@ -93,9 +106,8 @@ class RedisClient:
         try:
             await self.command("PING")
         except RedisError as error:
-            raise ComponentError(
-                f"error connecting to redis at {self.host}:{self.port}: {error}"
-            ) from error
+            places = ",".join(f"{host}:{port}" for host, port in self._addresses)
+            raise ComponentError(f"error connecting to redis at {places}: {error}") from error
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -162,13 +174,18 @@ def _refuse(metadata: Metadata) -> None:
         raise ComponentError(f"redisType is '{kind}'; expected node")
 
 
-def _address(metadata: Metadata) -> tuple[str, int]:
+def _addresses(metadata: Metadata, *, several: bool) -> list[Address]:
     text = metadata.get("redisHost", "")
     if not text:
         raise ComponentError("missing redisHost")
-    if "," in text:
+    if "," in text and not several:
         raise ComponentError(f"redisHost is '{text}'; expected one host:port")
     given = metadata.integer("redisPort", 0, minimum=0)
+    return [_address(each.strip(), given) for each in text.split(",")]
+
+
+def _address(text: str, given: int) -> Address:
+    """`given` is the port of an address that has none, 0 where nothing says it."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         return text.strip("[]"), given or DEFAULT_PORT
@@ -177,6 +194,22 @@ def _address(metadata: Metadata) -> tuple[str, int]:
     if given not in (0, int(port)):
         raise ComponentError(f"redisHost has the port {port}, and redisPort is {given}")
     return host.strip("[]"), int(port)
+
+
+def _sentinels(
+    metadata: Metadata,
+    addresses: Sequence[Address],
+    connection: type[Connection],
+    options: Mapping[str, Any],
+) -> Sentinels:
+    """Spoken to as the server is, but for the login."""
+    own = {
+        **options,
+        "db": 0,
+        "username": metadata.get("sentinelUsername") or None,
+        "password": metadata.get("sentinelPassword") or None,
+    }
+    return Sentinels(addresses, metadata.required("sentinelMasterName"), connection, own)
 
 
 def _tls(metadata: Metadata) -> ssl.SSLContext:

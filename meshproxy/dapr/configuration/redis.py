@@ -150,6 +150,7 @@ class RedisConfigurationStore:
         while True:
             await asyncio.sleep(_AGAIN)
             with suppress(ComponentError):
+                await self._ask_for_events()  # of a server that may be another one
                 return await self._listen(keys, prefix)
 
     async def _tell_from(self, channel: Any, prefix: str, handler: UpdateHandler) -> None:

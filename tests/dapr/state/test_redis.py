@@ -190,7 +190,7 @@ def test_a_strong_write_is_done_without_replicas_too(redis_server):
         ({"redisHost": "a:1,b:2"}, "expected one host:port"),
         ({"redisHost": "a:1", "redisPort": "2"}, "has the port 1, and redisPort is 2"),
         ({"redisType": "cluster"}, "redisType is 'cluster'; expected node"),
-        ({"failover": "true"}, "'failover' is not supported"),
+        ({"failover": "true"}, "missing sentinelMasterName"),
         ({"useEntraID": "yes"}, "'useEntraID' is not supported"),
         ({"queryIndexes": "[]"}, "'queryIndexes' is not supported"),
         ({"redisDB": "one"}, "redisDB is 'one'; expected a whole number"),
