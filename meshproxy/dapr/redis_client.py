@@ -2,12 +2,15 @@
 
 Owns Dapr's names and defaults, what is refused by name, and the repeating of what may be repeated.
 
-With `failover`, `redisHost` are Sentinels, by commas, which know the server `sentinelMasterName`.
+With `failover`, `redisHost` are Sentinels, by commas, which know the server `sentinelMasterName`;
+with `redisType` `cluster` they are nodes of a cluster.
 
 Metadata: `redisHost` (host:port), `redisPort`, `redisUsername`, `redisPassword`, `redisDB`,
 `enableTLS`, `insecureSkipTLSVerify`, `clientCert`, `clientKey` (PEM), `redisMaxRetries`,
 `redisMinRetryInterval`, `redisMaxRetryInterval`, `dialTimeout`, `readTimeout`, `poolSize`,
-`poolTimeout`, `failover`, `sentinelMasterName`, `sentinelUsername`, `sentinelPassword`. Source: https://docs.dapr.io/reference/components-reference/supported-state-stores/setup-redis/.
+`poolTimeout`, `failover`, `sentinelMasterName`, `sentinelUsername`, `sentinelPassword`, `redisType`
+(node|cluster).
+Source: https://docs.dapr.io/reference/components-reference/supported-state-stores/setup-redis/.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
@@ -28,6 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.duration import DurationError, seconds_of
+from meshproxy.dapr.redis_cluster import Cluster
 from meshproxy.dapr.redis_sentinel import Address, Sentinels, to_master
 from meshproxy.dapr.tls_client import client_context
 from meshproxy.network.tasks import TaskOwner
@@ -66,7 +70,9 @@ class RedisClient:
             for each in _OF_SENTINEL:
                 if metadata.get(each, ""):
                     logger.warning("%s: '%s' has no effect without failover", name, each)
-        self._addresses: Final = _addresses(metadata, several=self.failover)
+        self.clustered: Final = _is_cluster(metadata, self.failover)
+        several = self.failover or self.clustered
+        self._addresses: Final = _addresses(metadata, several=several)
         self.database: Final = metadata.integer("redisDB", 0, minimum=0)
         self._retries: Final = metadata.integer("redisMaxRetries", 3, minimum=-1)
         self._wait: Final = milliseconds(metadata, "redisMinRetryInterval", 0.008)
@@ -86,25 +92,33 @@ class RedisClient:
         if metadata.boolean("enableTLS"):
             connection = _SecureConnection
             options["tls"] = _tls(metadata)
+        size = metadata.integer("poolSize", 0, minimum=0) or _PER_CPU * (os.cpu_count() or 1)
+        self._patience: Final = milliseconds(
+            metadata, "poolTimeout", (self.read_timeout or 3.0) + 1.0
+        )
+        self._turns = asyncio.Semaphore(size) if self.clustered else None
         if self.failover:
             sentinels = _sentinels(metadata, self._addresses, connection, options)
             options |= {"sentinels": sentinels}
-            connection = to_master(connection)
-        else:
+            options["connection_class"] = to_master(connection)
+        elif not self.clustered:
             options["host"], options["port"] = self._addresses[0]
-        self._options: Final = {**options, "connection_class": connection}
+            options["connection_class"] = connection
+        self._options: Final = options
+        self.redis: Final = self._connected(size)
+
+    def _connected(self, connections: int) -> Any:
+        if self.clustered:
+            return Cluster(self._addresses, self._options)
         pool = BlockingConnectionPool(
-            max_connections=metadata.integer("poolSize", 0, minimum=0)
-            or _PER_CPU * (os.cpu_count() or 1),
-            timeout=milliseconds(metadata, "poolTimeout", (self.read_timeout or 3.0) + 1.0),
-            **self._options,
+            max_connections=connections, timeout=self._patience, **self._options
         )
-        self.redis: Final[Redis] = Redis.from_pool(pool)
+        return Redis.from_pool(pool)
 
     async def open(self) -> None:
         """Find out that the server is there. Raises ComponentError."""
         try:
-            await self.command("PING")
+            await (self.redis.initialize() if self.clustered else self.command("PING"))
         except RedisError as error:
             places = ",".join(f"{host}:{port}" for host, port in self._addresses)
             raise ComponentError(f"error connecting to redis at {places}: {error}") from error
@@ -113,21 +127,41 @@ class RedisClient:
         """Let go of every connection."""
         await self.redis.aclose(close_connection_pool=True)
 
-    def command(self, *words: str | int, **options: Any) -> Awaitable[Any]:
+    def command(self, *words: str | bytes | int, **options: Any) -> Awaitable[Any]:
         """A command that the package has no method for."""
         send: Callable[..., Awaitable[Any]] = self.redis.execute_command
         return send(*words, **options)
 
-    def dedicated(self) -> Redis:
+    def dedicated(self) -> Any:
         """One connection beside the others, for commands that wait; its taker closes it."""
-        return Redis.from_pool(BlockingConnectionPool(max_connections=1, **self._options))
+        return self._connected(1)
+
+    def groups(self, keys: Sequence[str]) -> list[list[int]]:
+        """The places of the keys that one script may be about."""
+        groups: list[list[int]]
+        groups = self.redis.groups(keys) if self.clustered else [list(range(len(keys)))]
+        return groups
 
     async def call(self, command: Awaitable[T]) -> T:
         """Once: for what may not happen twice, and whose outcome a lost answer leaves open."""
         try:
-            return await command
+            return await (command if self._turns is None else self._in_turn(self._turns, command))
         except RedisError as error:
             raise ComponentError(f"redis: {error}") from error
+
+    async def _in_turn(self, turns: asyncio.Semaphore, command: Awaitable[T]) -> T:
+        """A cluster's nodes have no bound of their own."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await turns.acquire()
+        except TimeoutError:
+            if isinstance(command, Coroutine):
+                command.close()
+            raise RedisConnectionError("no connection available") from None
+        try:
+            return await command
+        finally:
+            turns.release()
 
     async def repeat(self, command: Callable[[], Awaitable[T]]) -> T:
         """Again where the connection failed: for what does no harm when it happens twice."""
@@ -169,9 +203,21 @@ def _refuse(metadata: Metadata) -> None:
     for name in _REFUSED:
         if metadata.boolean(name):
             raise ComponentError(f"the metadata '{name}' is not supported")
-    kind = metadata.get("redisType", "") or "node"
-    if kind != "node":
-        raise ComponentError(f"redisType is '{kind}'; expected node")
+
+
+def _is_cluster(metadata: Metadata, failover: bool) -> bool:
+    kind = metadata.get("redisType", "").lower() or "node"
+    if kind not in ("node", "cluster"):
+        raise ComponentError(f"redisType is '{kind}'; expected node or cluster")
+    if kind == "node":
+        return False
+    if failover:
+        raise ComponentError("failover of a cluster is its own; expected redisType node")
+    if metadata.integer("redisDB", 0, minimum=0):
+        raise ComponentError("a cluster has the database 0 alone, and redisDB is another")
+    if metadata.boolean("enableTLS"):
+        raise ComponentError("enableTLS is not supported with redisType cluster")
+    return True
 
 
 def _addresses(metadata: Metadata, *, several: bool) -> list[Address]:

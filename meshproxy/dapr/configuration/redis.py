@@ -1,7 +1,8 @@
 """`configuration.redis`: keys of Redis as configuration, changes by keyspace notifications.
 
 Metadata: that of `redis_client.py`. A value is `value||version`, or a value alone. The server is
-told to send notifications; where it lets nobody change its configuration, they must be on.
+told to send notifications; where it lets nobody change its configuration, they must be on. Not of a
+cluster, each of whose nodes tells of its own keys alone.
 """
 
 from __future__ import annotations
@@ -43,12 +44,18 @@ class RedisConfigurationStore:
 
     def check_metadata(self, metadata: Metadata) -> None:
         """Read the metadata alone."""
-        RedisClient(metadata, self._context.name)
+        self._read(metadata)
+
+    def _read(self, metadata: Metadata) -> RedisClient:
+        client = RedisClient(metadata, self._context.name)
+        if client.clustered:
+            raise ComponentError("redisType is 'cluster'; expected node")
+        return client
 
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         await self.close()
-        self._client = client = RedisClient(metadata, self._context.name)
+        self._client = client = self._read(metadata)
         await client.open()
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """`lock.redis`: a key for each lock, its value the owner, as daprd has it.
 
-Metadata: that of `redis_client.py`.
+Metadata: that of `redis_client.py`, without clusters, as in daprd.
 """
 
 from __future__ import annotations
@@ -31,12 +31,18 @@ class RedisLock:
 
     def check_metadata(self, metadata: Metadata) -> None:
         """Read the metadata alone."""
-        RedisClient(metadata, self._name)
+        self._read(metadata)
+
+    def _read(self, metadata: Metadata) -> RedisClient:
+        client = RedisClient(metadata, self._name)
+        if client.clustered:
+            raise ComponentError("this component does not support connecting to Redis Cluster")
+        return client
 
     async def init(self, metadata: Metadata) -> None:
         """Connect."""
         await self.close()
-        self._client = client = RedisClient(metadata, self._name)
+        self._client = client = self._read(metadata)
         await client.open()
         self._unlock = client.redis.register_script(_UNLOCK)
 

@@ -9,11 +9,12 @@ no write without its ETag any more. What is no hash is a plain value of an older
 Its rules are daprd's, where they are not those of other stores too: an ETag on a key that is not
 there fits, `last-write` asks for none, an ETag of `0` is none, a write without a TTL leaves the key
 the one it has. A transaction is stricter than daprd's: it is all or nothing, and `first-write`
-counts in it.
+counts in it. In a cluster its keys are to be in one slot, by a {hash tag} in them.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, cast
 
@@ -110,8 +111,9 @@ class RedisStateStore:
         self._client = client
         await client.open()
         self._script = client.redis.register_script(_SCRIPT)
-        info: dict[str, Any] = await client.call(client.redis.info("replication"))
-        self._replicas = int(info.get("connected_slaves", 0))
+        if not client.clustered:  # there each slot has its own
+            info: dict[str, Any] = await client.call(client.redis.info("replication"))
+            self._replicas = int(info.get("connected_slaves", 0))
         self._has_json = await _has_json(client)
 
     async def close(self) -> None:
@@ -135,7 +137,7 @@ class RedisStateStore:
             pipe = client.redis.pipeline(transaction=False)
             for request in requests:
                 pipe.hmget(request.key, ["data", "version"])
-            return await pipe.execute(raise_on_error=False)
+            return cast("list[Any]", await pipe.execute(raise_on_error=False))
 
         answers = await client.repeat(read)
         found: list[StateItem | Outcome] = []
@@ -168,16 +170,18 @@ class RedisStateStore:
             else:
                 outcomes.append(None)
                 wanted.append(operation)
-        done = iter(await self._run(EACH, wanted))
-        return [
-            (None if next(done) else _refused(operation)) if outcome is None else outcome
-            for operation, outcome in zip(operations, outcomes, strict=True)
-        ]
+        done = iter(await self._run_each(wanted))
+        return [next(done) if outcome is None else outcome for outcome in outcomes]
 
     async def multi(self, operations: Sequence[Operation]) -> None:
         """All or nothing."""
         for operation in operations:
             self._check(operation)
+        if len(self._open().groups([each.key for each in operations])) > 1:
+            raise StateStoreError(
+                "the keys of a transaction are in several slots of the cluster; "
+                "a {hash tag} in them puts them into one"
+            )
         if not all(await self._run(ALL, operations)):
             raise EtagMismatch
 
@@ -188,6 +192,29 @@ class RedisStateStore:
         if not all(await self._run(ALL, [operation])):
             raise _refused(operation)
 
+    async def _run_each(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """In one script where that can be, else in one for each slot of the cluster."""
+        outcomes: list[Outcome] = [None] * len(operations)
+
+        async def run(places: list[int]) -> None:
+            try:
+                done = await self._run(EACH, [operations[place] for place in places])
+            except ComponentError as error:
+                if len(places) == len(operations):
+                    raise
+                outcomes_here: list[Outcome] = [error] * len(places)
+            else:
+                outcomes_here = [
+                    None if each else _refused(operations[place])
+                    for each, place in zip(done, places, strict=True)
+                ]
+            for place, outcome in zip(places, outcomes_here, strict=True):
+                outcomes[place] = outcome
+
+        keys = [operation.key for operation in operations]
+        await asyncio.gather(*map(run, self._open().groups(keys)))
+        return outcomes
+
     async def _run(self, mode: str, operations: Sequence[Operation]) -> list[int]:
         if not operations:
             return []
@@ -197,6 +224,10 @@ class RedisStateStore:
         for operation in operations:
             arguments += self._fields(operation)
         strong = any(each.consistency == "strong" for each in operations)
+        if client.clustered:
+            script = ("EVAL", _SCRIPT, len(keys), *keys, *arguments)
+            run = client.redis.and_wait(keys[0], script, _WAIT_MS) if strong else None
+            return cast("list[int]", await client.call(run or client.command(*script)))
         if strong and self._replicas:
             return await client.call(self._and_wait(keys, arguments))
         # Not repeated: a write whose answer was lost may have happened, and then fits no ETag.

@@ -92,9 +92,9 @@ POSTGRES = item("connectionString", "host=localhost")
         ),
         (
             "configuration.redis",
-            [REDIS, item("redisType", "cluster")],
+            [REDIS, item("redisType", "x")],
             9,
-            "redisType is 'cluster'; expected node",
+            "redisType is 'x'; expected node or cluster",
         ),
         (
             "bindings.redis",
