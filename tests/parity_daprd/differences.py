@@ -140,7 +140,6 @@ UNCLAIMED: Final[dict[str, str]] = {
     "ACTOR": "no actors",
     "KEYS_LIKE": "only actors and workflows use it",
     "DELETE_WITH_PREFIX": "only actors and workflows use it",
-    "SUBSCRIBE_WILDCARDS": "of the in-memory broker, which matches topics as they are",
 }
 
 # headers of answers that are not compared: name -> reason

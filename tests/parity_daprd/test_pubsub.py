@@ -30,6 +30,8 @@ PROGRAMMATIC = [
     {"pubsubname": "bus", "topic": "bulk", "route": "/bulk", "bulkSubscribe": {"enabled": True, "maxMessagesCount": 1, "maxAwaitDurationMs": 500}},
     {"pubsubname": "bus", "topic": "bulkraw", "route": "/bulkraw", "metadata": {"rawPayload": "true"}, "bulkSubscribe": {"enabled": True, "maxMessagesCount": 1, "maxAwaitDurationMs": 500}},
     {"pubsubname": "bus", "topic": "a/b", "route": "/slashed", "metadata": {"x": "y"}},
+    {"pubsubname": "bus", "topic": "wild*", "route": "/wild"},
+    {"pubsubname": "bus", "topic": "rawest*", "route": "/rawest", "metadata": {"rawPayload": "true"}},
     {"pubsubname": "none", "topic": "t", "route": "/none"},
     {"pubsubname": "bus", "topic": "unrouted"},
     {"pubsubname": "scoped", "topic": "a", "route": "/scoped-a"},
@@ -269,3 +271,17 @@ def test_what_the_app_was_asked_at_the_start(pair):
     pair.same("subscriptions", lambda side: sorted(
         side.http("GET", "/v1.0/metadata").body["subscriptions"], key=lambda one: one["topic"]
     ))  # fmt: skip
+
+
+def test_a_star_takes_topics_that_go_on(pair):
+    for topic in ("wild", "wild1", "wildest/of", "awild1"):
+        pair.same_http("wild", "POST", f"/v1.0/publish/bus/{topic}", {"t": topic}, dict(JSON))
+
+    def alike(side):
+        found = side.app.take("/wild", 2)
+        return sorted(found, key=lambda each: each["body"]["topic"])
+
+    pair.same("wild events", alike)
+    path = "/v1.0/publish/bus/rawest1?metadata.rawPayload=true"
+    pair.same_http("rawest", "POST", path, {"n": 1}, dict(JSON))
+    pair.same("rawest event", lambda side: side.app.take("/rawest"))

@@ -11,13 +11,14 @@ class ConsulAgent:
     """Serves on a free port of loopback. Use as an async context manager.
 
     `services` are the registrations by id, `ill` the ids whose checks fail; `seen` the requests as
-    (method, path with query, token).
+    (method, path with query, token), `headers` those of the last.
     """
 
     def __init__(self) -> None:
         self.services: dict[str, dict[str, Any]] = {}
         self.ill: set[str] = set()
         self.seen: list[tuple[str, str, str]] = []
+        self.headers: dict[str, str] = {}
         self.failure = 0
         self.address = ""
         app = web.Application()
@@ -39,6 +40,7 @@ class ConsulAgent:
 
     def _note(self, request: web.Request) -> None:
         token = request.headers.get("X-Consul-Token", "")
+        self.headers = dict(request.headers)
         self.seen.append((request.method, request.path_qs, token))
         if self.failure:
             raise _status(self.failure)

@@ -2,8 +2,9 @@
 
 Configuration, as daprd's: `client` (`address`, `scheme`, `token`, `tokenFile`, `datacenter`,
 `httpAuth`, `tlsConfig`), `selfRegister`, `selfDeregister`, `checks`, `tags`, `meta`,
-`daprPortMetaKey` (DAPR_PORT), `queryOptions`, `advancedRegistration`. Names are read without case.
-Checks and an advanced registration go to the agent as they are.
+`daprPortMetaKey` (DAPR_PORT), `queryOptions` (all but `waitIndex`, `waitHash`, `waitTime`: a lookup
+does not wait), `advancedRegistration`. Names are read without case. Checks and an advanced
+registration go to the agent as they are.
 
 Source: https://developer.hashicorp.com/consul/api-docs (agent/service, health); components-contrib,
 nameresolution/consul.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from urllib.parse import quote
 import orjson
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
+from meshproxy.dapr.duration import DurationError, seconds_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -37,12 +39,17 @@ _SETTINGS: Final = frozenset(
 _CLIENT: Final = frozenset(
     ("address", "datacenter", "httpauth", "scheme", "tlsconfig", "token", "tokenfile")
 )
-_TLS: Final = frozenset(("cafile", "capath", "certfile", "insecureskipverify", "keyfile"))
+_TLS: Final = frozenset(
+    ("address", "cafile", "capath", "certfile", "insecureskipverify", "keyfile")
+)
 # Of queryOptions: what each is called in a query. A token goes into a header.
 _QUERY: Final = {
     "datacenter": "dc", "near": "near", "filter": "filter", "allowstale": "stale",
-    "requireconsistent": "consistent", "usecache": "cached",
+    "requireconsistent": "consistent", "usecache": "cached", "relayfactor": "relay-factor",
 }  # fmt: skip
+_TRUE: Final = {"localonly": "local-only", "connect": "connect"}
+_CACHE: Final = {"maxage": "max-age", "staleiferror": "stale-if-error"}
+_NODE_META: Final = "nodemeta"
 _TIMEOUT: Final = 10.0  # seconds
 _MOST: Final = 4 * 1024 * 1024  # bytes of an answer
 
@@ -55,7 +62,8 @@ class ConsulNameResolver:
         self._session: aiohttp.ClientSession | None = None
         self._base = ""
         self._settings: dict[str, Any] = {}
-        self._query: dict[str, str] = {}
+        self._query: list[tuple[str, str]] = []
+        self._server_name: str | None = None
         self._query_headers: dict[str, str] = {}
         self._port_key = "DAPR_PORT"
         self._registration = ""
@@ -73,8 +81,9 @@ class ConsulNameResolver:
         scheme = client.get("scheme") or "http"
         address = client.get("address") or "127.0.0.1:8500"
         self._base = address if "://" in address else f"{scheme}://{address}"
-        if client.get("datacenter"):
-            self._query.setdefault("dc", client["datacenter"])
+        if client.get("datacenter") and "dc" not in dict(self._query):
+            self._query.append(("dc", client["datacenter"]))
+        self._server_name = _server_name(client.get("tlsconfig"))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=_tls(client.get("tlsconfig"))),
             headers=_credentials(client),
@@ -95,7 +104,7 @@ class ConsulNameResolver:
     async def resolve(self, app_id: str, namespace: str) -> list[str]:
         """The healthy instances that say where their sidecar is."""
         path = f"/v1/health/service/{quote(app_id, safe='')}"
-        query = {"passing": "1", **self._query}
+        query = [("passing", "1"), *self._query]
         entries = await self._call("GET", path, query=query, headers=self._query_headers)
         if not isinstance(entries, list):
             raise ComponentError("the Consul agent's answer is no list of services")
@@ -173,7 +182,7 @@ class ConsulNameResolver:
         path: str,
         *,
         body: Any = None,
-        query: Mapping[str, str] | None = None,
+        query: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The answer's JSON, None for an empty one. Raises ComponentError."""
@@ -184,7 +193,12 @@ class ConsulNameResolver:
         data = None if body is None else orjson.dumps(body)
         try:
             async with self._session.request(
-                method, self._base + path, params=query, headers=headers, data=data
+                method,
+                self._base + path,
+                params=query,
+                headers=headers,
+                data=data,
+                server_hostname=self._server_name,
             ) as response:
                 text = await response.content.read(_MOST)
                 if response.status != 200:
@@ -214,18 +228,44 @@ def _known(values: Any, names: frozenset[str], where: str) -> dict[str, Any]:
     return found
 
 
-def _query_options(options: Any) -> tuple[dict[str, str], dict[str, str]]:
+def _query_options(options: Any) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """The query and the headers of a lookup."""
     if options is None:
-        return {"cached": ""}, {}
-    known = _known(options, frozenset((*_QUERY, "token")), "queryOptions")
-    token = known.pop("token", "")
-    query = {
-        _QUERY[name]: "" if value is True else str(value)
-        for name, value in known.items()
-        if value not in (False, None, "")
-    }
-    return query, {"X-Consul-Token": str(token)} if token else {}
+        return [("cached", "")], {}
+    names = frozenset((*_QUERY, *_TRUE, *_CACHE, _NODE_META, "token"))
+    known = _known(options, names, "queryOptions")
+    if known.get("requireconsistent"):
+        known.pop("usecache", None)
+    query = [
+        (word, "" if known[name] is True else str(known[name]))
+        for name, word in _QUERY.items()
+        if known.get(name) not in (False, None, "", 0)
+    ]
+    query += [(word, "true") for name, word in _TRUE.items() if known.get(name)]
+    query += _node_meta(known.get(_NODE_META))
+    headers = {"X-Consul-Token": str(known["token"])} if known.get("token") else {}
+    kept = {word: _seconds(name, known[name]) for name, word in _CACHE.items() if known.get(name)}
+    if kept and known.get("usecache"):
+        headers["Cache-Control"] = ", ".join(f"{word}={value:.0f}" for word, value in kept.items())
+    return query, headers
+
+
+def _node_meta(found: Any) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    if not isinstance(found, Mapping):
+        raise ComponentError("nodeMeta of queryOptions is not a mapping")
+    return [("node-meta", f"{name}:{value}") for name, value in found.items()]
+
+
+def _seconds(name: str, value: Any) -> float:
+    """A duration; a number is nanoseconds, as in daprd."""
+    if isinstance(value, int | float):
+        return value / 1e9
+    try:
+        return seconds_of(str(value))
+    except DurationError as error:
+        raise ComponentError(f"{name} of queryOptions: {error}") from None
 
 
 def _credentials(client: Mapping[str, Any]) -> dict[str, str]:
@@ -243,6 +283,11 @@ def _credentials(client: Mapping[str, Any]) -> dict[str, str]:
         basic = aiohttp.BasicAuth(auth.get("username") or "", auth.get("password") or "")
         headers["Authorization"] = basic.encode()
     return headers
+
+
+def _server_name(config: Any) -> str | None:
+    """What the agent's certificate is to be for, where that is not its host."""
+    return None if config is None else _known(config, _TLS, "tlsConfig").get("address") or None
 
 
 def _tls(config: Any) -> ssl.SSLContext | bool:

@@ -1,7 +1,8 @@
 """`pubsub.in-memory`: topics inside of the process, gone with it. Takes no metadata of its own.
 
 Every subscription gets every message, in its order. What its handler refuses is delivered again
-after a wait, up to `ATTEMPTS` times, and then lost with a line in the log.
+after a wait, up to `ATTEMPTS` times, and then lost with a line in the log. A subscription to `a*`
+is one to all topics that begin with `a` and go on; as in daprd, its messages have that topic.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import Final
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Metadata
 from meshproxy.dapr.pubsub.at_once import at_once
-from meshproxy.dapr.pubsub.broker import Handler, Message, PublishRequest, Unsubscribe
+from meshproxy.dapr.pubsub.broker import (
+    SUBSCRIBE_WILDCARDS,
+    Handler,
+    Message,
+    PublishRequest,
+    Unsubscribe,
+)
 from meshproxy.network.tasks import TaskOwner, spawn
 
 logger: Final = logging.getLogger("meshproxy.dapr.contrib")
@@ -28,7 +35,7 @@ _LONGEST_WAIT: Final = 2.0
 class InMemoryPubSub:
     """See the module."""
 
-    features: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset({SUBSCRIBE_WILDCARDS})
 
     def __init__(
         self,
@@ -50,9 +57,11 @@ class InMemoryPubSub:
 
     async def publish(self, request: PublishRequest) -> None:
         """Hand a message to every subscription there is."""
-        message = Message(request.topic, request.data, request.content_type, request.metadata)
-        for queue in tuple(self._topics.get(request.topic, ())):
-            await queue.put(message)
+        for topic, queues in tuple(self._topics.items()):
+            if topic == request.topic or _is_of(request.topic, topic):
+                message = Message(topic, request.data, request.content_type, request.metadata)
+                for queue in tuple(queues):
+                    await queue.put(message)
 
     async def bulk_publish(self, requests: Sequence[PublishRequest]) -> list[ComponentError | None]:
         """Each in its order."""
@@ -76,6 +85,8 @@ class InMemoryPubSub:
             queues = self._topics.get(topic, [])
             if queue in queues:
                 queues.remove(queue)
+            if not queues:
+                self._topics.pop(topic, None)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,3 +111,8 @@ class InMemoryPubSub:
                     wait = min(wait * 2, _LONGEST_WAIT)
             else:
                 logger.error("%s: a message of %s is lost", self._name, message.topic)
+
+
+def _is_of(topic: str, pattern: str) -> bool:
+    start, star = pattern[:-1], pattern[-1:]
+    return star == "*" and topic.startswith(start) and topic != start

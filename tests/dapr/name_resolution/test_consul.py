@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from meshproxy.dapr.component import ComponentContext, ComponentError, Identity, Metadata
+from meshproxy.dapr.name_resolution import consul
 from meshproxy.dapr.name_resolution.consul import ConsulNameResolver
 from tests.dapr.support import run
 from tests.support.consul_agent import ConsulAgent
@@ -134,12 +135,53 @@ def test_query_options_and_tokens_go_along():
     play(scenario, client={"token": "secret", "datacenter": "west"}, queryOptions=options)
 
 
+def test_every_option_that_does_not_wait_goes_along():
+    async def scenario(resolver, agent):
+        await resolver.resolve("shop", "")
+        query = (
+            "passing=1&filter=a+%3D%3D+b&cached=&relay-factor=2&local-only=true&connect=true"
+            "&node-meta=rack:1&node-meta=zone:b"
+        )
+        assert agent.seen[1] == ("GET", f"/v1/health/service/shop?{query}", "")
+        assert agent.headers["Cache-Control"] == "max-age=5, stale-if-error=3600"
+
+    options = {
+        "useCache": True,
+        "maxAge": 5_000_000_000,
+        "staleIfError": "1h",
+        "nodeMeta": {"rack": "1", "zone": "b"},
+        "relayFactor": 2,
+        "localOnly": True,
+        "connect": True,
+        "filter": "a == b",
+    }
+    play(scenario, queryOptions=options)
+
+
+def test_what_is_to_be_consistent_is_not_from_the_cache():
+    async def scenario(resolver, agent):
+        await resolver.resolve("shop", "")
+        assert agent.seen[1] == ("GET", "/v1/health/service/shop?passing=1&consistent=", "")
+        assert "Cache-Control" not in agent.headers
+
+    options = {"useCache": True, "requireConsistent": True, "maxAge": 5_000_000_000}
+    play(scenario, queryOptions=options)
+
+
+def test_the_agents_certificate_may_be_for_another_name():
+    assert consul._server_name({"address": "consul.test"}) == "consul.test"
+    assert consul._server_name({"caFile": "x"}) is None
+    assert consul._server_name(None) is None
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"clients": "x"}, "'clients' is no setting of the configuration; expected advanced"),
         ({"client": {"adress": "x"}}, "'adress' is no setting of client; expected address"),
         ({"queryOptions": {"waitIndex": 5}}, "'waitIndex' is no setting of queryOptions"),
+        ({"queryOptions": {"nodeMeta": 5}}, "nodeMeta of queryOptions is not a mapping"),
+        ({"queryOptions": {"maxAge": "x"}}, "maxage of queryOptions: 'x' is not a duration"),
         ({"client": {"tokenFile": "/nowhere"}}, "tokenFile cannot be read"),
         ({"client": {"tlsConfig": {"caFile": "/nowhere"}}}, "tlsConfig cannot be used"),
         ({"client": {"address": "127.0.0.1:1"}}, "Consul at http://127.0.0.1:1 cannot be asked"),

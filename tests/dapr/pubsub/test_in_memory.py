@@ -6,6 +6,7 @@ import logging
 from meshproxy.dapr.component import ComponentContext, ComponentError
 from meshproxy.dapr.pubsub.broker import PublishRequest
 from meshproxy.dapr.pubsub.in_memory import ATTEMPTS, DEPTH, InMemoryPubSub
+from tests.dapr.pubsub.support import Inbox
 from tests.dapr.support import run
 
 
@@ -58,6 +59,23 @@ def test_publishing_waits_where_a_subscription_is_full_until_it_ends():
         assert not waiting.done()
         await end()
         await asyncio.wait_for(waiting, 10)
+        await broker.close()
+
+    run(main())
+
+
+def test_a_star_at_the_end_stands_for_what_follows_and_not_for_nothing():
+    async def main():
+        broker, inbox = InMemoryPubSub(ComponentContext("bus")), Inbox()
+        ends = [await broker.subscribe(topic, {}, inbox.take) for topic in ("topic*", "a*b", "*")]
+        await ends.pop()()
+        for topic in ("topic1", "topic", "mytopic", "topic/2", "a1b", "a*b"):
+            await broker.publish(PublishRequest(topic, topic.encode()))
+        found = [await inbox.next() for _ in range(3)]
+        assert {(each.topic, each.data) for each in found} == {
+            ("topic*", b"topic1"), ("topic*", b"topic/2"), ("a*b", b"a*b"),
+        }  # fmt: skip
+        assert inbox.queue.empty()
         await broker.close()
 
     run(main())
