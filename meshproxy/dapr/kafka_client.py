@@ -19,7 +19,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import TopicPartition
 
 from meshproxy.dapr.component import ComponentError
@@ -186,10 +186,13 @@ class KafkaConsumer:
         begin again at the newest record, and pass over what came meanwhile.
         """
         for partition in consumer.assignment() - self._anchored:
-            if await consumer.committed(partition) is None:
-                begin = await consumer.position(partition)
-                if not await self._commit(consumer, partition, begin):
-                    continue
+            try:
+                if await consumer.committed(partition) is None:
+                    begin = await consumer.position(partition)
+                    if not await self._commit(consumer, partition, begin):
+                        continue
+            except IllegalStateError:
+                continue  # it has gone to another member meanwhile, who does this
             self._anchored.add(partition)
 
     async def _leave(self, partitions: Sequence[TopicPartition]) -> None:

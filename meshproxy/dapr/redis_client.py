@@ -31,7 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from meshproxy.dapr.component import ComponentError, Metadata
 from meshproxy.dapr.duration import DurationError, seconds_of
-from meshproxy.dapr.redis_cluster import Cluster
+from meshproxy.dapr.redis_cluster import NOT_WHOLE, Cluster
 from meshproxy.dapr.redis_sentinel import Address, Sentinels, to_master
 from meshproxy.dapr.tls_client import client_context
 from meshproxy.network.tasks import TaskOwner
@@ -160,6 +160,8 @@ class RedisClient:
             raise RedisConnectionError("no connection available") from None
         try:
             return await command
+        except NOT_WHOLE as error:
+            raise RedisConnectionError(str(error)) from error
         finally:
             turns.release()
 

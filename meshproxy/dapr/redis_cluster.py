@@ -16,6 +16,10 @@ from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 Address = tuple[str, int]
+NOT_WHOLE: Final = (RedisClusterException, ClusterDownError, TryAgainError, AttributeError)
+"""What the package raises where a node is missing, beside redis' errors. AttributeError: another
+call has found nodes anew, and with that closed the connection that this one was making.
+"""
 _NO_BOUND: Final = 2**31
 """Connections to a node: whoever calls has a bound of its own, which makes others wait."""
 
@@ -28,6 +32,7 @@ class Cluster(RedisCluster):
         super().__init__(
             startup_nodes=[ClusterNode(host, port) for host, port in addresses],
             require_full_coverage=False,
+            reinitialize_steps=0,  # never close what others use because slots have moved
             max_connections=_NO_BOUND,
             **{**options, "db": 0, "retry": Retry(NoBackoff(), 0)},
         )
@@ -43,7 +48,7 @@ class Cluster(RedisCluster):
         """One command, on the node that has its key."""
         try:
             return await super().execute_command(*words, **options)
-        except (RedisClusterException, ClusterDownError, TryAgainError) as error:
+        except NOT_WHOLE as error:
             raise RedisConnectionError(str(error)) from error
 
     async def _determine_slot(self, command: str, *words: Any) -> int:
@@ -55,9 +60,16 @@ class Cluster(RedisCluster):
             return self.keyslot(words[at + 1])
         return await super()._determine_slot(command, *words)
 
-    async def aclose(self, close_connection_pool: bool = True) -> None:
-        """Let go of the connections."""
-        await super().aclose()
+    async def aclose(self, close_connection_pool: bool = False) -> None:
+        """Let go of the connections, where it is asked for.
+
+        The package itself calls this, without asking, to find the nodes anew: it would close the
+        connections of calls that run.
+        """
+        if close_connection_pool:
+            await super().aclose()
+        else:
+            self._initialize = True
 
     def groups(self, keys: Sequence[str]) -> list[list[int]]:
         """The places of the keys that are in one slot each, in their order."""

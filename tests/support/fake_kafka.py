@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
 PARTITIONS = 2
@@ -167,6 +167,9 @@ class _Consumer:
         return self._cluster.committed.get((self._group, partition))
 
     async def position(self, partition: TopicPartition) -> int:
+        if self._cluster.failures.get("position", 0) > 0:
+            self._cluster.failures["position"] -= 1
+            raise IllegalStateError(f"Partition {partition} is not assigned")
         return self._positions[partition]
 
     def pause(self, partition: TopicPartition) -> None:

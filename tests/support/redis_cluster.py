@@ -42,6 +42,11 @@ class RedisCluster:
             first_id = self.masters[0].client.execute_command("CLUSTER MYID")
             self.replica.client.execute_command("CLUSTER REPLICATE", first_id)
             self.settle()
+            ports = {node.port for node in self.masters}
+            eventually(
+                lambda: all(_owners(node) == ports for node in (*self.masters, self.replica)),
+                START_TIMEOUT_S,
+            )
             self._stack = stack.pop_all()
         return self
 

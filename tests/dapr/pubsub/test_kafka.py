@@ -220,6 +220,22 @@ def test_a_second_sidecar_takes_over_what_the_first_has_not_begun(cluster):
     run(main())
 
 
+def test_a_partition_that_leaves_while_its_member_joins_fails_no_subscription(cluster):
+    async def main():
+        broker = await opened()
+        cluster.failures["position"] = 1
+        inbox = Inbox()
+        await broker.subscribe("orders", {}, inbox.take)
+        assert cluster.failures["position"] == 0
+        for key in (EVEN, ODD):
+            await publish(broker, b"x", key)
+        for _ in range(2):
+            await inbox.next()
+        await broker.close()
+
+    run(main())
+
+
 def test_a_group_that_is_lost_is_joined_again_without_losing_a_record(cluster):
     async def main():
         broker = await opened()
