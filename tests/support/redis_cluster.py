@@ -9,7 +9,7 @@ from tests.support.processes import START_TIMEOUT_S
 from tests.support.redis_server import RedisServer
 
 _SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
-_TIMEOUT_MS = 1000  # until a node that does not answer is taken for dead
+_TIMEOUT_MS = 3000  # until a node that does not answer is taken for dead
 
 
 class ClusterNode(RedisServer):
@@ -44,7 +44,10 @@ class RedisCluster:
             self.settle()
             ports = {node.port for node in self.masters}
             eventually(
-                lambda: all(_owners(node) == ports for node in (*self.masters, self.replica)),
+                lambda: all(
+                    _owners(node) == ports and _is_up(node)
+                    for node in (*self.masters, self.replica)
+                ),
                 START_TIMEOUT_S,
             )
             self._stack = stack.pop_all()
@@ -88,6 +91,13 @@ def _nodes(node: ClusterNode) -> list[list[str]]:
     text = node.client.execute_command("CLUSTER NODES")
     lines = (text.decode() if isinstance(text, bytes) else text).splitlines()
     return [line.split() for line in lines]
+
+
+def _is_up(node: ClusterNode) -> bool:
+    """Whether it answers for its slots: for a while after the others are known it does not yet."""
+    node.client.response_callbacks.pop("CLUSTER INFO", None)
+    text = node.client.execute_command("CLUSTER INFO")
+    return "cluster_state:ok" in (text.decode() if isinstance(text, bytes) else text)
 
 
 def _port(address: str) -> int:
