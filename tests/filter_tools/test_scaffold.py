@@ -76,6 +76,8 @@ def test_a_new_folder_is_complete(language, tmp_path, monkeypatch):
         assert not re.search(r"@[A-Z]+@", (folder / name).read_text()), name
     assert os.access(folder / "build.sh", os.X_OK)
     monkeypatch.chdir(folder)
+    assert cli.main(["validate", "envoy.yaml"]) == 1  # not built yet
+    (folder / "my-filter.wasm").write_bytes(b"\0asm\1\0\0\0")
     assert cli.main(["validate", "envoy.yaml"]) == 0
 
 

@@ -85,7 +85,8 @@ def test_a_callback_without_a_result_continues():
 def test_a_stream_is_silent_in_phases_without_a_callback():
     silent = start(callback("request_headers", "(i32.const 0)")).filter.silent
     assert silent == {
-        "decode_data", "decode_trailers", "encode_headers", "encode_data", "encode_trailers"
+        "decode_data", "decode_trailers", "decode_metadata",
+        "encode_headers", "encode_data", "encode_trailers", "encode_metadata",
     }  # fmt: skip
 
 

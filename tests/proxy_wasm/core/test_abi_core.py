@@ -23,6 +23,7 @@ from meshproxy.stats.store import Store
 from meshproxy.wasm.code_source import InlineCode
 from meshproxy.wasm.engine import Engine
 from meshproxy.wasm.errors import GuestTrap
+from meshproxy.wasm.limits import Limits
 from tests.support.fake_stream import FakeDispatcher
 from tests.support.fuzz import examples
 from tests.support.wat_filter import Request, World, filter_text
@@ -99,7 +100,10 @@ class Side:
 
     def __init__(self, engine, *, abi_core, code=None, strict=False, allowed_capabilities=None):
         services = Services(FakeDispatcher(), Store(), engine)
-        vm = VmConfig(InlineCode(code or guest()), abi_core=abi_core, strict=strict)
+        # A pause of the tests' own process must not end a callback of one side only.
+        limits = Limits(callback_timeout=60.0)
+        source = InlineCode(code or guest())
+        vm = VmConfig(source, abi_core=abi_core, strict=strict, limits=limits)
         config = PluginConfig(vm, "x", allowed_capabilities=allowed_capabilities)
         self.plugin = Plugin(VmPool(services), config)
 
